@@ -1,0 +1,31 @@
+# What a person, and what the checks on every change, call. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup build try test lint bench
+
+# Server programs that `make setup` unpacked where no package manager could be used.
+export PATH := $(CURDIR)/target/programs/postgres/bin:$(PATH)
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s  %s\n", $$1, $$2}'
+
+setup: ## install what this machine lacks: a C compiler, PostgreSQL's server programs
+	@sh scripts/setup.sh
+
+build: ## build target/release/journeyman
+	cargo build --release --locked
+
+try: setup build ## run the main job on a small example, without a model or a key
+	@sh scripts/try.sh
+
+test: setup ## run all tests
+	cargo test --workspace --locked
+
+lint: ## formatting, lints, documentation, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
+	else echo "cargo-deny is not installed: its checks are left out"; fi
+
+bench: setup build ## print the figures of the benchmarks
+	@sh benches/cluster_start.sh

@@ -1,0 +1,20 @@
+//! The agents: one supervisor for each codegen agent, its runs below it.
+//!
+//! A run's actor owns one run: its journal, its workspace, its processes. It is temporary: when it
+//! is gone, whatever the reason, the rows say what is next, and a new actor goes on from them.
+
+mod call;
+mod conclude;
+mod deliver;
+mod execute;
+mod handle;
+mod journal;
+mod messages;
+mod prepare;
+mod scene;
+mod shell;
+mod verify;
+
+pub use handle::{AgentsHandle, RunHandle};
+pub use messages::{RunMessage, RunSnapshot, StopReason};
+pub use shell::RunActor;

@@ -1,0 +1,241 @@
+//! Tool calls: an intent is in the journal when one begins here, its result when it ends.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use journeyman_domain::driver::Observation;
+use journeyman_domain::run::Recovery;
+use journeyman_domain::step::Entry;
+use journeyman_domain::tool::{
+    EffectClass, Ended, Exec, Tool, ToolCall, ToolResult, head_and_tail,
+};
+use journeyman_store::{Acting, NewChild};
+use journeyman_telemetry::{TraceContext, names};
+use journeyman_workspace::process::{Exit, ProcessOutcome, ProcessSpec};
+use journeyman_workspace::{WorkspaceError, edit};
+use tracing::Instrument as _;
+
+use super::execute::{RunError, Work};
+use super::journal::Beside;
+use super::scene::{Scene, object};
+
+/// Bytes of an output that the journal's entry keeps at each end.
+const HEAD_AND_TAIL: usize = 16 * 1024;
+/// Bytes of one output that are kept whole.
+const OUTPUT_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// Does a call whose intent is journaled, and journals its result.
+pub(super) async fn perform(
+    work: &mut Work,
+    scene: &mut Scene,
+    call: ToolCall,
+    effect: EffectClass,
+) -> Result<(), RunError> {
+    work.say(format!("round {}: {}", work.journal.run.round(), call.title));
+    let span = tracing::info_span!(
+        "execute_tool",
+        otel.name = format!("execute_tool {}", call.tool.name()),
+        { names::ATTR_OPERATION } = "execute_tool",
+        { names::ATTR_TOOL_NAME } = call.tool.name(),
+        { names::ATTR_TOOL_CALL } = call.call_id,
+        process.exit.code = tracing::field::Empty,
+    );
+    async {
+        let began = Instant::now();
+        let done = execute(work, scene, &call.tool).await;
+        let (ended, output) = match done {
+            Ok(done) => done,
+            Err(RunError::Workspace(error @ (WorkspaceError::Edit { .. } | WorkspaceError::OutsideWorkspace(_)))) => {
+                (Ended::Refused { reason: error.to_string() }, String::new())
+            }
+            Err(error) => return Err(error),
+        };
+        if work.stop.is_cancelled() {
+            // The intent stays without a result, and recovery deals with it by its class.
+            return Err(RunError::Stopped);
+        }
+        if let Ended::Exited { code } = &ended {
+            tracing::Span::current().record("process.exit.code", *code);
+        }
+        settle(work, scene, call.call_id, effect, ended, output, began.elapsed()).await
+    }
+    .instrument(span)
+    .await
+}
+
+/// Deals with a call that has an intent and no result.
+pub(super) async fn recover(
+    work: &mut Work,
+    scene: &mut Scene,
+    call: ToolCall,
+    recovery: Recovery,
+) -> Result<(), RunError> {
+    match recovery {
+        Recovery::RunAgain => perform(work, scene, call, EffectClass::Read).await,
+        // Setting the scene has put the last snapshot back already.
+        Recovery::RestoreAndRunAgain => perform(work, scene, call, EffectClass::Workspace).await,
+        Recovery::ReportInterrupted => {
+            let output = "interrupted: the runtime stopped while this ran; its effects outside \
+                          the workspace are unknown, those inside were undone"
+                .to_owned();
+            let effect = EffectClass::Open;
+            settle(work, scene, call.call_id, effect, Ended::Interrupted, output, Duration::ZERO)
+                .await
+        }
+    }
+}
+
+async fn settle(
+    work: &mut Work,
+    scene: &mut Scene,
+    call_id: String,
+    effect: EffectClass,
+    ended: Ended,
+    output: String,
+    took: Duration,
+) -> Result<(), RunError> {
+    let mut beside = Beside::default();
+    let mut changed = false;
+    if effect != EffectClass::Read {
+        let next = work.journal.steps.last().map_or(1, |last| last.seq + 1);
+        let seq = u64::try_from(next).unwrap_or_default();
+        let snapshot = journeyman_workspace::take(&scene.workspace, seq, &scene.current).await?;
+        changed = snapshot.changed;
+        if changed {
+            beside.snapshot = Some(snapshot.commit.to_string());
+            beside.pack = Some(snapshot.pack.clone());
+        }
+        scene.current = snapshot;
+    }
+    let output = journeyman_telemetry::redact::clean(&output).into_owned();
+    let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
+    let result = ToolResult {
+        call_id,
+        ended,
+        head,
+        tail,
+        output_bytes: output.len() as u64,
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        changed,
+    };
+    if result.tail.is_some() {
+        beside.output = Some(output.clone().into_bytes());
+    }
+    work.journal.append_with(Entry::ToolResult { result: result.clone() }, beside).await?;
+    scene.driver.observe(Observation::CallEnded { result, output });
+    Ok(())
+}
+
+async fn execute(
+    work: &Work,
+    scene: &mut Scene,
+    tool: &Tool,
+) -> Result<(Ended, String), RunError> {
+    let done = Ended::Exited { code: 0 };
+    match tool {
+        Tool::Exec(exec) => {
+            let policy = scene.workspace.policy(work.runtime.settings.sandbox.namespaces, exec.network);
+            let limit = scene.limits.call_timeout_ms;
+            run(work, exec, policy, exec.timeout_ms.unwrap_or(limit)).await
+        }
+        Tool::Edit { edits } => {
+            let (tree, edits) = (scene.workspace.tree(), edits.clone());
+            let changed = blocking(move || edit::apply(&tree, &edits)).await?;
+            let names: Vec<_> = changed.iter().map(|path| path.display().to_string()).collect();
+            Ok((done, format!("changed {}", names.join(", "))))
+        }
+        Tool::Read { path } => {
+            let (tree, path) = (scene.workspace.tree(), path.clone());
+            let (bytes, _) = blocking(move || edit::read(&tree, &path, OUTPUT_LIMIT)).await?;
+            Ok((done, String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        Tool::Restore { after_call } => {
+            let commit = match after_call {
+                None => scene.workspace.base().commit,
+                Some(call) => match work.journal.snapshot(Some(call)) {
+                    Some(step) => object(step.snapshot.as_deref().unwrap_or_default())?,
+                    None => scene.workspace.base().commit,
+                },
+            };
+            let caches = scene.caches();
+            journeyman_workspace::restore(&scene.workspace, &commit, &caches).await?;
+            Ok((done, format!("restored {commit}")))
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
+) -> Result<T, RunError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(RunError::Task(format!("the work was interrupted: {error}"))),
+    }
+}
+
+/// Runs a program in the sandbox, with its row in `child_processes`.
+pub(super) async fn run(
+    work: &Work,
+    exec: &Exec,
+    mut policy: journeyman_workspace::Policy,
+    timeout_ms: u64,
+) -> Result<(Ended, String), RunError> {
+    let settings = &work.runtime.settings;
+    policy.hidden.extend(settings.sandbox.hidden.iter().cloned());
+    let mut environment: BTreeMap<OsString, OsString> = settings
+        .environment
+        .iter()
+        .chain(&exec.env)
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    environment.entry("CI".into()).or_insert_with(|| "true".into());
+    let argv: Vec<OsString> = exec.argv.iter().map(OsString::from).collect();
+    let mut spec = ProcessSpec::new(argv, policy, work.held.run.id);
+    spec.env = environment;
+    spec.timeout = Duration::from_millis(timeout_ms);
+    spec.output_limit = OUTPUT_LIMIT;
+    spec.head_and_tail = usize::try_from(OUTPUT_LIMIT).unwrap_or(usize::MAX) / 2;
+    spec.traceparent = TraceContext::current().map(|context| context.to_string());
+    let running = work.runtime.runner.start(spec).await?;
+    let identity = running.identity();
+    let acting = Acting::now("run");
+    let child = NewChild {
+        node: work.runtime.node,
+        fence: Some(work.held.fence),
+        run: Some(work.held.run.id),
+        pid: identity.pid,
+        start_time: i64::try_from(identity.start_time).unwrap_or_default(),
+        argv_head: exec.argv.first().cloned().unwrap_or_default(),
+    };
+    // Without its row the child is still found by its marker; the work does not fail for it.
+    let row = work.runtime.store.child_started(&acting, &child).await;
+    let outcome = running.wait(&work.stop, |_| {}).await?;
+    if let Ok(row) = row
+        && let Err(error) = work.runtime.store.child_ended(&acting, row).await
+    {
+        tracing::debug!(error = %error, "the end of a child was not recorded");
+    }
+    Ok(described(outcome, timeout_ms))
+}
+
+fn described(outcome: ProcessOutcome, timeout_ms: u64) -> (Ended, String) {
+    let mut output = outcome.output.head;
+    if let Some(tail) = outcome.output.tail {
+        output.push_str("\n… cut …\n");
+        output.push_str(&tail);
+    }
+    let ended = match outcome.exit {
+        Exit::Code(code) => Ended::Exited { code },
+        Exit::Signal(signal) => Ended::Signalled { signal },
+        Exit::TimedOut | Exit::Idle => Ended::TimedOut { after_ms: timeout_ms },
+        Exit::Flooded => {
+            Ended::Refused { reason: format!("it printed more than {OUTPUT_LIMIT} bytes") }
+        }
+        Exit::Cancelled => Ended::Interrupted,
+        Exit::NotLaunched => {
+            Ended::Refused { reason: format!("the sandbox could not be made: {}", output.trim()) }
+        }
+    };
+    (ended, output)
+}

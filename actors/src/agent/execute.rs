@@ -1,0 +1,190 @@
+//! The executor of a run: asks the journal what is next, does it, writes it down, asks again.
+//!
+//! It decides nothing. When it is stopped or killed anywhere, another one goes on from the rows.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use journeyman_domain::driver::{Action, Observation};
+use journeyman_domain::run::{Next, Wishes};
+use journeyman_domain::status::DriverKind;
+use journeyman_domain::step::{Entry, Outcome};
+use journeyman_store::StoreError;
+use journeyman_telemetry::names;
+use journeyman_workspace::WorkspaceError;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::journal::Journal;
+use super::messages::StopReason;
+use super::conclude::conclude;
+use super::scene::Scene;
+use super::{call, deliver, prepare, verify};
+use crate::classifier::ClassifierHandle;
+use crate::context::{Change, Runtime};
+use crate::learner::LearnerHandle;
+
+/// Everything that a run works with.
+pub(super) struct Work {
+    pub(super) runtime: Runtime,
+    pub(super) held: journeyman_store::Held,
+    pub(super) classifier: ClassifierHandle,
+    pub(super) learner: LearnerHandle,
+    /// Cancelled when the run shall stop where it is; kills what it has started.
+    pub(super) stop: CancellationToken,
+    /// Why, once it is cancelled.
+    pub(super) reason: Arc<std::sync::OnceLock<StopReason>>,
+    /// What the run does now, for people.
+    pub(super) now: Arc<std::sync::Mutex<String>>,
+    pub(super) journal: Journal,
+}
+
+/// How an executor left its run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Left {
+    /// The run ended.
+    Ended(Outcome),
+    /// Nothing could check the change: the user decides.
+    AwaitingApproval,
+}
+
+/// Why a run cannot go on by itself.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    /// The store refused; a lost lease among others.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The workspace could not be made, read or written.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The task itself cannot be done as it is given.
+    #[error("{0}")]
+    Task(String),
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Work {
+    /// Says what the run does now.
+    pub(super) fn say(&self, now: impl Into<String>) {
+        let now = now.into();
+        if let Ok(mut held) = self.now.lock() {
+            held.clone_from(&now);
+        }
+        // Nobody need be watching.
+        let _ = self.runtime.changes.send(Change { task: self.held.task.id, now: Some(now) });
+    }
+
+    /// The driver that acts.
+    pub(super) fn driver(&self) -> DriverKind {
+        let word = self.held.run.driver.as_deref().unwrap_or_default();
+        word.parse().unwrap_or(DriverKind::Mechanic)
+    }
+
+    fn wishes(&self) -> Wishes {
+        let settings = self.runtime.settings.allow_unverified;
+        Wishes { allow_unverified: settings || self.held.task.allow_unverified }
+    }
+}
+
+/// Works until the run ended or cannot go on; the rows then say how.
+pub(super) async fn execute(mut work: Work) {
+    let span = tracing::info_span!(
+        parent: None,
+        "execute_task",
+        otel.name = names::SPAN_EXECUTE_TASK,
+        task.id = %work.held.task.id,
+        execution.id = %work.held.execution.id,
+        execution.attempt = work.held.execution.attempt,
+        run.id = %work.held.run.id,
+        driver = %work.driver(),
+        execution.outcome = tracing::field::Empty,
+        verified = tracing::field::Empty,
+    );
+    let cause = work.held.execution.traceparent.as_deref().or(work.held.task.traceparent.as_deref());
+    let cause = cause.and_then(|text| text.parse().ok());
+    journeyman_telemetry::attach(&span, cause, journeyman_telemetry::Relation::Link);
+    let began = Instant::now();
+    async {
+        let ended = work.go().await;
+        let word = conclude(&mut work, ended).await;
+        tracing::Span::current().record("execution.outcome", word);
+        let driver = work.driver().as_str();
+        journeyman_telemetry::metrics().execution_ended(driver, word, began.elapsed());
+    }
+    .instrument(span)
+    .await;
+}
+
+impl Work {
+    async fn go(&mut self) -> Result<Left, RunError> {
+        prepare::reap(self).await?;
+        let mut scene: Option<Scene> = None;
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(RunError::Stopped);
+            }
+            let next = self.journal.run.next(self.journal.elapsed_ms(), self.wishes());
+            if !matches!(next, Next::Prepare | Next::Ended(_) | Next::Conclude(_)) && scene.is_none() {
+                scene = Some(Scene::set(self).await?);
+            }
+            match (next, &mut scene) {
+                (Next::Prepare, _) => scene = Some(Scene::first(self).await?),
+                (Next::Ended(outcome), _) => return Ok(Left::Ended(outcome)),
+                (Next::AwaitApproval, _) => return Ok(Left::AwaitingApproval),
+                (Next::Conclude(outcome), _) => {
+                    self.journal.append(Entry::Outcome { outcome }).await?;
+                }
+                (next, Some(scene)) => self.advance(scene, next).await?,
+                (_, None) => return Err(RunError::Task("the workspace is missing".to_owned())),
+            }
+        }
+    }
+
+    async fn advance(&mut self, scene: &mut Scene, next: Next) -> Result<(), RunError> {
+        match next {
+            Next::Recover { call, recovery } => {
+                call::recover(self, scene, call, recovery).await?;
+            }
+            Next::Act => self.act(scene).await?,
+            Next::Stop(hit) => {
+                self.journal.append(Entry::LimitReached { hit }).await?;
+            }
+            Next::Verify => {
+                let span = tracing::info_span!("verify", otel.name = names::SPAN_VERIFY, verified = tracing::field::Empty);
+                verify::verify(self, scene).instrument(span).await?;
+            }
+            Next::NextRound { round, evidence } => {
+                let told = Observation::RoundFailed { evidence: evidence.clone() };
+                self.journal.append(Entry::RoundStarted { round, evidence }).await?;
+                scene.driver.observe(told);
+            }
+            Next::Deliver => {
+                let span = tracing::info_span!("deliver", otel.name = names::SPAN_DELIVER);
+                deliver::deliver(self, scene).instrument(span).await?;
+            }
+            // These need no scene and are dealt with before.
+            Next::Prepare | Next::Conclude(_) | Next::Ended(_) | Next::AwaitApproval => {}
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, scene: &mut Scene) -> Result<(), RunError> {
+        match scene.driver.next() {
+            Action::Call(call) => {
+                let effect = call.tool.effect_class(self.runtime.settings.sandbox.namespaces);
+                let entry = Entry::ToolIntent { call: call.clone(), effect };
+                self.journal.append(entry).await?;
+                call::perform(self, scene, call, effect).await
+            }
+            Action::Finished { summary } => {
+                self.journal.append(Entry::ClaimedDone { finished: true, summary }).await
+            }
+            Action::Stuck { reason } => {
+                let entry = Entry::ClaimedDone { finished: false, summary: reason };
+                self.journal.append(entry).await
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Before a run acts: what an earlier life left is ended, the workspace stands, the checks are
+//! known, what they need is fetched.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use journeyman_domain::check::discover::{self, RepositoryFiles};
+use journeyman_domain::check::{CheckPlan, Prepare};
+use journeyman_domain::driver::Assignment;
+use journeyman_domain::limits::Limits;
+use journeyman_domain::status::DriverKind;
+use journeyman_domain::step::Entry;
+use journeyman_domain::tool::Exec;
+use journeyman_telemetry::names;
+use journeyman_workspace::reap::{self, ChildIdentity};
+use journeyman_workspace::{ObjectId, Policy, Workspace};
+use tracing::Instrument as _;
+
+use super::call;
+use super::execute::{RunError, Work};
+use super::scene::Scene;
+use crate::repository::Repository;
+
+/// Files that a driver is told of at the most.
+const FILES: usize = 20_000;
+/// Milliseconds that fetching dependencies may take.
+const FETCH_MS: u64 = 20 * 60 * 1000;
+
+/// Ends the processes that earlier lives of this execution have left.
+pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
+    let rows = work.runtime.store.children_before(&work.held.fence).await?;
+    let left: Vec<_> = rows
+        .iter()
+        .map(|row| ChildIdentity {
+            pid: row.pid,
+            start_time: u64::try_from(row.start_time).unwrap_or_default(),
+            run: work.held.run.id,
+        })
+        .collect();
+    reap::reap(&left).await?;
+    let acting = journeyman_store::Acting::now("run");
+    for row in rows {
+        work.runtime.store.child_ended(&acting, row.id).await?;
+    }
+    Ok(())
+}
+
+/// The run's workspace, made where it does not stand.
+pub(super) async fn workspace(work: &Work, base: &ObjectId) -> Result<Workspace, RunError> {
+    let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
+    let repository = repository(work)?;
+    let span = tracing::info_span!("prepare_workspace", otel.name = names::SPAN_PREPARE_WORKSPACE);
+    let made = journeyman_workspace::create(&repository, base, work.held.run.id, &folder);
+    Ok(made.instrument(span).await?)
+}
+
+/// The user's repository.
+pub(super) fn repository(work: &Work) -> Result<PathBuf, RunError> {
+    let path = work.held.codebase.as_ref().and_then(|codebase| codebase.local_path.clone());
+    path.map(PathBuf::from)
+        .ok_or_else(|| RunError::Task("the task's codebase has no folder any more".to_owned()))
+}
+
+/// Sets the scene of a run that has not begun, and journals `Started`.
+pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
+    work.say("preparing the workspace");
+    let path = repository(work)?;
+    let facts = journeyman_workspace::inspect(&path).await?;
+    let task = &work.held.task;
+    let base = match task.base_commit.as_deref().or(task.base_ref.as_deref()) {
+        Some(revision) => journeyman_workspace::resolve(&facts.root, revision).await?,
+        None => facts.head_commit,
+    };
+    let workspace = workspace(work, &base).await?;
+    let files = journeyman_workspace::files(&workspace, &base, FILES).await?;
+    let own = own_settings(&workspace.tree(), &files).await?;
+    let plan = plan(work, &workspace.tree(), &files, &own).await?;
+    let limits = limits(work, &own);
+    let prepared = dependencies(work, &workspace, &plan).await?;
+    let assignment = Assignment {
+        prompt: work.held.run.prompt.clone(),
+        checks: plan.checks.clone(),
+        files,
+        command: work.held.task.command.clone(),
+        workspace: workspace.tree().display().to_string(),
+    };
+    let driver = work.driver();
+    if driver == DriverKind::Command && assignment.command.is_empty() {
+        return Err(RunError::Task(
+            "the driver 'command' needs a program; give one with --command".to_owned(),
+        ));
+    }
+    let entry = Entry::Started {
+        driver,
+        assignment: assignment.clone(),
+        plan: plan.clone(),
+        limits: limits.clone(),
+        base_commit: base.to_string(),
+        confined: work.runtime.settings.sandbox.namespaces,
+        forbidden: own.forbidden,
+    };
+    work.journal.append(entry).await?;
+    let current = workspace.base();
+    let driver = journeyman_drivers::build(driver, assignment);
+    Ok(Scene { workspace, driver, plan, limits, current, prepared })
+}
+
+async fn own_settings(tree: &Path, files: &[String]) -> Result<Repository, RunError> {
+    if !files.iter().any(|file| file == crate::repository::FILE) {
+        return Ok(Repository::default());
+    }
+    let text = read(tree, crate::repository::FILE).await?;
+    Repository::parse(&text).map_err(|error| RunError::Task(error.to_string()))
+}
+
+async fn read(tree: &Path, file: &str) -> Result<String, RunError> {
+    let (tree, name) = (tree.to_owned(), file.to_owned());
+    let read = tokio::task::spawn_blocking(move || {
+        journeyman_workspace::edit::read(&tree, &name, 1024 * 1024)
+    });
+    let (bytes, _) =
+        read.await.map_err(|error| RunError::Task(format!("{file} was not read: {error}")))??;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+async fn plan(
+    work: &Work,
+    tree: &Path,
+    files: &[String],
+    own: &Repository,
+) -> Result<CheckPlan, RunError> {
+    let mut contents = BTreeMap::new();
+    for file in discover::wanted(files) {
+        let text = read(tree, &file).await?;
+        contents.insert(file, text);
+    }
+    let mut plan = discover::discover(&RepositoryFiles { paths: files.to_vec(), contents });
+    if !own.checks.is_empty() {
+        plan.checks = discover::custom(&own.checks);
+    }
+    if !own.prepare.is_empty() {
+        let line = |command: &String| Prepare {
+            argv: vec!["sh".into(), "-c".into(), command.clone()],
+            lock_files: Vec::new(),
+            provides: Vec::new(),
+        };
+        plan.prepare = own.prepare.iter().map(line).collect();
+    }
+    plan.caches.extend(own.caches.iter().cloned());
+    if !work.held.task.check_commands.is_empty() {
+        plan.checks = discover::custom(&work.held.task.check_commands);
+    }
+    for check in &mut plan.checks {
+        check.network |= own.network;
+        check.timeout_ms = own.check_timeout_s.map(|seconds| seconds.saturating_mul(1000));
+    }
+    Ok(plan)
+}
+
+/// The user's limits, which the task and the repository may narrow.
+fn limits(work: &Work, own: &Repository) -> Limits {
+    let mut limits = work.runtime.settings.limits.clone();
+    if let Some(seconds) = work.held.task.time_limit_s {
+        limits.wall_time_ms = u64::try_from(seconds).unwrap_or(1).saturating_mul(1000);
+    }
+    if let Some(rounds) = own.rounds {
+        limits.rounds = limits.rounds.min(rounds.max(1));
+    }
+    if let Some(seconds) = own.check_timeout_s {
+        limits.check_timeout_ms = limits.check_timeout_ms.min(seconds.saturating_mul(1000));
+    }
+    limits
+}
+
+/// Fetches what the checks need, once for a set of lock files; the folders that came of it.
+///
+/// A fetch that fails is not the end: the checks then say what is missing.
+pub(super) async fn dependencies(
+    work: &Work,
+    workspace: &Workspace,
+    plan: &CheckPlan,
+) -> Result<Vec<(String, PathBuf)>, RunError> {
+    let mut prepared = Vec::new();
+    for prepare in &plan.prepare {
+        let key = journeyman_workspace::key_of(workspace, &prepare.argv, &prepare.lock_files).await?;
+        let folder = work.runtime.settings.prepared.join(key);
+        if !tokio::fs::try_exists(folder.join(DONE)).await.unwrap_or(false) {
+            work.say(format!("fetching dependencies: {}", prepare.argv.join(" ")));
+            fetch(work, workspace, prepare, &folder).await?;
+        }
+        for name in &prepare.provides {
+            let source = folder.join("tree").join(name);
+            if tokio::fs::try_exists(&source).await.unwrap_or(false) {
+                prepared.push((name.clone(), source));
+            }
+        }
+    }
+    for (name, source) in &prepared {
+        let target = workspace.tree().join(name);
+        if !tokio::fs::try_exists(&target).await.unwrap_or(false)
+            && let Err(error) = tokio::fs::symlink(source, &target).await
+        {
+            tracing::warn!(error = %error, "prepared dependencies could not be linked");
+        }
+    }
+    Ok(prepared)
+}
+
+/// Marks a complete folder.
+const DONE: &str = "complete";
+
+async fn fetch(
+    work: &Work,
+    workspace: &Workspace,
+    prepare: &Prepare,
+    folder: &Path,
+) -> Result<(), RunError> {
+    let tree = folder.join("tree");
+    journeyman_workspace::checkout(workspace, &workspace.base().commit, &tree).await?;
+    let settings = &work.runtime.settings.sandbox;
+    let policy = workspace.policy(settings.namespaces, true);
+    let mut writable = vec![tree.clone()];
+    writable.extend(settings.caches.iter().cloned());
+    let policy = Policy { cwd: tree, writable, ..policy };
+    let exec = Exec { argv: prepare.argv.clone(), network: true, ..Exec::default() };
+    let (ended, output) = call::run(work, &exec, policy, FETCH_MS).await?;
+    if work.stop.is_cancelled() {
+        return Err(RunError::Stopped);
+    }
+    if !ended.is_success() {
+        let said: String = output.chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
+        tracing::warn!(command = prepare.argv.join(" "), said, "dependencies were not fetched");
+        return Ok(());
+    }
+    let marked = tokio::fs::write(folder.join(DONE), b"").await;
+    marked.map_err(|error| RunError::Task(format!("the mark cannot be written: {error}")))
+}

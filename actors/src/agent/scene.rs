@@ -1,0 +1,107 @@
+//! Where a run plays: its workspace, its driver, and what was prepared for its checks.
+
+use std::path::PathBuf;
+
+use journeyman_domain::check::CheckPlan;
+use journeyman_domain::driver::{Assignment, Driver};
+use journeyman_domain::limits::Limits;
+use journeyman_domain::run::observations;
+use journeyman_domain::step::Entry;
+use journeyman_workspace::{ObjectId, Snapshot, StoredSnapshot, Workspace};
+
+use super::execute::{RunError, Work};
+use super::journal::Recorded;
+use super::prepare;
+
+/// Where a run plays.
+pub(super) struct Scene {
+    pub(super) workspace: Workspace,
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) plan: CheckPlan,
+    pub(super) limits: Limits,
+    /// The snapshot of the workspace as it is.
+    pub(super) current: Snapshot,
+    /// Folders that were prepared: their name in a checkout, and where they are.
+    pub(super) prepared: Vec<(String, PathBuf)>,
+}
+
+impl Scene {
+    /// Sets it for a run that has not begun; appends `Started`.
+    pub(super) async fn first(work: &mut Work) -> Result<Self, RunError> {
+        prepare::first(work).await
+    }
+
+    /// Sets it again from the journal: the workspace as it was after the last step, the driver as
+    /// far as it was.
+    pub(super) async fn set(work: &mut Work) -> Result<Self, RunError> {
+        let Some((assignment, plan, limits, base)) = started(&work.journal.steps) else {
+            return Err(RunError::Task("the journal has no start".to_owned()));
+        };
+        let base: ObjectId = base.parse().map_err(|_| {
+            RunError::Task(format!("the journal's base commit '{base}' is no commit"))
+        })?;
+        work.say("restoring the workspace");
+        let workspace = prepare::workspace(work, &base).await?;
+        let current = restore(work, &workspace, &plan).await?;
+        let prepared = prepare::dependencies(work, &workspace, &plan).await?;
+        let kind = work.driver();
+        let mut driver = journeyman_drivers::build(kind, assignment);
+        let mut outputs = Vec::with_capacity(work.journal.steps.len());
+        for step in &work.journal.steps {
+            outputs.push(match &step.entry {
+                Entry::ToolResult { result } if result.tail.is_none() => result.head.clone(),
+                Entry::ToolResult { .. } => {
+                    String::from_utf8_lossy(&work.journal.output(step).await?).into_owned()
+                }
+                _ => String::new(),
+            });
+        }
+        let entries: Vec<_> = work.journal.steps.iter().map(|step| step.entry.clone()).collect();
+        for seen in observations(&entries, |index| std::mem::take(&mut outputs[index])) {
+            // A driver counts its calls by asking; it must be asked as often as it was.
+            let _ = driver.next();
+            driver.observe(seen);
+        }
+        Ok(Self { workspace, driver, plan, limits, current, prepared })
+    }
+
+    /// The caches' names, as a restore takes them.
+    pub(super) fn caches(&self) -> Vec<&str> {
+        self.plan.caches.iter().map(String::as_str).collect()
+    }
+}
+
+/// Brings the files to the last snapshot of the journal.
+pub(super) async fn restore(
+    work: &Work,
+    workspace: &Workspace,
+    plan: &CheckPlan,
+) -> Result<Snapshot, RunError> {
+    let mut stored = Vec::new();
+    for step in &work.journal.steps {
+        if let (Some(commit), Some(pack)) = (&step.snapshot, &step.pack) {
+            let pack = work.runtime.store.blob(pack).await?.bytes;
+            let seq = u64::try_from(step.seq).unwrap_or_default();
+            stored.push(StoredSnapshot { seq, commit: object(commit)?, pack });
+        }
+    }
+    journeyman_workspace::import(workspace, &stored).await?;
+    let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
+    let last = stored.last().map_or_else(|| workspace.base().commit, |last| last.commit.clone());
+    journeyman_workspace::restore(workspace, &last, &caches).await?;
+    Ok(journeyman_workspace::snapshot_of(workspace, &last).await?)
+}
+
+/// A commit's name out of a row.
+pub(super) fn object(name: &str) -> Result<ObjectId, RunError> {
+    name.parse().map_err(|_| RunError::Task(format!("'{name}' is no object of git")))
+}
+
+fn started(steps: &[Recorded]) -> Option<(Assignment, CheckPlan, Limits, String)> {
+    steps.iter().find_map(|step| match &step.entry {
+        Entry::Started { assignment, plan, limits, base_commit, .. } => {
+            Some((assignment.clone(), plan.clone(), limits.clone(), base_commit.clone()))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,278 @@
+//! Verification: base and candidate in clean checkouts, judged by the domain, classified.
+
+use std::path::Path;
+use std::time::Duration;
+
+use journeyman_domain::check::{Check, CheckOutcome, report};
+use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::step::Entry;
+use journeyman_domain::tool::{Ended, Exec, head_and_tail};
+use journeyman_domain::verdict::{self, Change, Comparison, Verdict};
+use journeyman_telemetry::names;
+use journeyman_workspace::{ObjectId, Policy as Sandbox};
+use tracing::Instrument as _;
+
+use super::call;
+use super::execute::{RunError, Work};
+use super::journal::Beside;
+use super::scene::Scene;
+use crate::classifier::{Classified, Failure};
+use crate::learner::Resolution;
+
+/// Bytes of a check's output that are kept at each end.
+const HEAD_AND_TAIL: usize = 16 * 1024;
+/// Bytes of evidence that go back to a driver.
+const EVIDENCE: usize = 24 * 1024;
+
+/// Which tree is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Base,
+    Candidate,
+}
+
+impl Side {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// Takes the diff, judges it, and journals the judgement.
+pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), RunError> {
+    let base = scene.workspace.base();
+    let diff =
+        journeyman_workspace::diff(&scene.workspace, &base.commit, &scene.current.commit).await?;
+    let change = Change::from_diff(&diff);
+    let on_base = base_outcomes(work, scene, &base.commit).await?;
+    let candidate = if scene.current.tree == base.tree {
+        on_base.clone()
+    } else {
+        check_all(work, scene, Side::Candidate, &scene.current.commit.clone()).await?
+    };
+    let mut verdict = verdict::judge(&on_base, &candidate, &change);
+    forbid(work, &change, &mut verdict);
+    let failures = classify(work, &verdict, &candidate).await;
+    let policy = match failures.first() {
+        _ if !verdict.checked => Policy::Ask,
+        Some(first) => first.policy,
+        None => Policy::RetryWithEvidence,
+    };
+    tracing::Span::current().record("verified", verdict.verified);
+    let evidence = if verdict.verified {
+        String::new()
+    } else {
+        verdict::evidence(&verdict, &candidate, EVIDENCE)
+    };
+    if verdict.verified {
+        learn(work, &verdict, &on_base, &diff);
+    }
+    let entry = Entry::Verification {
+        tree: scene.current.tree.to_string(),
+        verdict,
+        checks: candidate,
+        failures: failures.into_iter().map(|failure| failure.classification).collect(),
+        policy,
+        evidence,
+        files_changed: change.paths.len(),
+    };
+    let beside = Beside { output: Some(diff.into_bytes()), ..Beside::default() };
+    work.journal.append_with(entry, beside).await
+}
+
+/// The base is judged once in a run; its outcomes are journaled.
+async fn base_outcomes(
+    work: &mut Work,
+    scene: &Scene,
+    base: &ObjectId,
+) -> Result<Vec<CheckOutcome>, RunError> {
+    let known = work.journal.steps.iter().find_map(|step| match &step.entry {
+        Entry::BaseChecked { checks } => Some(checks.clone()),
+        _ => None,
+    });
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let checks = check_all(work, scene, Side::Base, base).await?;
+    work.journal.append(Entry::BaseChecked { checks: checks.clone() }).await?;
+    Ok(checks)
+}
+
+async fn check_all(
+    work: &Work,
+    scene: &Scene,
+    side: Side,
+    commit: &ObjectId,
+) -> Result<Vec<CheckOutcome>, RunError> {
+    if scene.plan.checks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folder = scene.workspace.folder().join(format!("check-{}", side.word()));
+    journeyman_workspace::checkout(&scene.workspace, commit, &folder).await?;
+    for (name, source) in &scene.prepared {
+        link(source, &folder.join(name)).await;
+    }
+    let mut outcomes = Vec::with_capacity(scene.plan.checks.len());
+    for check in &scene.plan.checks {
+        if work.stop.is_cancelled() {
+            return Err(RunError::Stopped);
+        }
+        work.say(format!("{} on the {}", check.name, side.word()));
+        outcomes.push(check_one(work, scene, side, check, &folder).await?);
+    }
+    // A checkout is evidence of one judgement; nothing of it is used again.
+    if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+        tracing::debug!(error = %error, "a checkout was not removed");
+    }
+    Ok(outcomes)
+}
+
+async fn check_one(
+    work: &Work,
+    scene: &Scene,
+    side: Side,
+    check: &Check,
+    folder: &Path,
+) -> Result<CheckOutcome, RunError> {
+    let span = tracing::info_span!(
+        "run_check",
+        otel.name = names::SPAN_RUN_CHECK,
+        check.name = check.name,
+        check.side = side.word(),
+        check.outcome = tracing::field::Empty,
+    );
+    async {
+        let sandbox = scene.workspace.policy(work.runtime.settings.sandbox.namespaces, check.network);
+        let sandbox = Sandbox {
+            cwd: folder.to_owned(),
+            writable: vec![folder.to_owned()],
+            readable: scene.prepared.iter().map(|(_, source)| source.clone()).collect(),
+            ..sandbox
+        };
+        let timeout_ms = check.timeout_ms.unwrap_or(scene.limits.check_timeout_ms);
+        let exec = Exec { argv: check.argv.clone(), network: check.network, ..Exec::default() };
+        let began = std::time::Instant::now();
+        let (ended, output) = call::run(work, &exec, sandbox, timeout_ms).await?;
+        if work.stop.is_cancelled() {
+            return Err(RunError::Stopped);
+        }
+        let took = began.elapsed();
+        let word = outcome_word(&ended);
+        tracing::Span::current().record("check.outcome", word);
+        journeyman_telemetry::metrics().check_ran(side.word(), word, took);
+        let output = journeyman_telemetry::redact::clean(&output).into_owned();
+        let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
+        Ok(CheckOutcome {
+            check: check.name.clone(),
+            kind: check.kind,
+            tests: report::read(check, &output),
+            ended,
+            duration_ms: millis(took),
+            head,
+            tail,
+        })
+    }
+    .instrument(span)
+    .await
+}
+
+const fn outcome_word(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Exited { code: 0 } => "passed",
+        Ended::Exited { .. } => "failed",
+        Ended::TimedOut { .. } => "timeout",
+        Ended::Signalled { .. } | Ended::Refused { .. } | Ended::Interrupted => "broken",
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn link(source: &Path, target: &Path) {
+    if let Err(error) = tokio::fs::symlink(source, target).await
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        tracing::warn!(error = %error, "prepared dependencies could not be linked");
+    }
+}
+
+/// A change of a forbidden path is never verified.
+fn forbid(work: &Work, change: &Change, verdict: &mut Verdict) {
+    let forbidden = work.journal.steps.iter().find_map(|step| match &step.entry {
+        Entry::Started { forbidden, .. } => Some(forbidden.clone()),
+        _ => None,
+    });
+    let forbidden = forbidden.unwrap_or_default();
+    for path in &change.paths {
+        if forbidden.iter().any(|prefix| path.starts_with(prefix.as_str())) {
+            verdict.verified = false;
+            verdict.reasons.push(format!("{path} is changed, which the repository forbids"));
+        }
+    }
+}
+
+/// Has every failing check classified and reported.
+async fn classify(work: &Work, verdict: &Verdict, candidate: &[CheckOutcome]) -> Vec<Classified> {
+    let mut classified = Vec::new();
+    if verdict.verified {
+        return classified;
+    }
+    for outcome in candidate.iter().filter(|outcome| !outcome.passed()) {
+        let failure = Failure {
+            task: work.held.task.id,
+            codebase: work.held.task.codebase_id,
+            run: work.held.run.id,
+            evidence: evidence_of(outcome),
+        };
+        match work.classifier.classify(failure).await {
+            Ok(answer) => classified.push(answer),
+            Err(error) => tracing::warn!(error = %error, "a failure was not classified"),
+        }
+    }
+    classified
+}
+
+fn evidence_of(outcome: &CheckOutcome) -> Evidence {
+    let (exit_code, signal) = match outcome.ended {
+        Ended::Exited { code } => (Some(code), None),
+        Ended::Signalled { signal } => (None, Some(signal)),
+        Ended::TimedOut { .. } | Ended::Refused { .. } | Ended::Interrupted => (None, None),
+    };
+    let mut text = outcome.head.clone();
+    if let Some(tail) = &outcome.tail {
+        text.push('\n');
+        text.push_str(tail);
+    }
+    Evidence {
+        phase: Phase::Verify,
+        source: Some(outcome.check.clone()),
+        exit_code,
+        signal,
+        timed_out: matches!(outcome.ended, Ended::TimedOut { .. }),
+        http_status: None,
+        sqlstate: None,
+        text,
+    }
+}
+
+/// Tells the learner what this change mended.
+fn learn(work: &Work, verdict: &Verdict, base: &[CheckOutcome], diff: &str) {
+    let mended = |name: &str| {
+        verdict.checks.iter().any(|(check, became)| {
+            check == name && matches!(became, Comparison::Mended | Comparison::Better)
+        })
+    };
+    for outcome in base.iter().filter(|outcome| !outcome.passed() && mended(&outcome.check)) {
+        work.learner.resolved(Resolution {
+            task: work.held.task.id,
+            run: work.held.run.id,
+            codebase: work.held.task.codebase_id,
+            driver: work.driver(),
+            evidence: evidence_of(outcome),
+            diff: diff.chars().take(8 * 1024).collect(),
+        });
+    }
+}

@@ -1,0 +1,85 @@
+//! What an actor is given: the store, the node it works for, typed settings. No environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use journeyman_domain::ids::{NodeId, TaskId};
+use journeyman_domain::limits::Limits;
+use journeyman_domain::schedule;
+use journeyman_store::Store;
+use journeyman_workspace::process::Runner;
+use tokio::sync::broadcast;
+
+/// Everything that the actors of one runtime share. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    /// PostgreSQL.
+    pub store: Store,
+    /// This life of this process.
+    pub node: NodeId,
+    /// Which tasks it may work on.
+    pub mode: Mode,
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// Starts child processes.
+    pub runner: Runner,
+    /// Says that something about a task changed; a hint for those that watch.
+    pub changes: broadcast::Sender<Change>,
+}
+
+/// Something about a task changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The task.
+    pub task: TaskId,
+    /// What its run does now, where that is what changed.
+    pub now: Option<String>,
+}
+
+/// Which tasks a node works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All of them.
+    Daemon,
+    /// One, and it alone.
+    Foreground(TaskId),
+    /// None: it serves a command that only reads or adds.
+    Observer,
+}
+
+/// Typed settings of the actors.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Leases, polling, attempts.
+    pub schedule: schedule::Settings,
+    /// While true, nothing new is claimed.
+    pub maintenance: bool,
+    /// What one run may use.
+    pub limits: Limits,
+    /// Whether work that nothing can check is completed unverified.
+    pub allow_unverified: bool,
+    /// Author and committer of delivered commits, where the user set one: name and address.
+    pub author: Option<(String, String)>,
+    /// How children are confined.
+    pub sandbox: Sandbox,
+    /// The parent of the runs' folders.
+    pub runs: PathBuf,
+    /// The parent of prepared dependencies, shared by runs.
+    pub prepared: PathBuf,
+    /// Where patches go.
+    pub patches: PathBuf,
+    /// The environment that children get, already an allow-list.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// How children are confined.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// Whether namespaces are used: the writes of a child are then confined to its workspace.
+    pub namespaces: bool,
+    /// Files and folders that no child may see.
+    pub hidden: Vec<PathBuf>,
+    /// Folders outside the workspace that commands which fetch dependencies may write.
+    pub caches: Vec<PathBuf>,
+}

@@ -1,0 +1,12 @@
+//! What every actor shares: envelopes, handles, the limit of a mailbox, tracked tasks.
+//!
+//! A message can only be sent through a [`Mailbox`], which stamps it with who sent it, why, and in
+//! which trace, and only be handled through [`Envelope::open`], which gives its span.
+
+pub mod envelope;
+pub mod mailbox;
+pub mod tasks;
+
+pub use envelope::{Correlation, Envelope, Message, Meta};
+pub use mailbox::{AskError, Mailbox, Reply};
+pub use tasks::TrackedTasks;

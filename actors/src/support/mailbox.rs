@@ -1,0 +1,120 @@
+//! The way to an actor: resolves its live instance, counts what waits, limits how long to wait.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use journeyman_domain::ids::TaskId;
+use journeyman_supervision::Directory;
+use journeyman_telemetry::context::Relation;
+use journeyman_telemetry::metrics::metrics;
+use ractor::{ActorRef, RpcReplyPort};
+
+use super::envelope::{Envelope, Message, Waiting};
+
+/// Where an actor sends its answer.
+pub type Reply<T, E> = RpcReplyPort<Result<T, E>>;
+
+/// Why an ask has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError<E> {
+    /// Too many messages wait for the actor already.
+    #[error("{0} has too much to do at the moment")]
+    Busy(&'static str),
+    /// The actor is not running, or died while the message waited; asking again is safe.
+    #[error("{0} is being restarted")]
+    Restarting(&'static str),
+    /// The runtime has stopped, or never had such an actor.
+    #[error("{0} is not running")]
+    Gone(&'static str),
+    /// No answer within the time limit; whether it was handled is unknown.
+    #[error("{0} did not answer in time")]
+    TimedOut(&'static str),
+    /// The actor answered with its own error.
+    #[error(transparent)]
+    Refused(E),
+}
+
+/// What all handles are made of. Never holds an actor's reference, which dies with its instance.
+#[derive(Debug)]
+pub struct Mailbox<M> {
+    directory: Directory,
+    path: String,
+    limit: usize,
+    sender: &'static str,
+    about: Option<TaskId>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M> Clone for Mailbox<M> {
+    fn clone(&self) -> Self {
+        Self {
+            directory: self.directory.clone(),
+            path: self.path.clone(),
+            limit: self.limit,
+            sender: self.sender,
+            about: self.about,
+            message: PhantomData,
+        }
+    }
+}
+
+/// Messages that may wait for one actor before further ones are refused.
+const MAILBOX_LIMIT: usize = 1024;
+
+impl<M: Message> Mailbox<M> {
+    /// The way from `sender` to the actor at a path of the tree.
+    pub fn new(directory: Directory, path: impl Into<String>, sender: &'static str) -> Self {
+        let path = path.into();
+        Self { directory, path, limit: MAILBOX_LIMIT, sender, about: None, message: PhantomData }
+    }
+
+    /// The same way, for messages that belong to this task.
+    #[must_use]
+    pub fn about(&self, task: TaskId) -> Self {
+        Self { about: Some(task), ..self.clone() }
+    }
+
+    /// Sends and does not wait. The message is a hint and may be lost; whether it left is the answer.
+    pub fn tell(&self, body: M) -> bool {
+        self.send::<()>(Relation::Link, body).is_ok()
+    }
+
+    /// Sends and waits for the answer, at most so long.
+    pub async fn ask<T, E>(
+        &self,
+        limit: Duration,
+        message: impl FnOnce(Reply<T, E>) -> M,
+    ) -> Result<T, AskError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (answer, received) = ractor::concurrency::oneshot();
+        self.send(Relation::Child, message(RpcReplyPort::from(answer)))?;
+        match tokio::time::timeout(limit, received).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(refusal))) => Err(AskError::Refused(refusal)),
+            Ok(Err(_)) => Err(AskError::Restarting(M::ACTOR)),
+            Err(_) => Err(AskError::TimedOut(M::ACTOR)),
+        }
+    }
+
+    fn send<E>(&self, relation: Relation, body: M) -> Result<(), AskError<E>> {
+        let Some(instance) = self.directory.resolve(&self.path) else {
+            return Err(match self.directory.status(&self.path) {
+                None | Some(journeyman_supervision::Status::Stopped) => AskError::Gone(M::ACTOR),
+                Some(_) => AskError::Restarting(M::ACTOR),
+            });
+        };
+        let (waiting, depth) = Waiting::enter(self.directory.mailbox_depth(&self.path));
+        metrics().mailbox_depth(M::ACTOR, depth as u64);
+        if depth > self.limit {
+            return Err(AskError::Busy(M::ACTOR));
+        }
+        let envelope = Envelope::seal(self.sender, relation, waiting, body).about(self.about);
+        ActorRef::<Envelope<M>>::from(instance.cell)
+            .send_message(envelope)
+            .map_err(|_| AskError::Restarting(M::ACTOR))
+    }
+}
+

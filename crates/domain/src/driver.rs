@@ -1,0 +1,69 @@
+//! The border between an agent's way of acting and the runtime.
+//!
+//! A driver decides, the runtime executes. A driver holds no handle, reads no file and starts no
+//! program: its next action is a function of what it has observed, so replaying the journal into a
+//! fresh driver brings it exactly where it was.
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::Check;
+use crate::tool::{ToolCall, ToolResult};
+
+/// What a driver is told when a run starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// What the user asked for.
+    pub prompt: String,
+    /// The codebase's checks.
+    pub checks: Vec<Check>,
+    /// Files of the workspace, relative, sorted; directories are not listed. Bounded.
+    pub files: Vec<String>,
+    /// The program and arguments of the driver `command`.
+    pub command: Vec<String>,
+    /// The absolute path of the workspace, as programs in it see it.
+    pub workspace: String,
+}
+
+/// Something that a driver learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// Its last call ended.
+    CallEnded {
+        /// As journaled.
+        result: ToolResult,
+        /// The whole output (standard output and error), up to the run's output limit.
+        output: String,
+    },
+    /// The change was verified and found wanting; another round begins.
+    RoundFailed {
+        /// The evidence, cut to what matters.
+        evidence: String,
+    },
+}
+
+/// What a driver wants next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Do this and tell me.
+    Call(ToolCall),
+    /// Done, by its word. Whether it is, verification says.
+    Finished {
+        /// What was done, for a person.
+        summary: String,
+    },
+    /// It can do no more; what it mended so far is still verified.
+    Stuck {
+        /// What is left, for a person.
+        reason: String,
+    },
+}
+
+/// An agent's way of acting.
+pub trait Driver: Send {
+    /// The next action. Called again without a new observation it answers the same.
+    fn next(&mut self) -> Action;
+
+    /// Takes in what happened.
+    fn observe(&mut self, observation: Observation);
+}

@@ -1,0 +1,94 @@
+//! Limits of a run, looked at before every step.
+
+use serde::{Deserialize, Serialize};
+
+/// What one run may use. Every limit stops the run cleanly: what was done stays in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Tool calls.
+    pub steps: u32,
+    /// Milliseconds of wall time over all lives of the run.
+    pub wall_time_ms: u64,
+    /// Bytes of output that all calls together may print.
+    pub output_bytes: u64,
+    /// Rounds of acting and verifying.
+    pub rounds: u32,
+    /// Milliseconds that one call may take when it does not say.
+    pub call_timeout_ms: u64,
+    /// Milliseconds that one check may take when it does not say.
+    pub check_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            steps: 200,
+            wall_time_ms: 2 * 60 * 60 * 1000,
+            output_bytes: 1 << 30,
+            rounds: 3,
+            call_timeout_ms: 10 * 60 * 1000,
+            check_timeout_ms: 30 * 60 * 1000,
+        }
+    }
+}
+
+/// What a run has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tool calls with an intent in the journal.
+    pub steps: u32,
+    /// Milliseconds of wall time, earlier lives included.
+    pub wall_time_ms: u64,
+    /// Bytes printed.
+    pub output_bytes: u64,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reached", rename_all = "snake_case")]
+pub enum LimitHit {
+    /// Too many calls.
+    Steps {
+        /// The limit.
+        limit: u32,
+    },
+    /// Out of time.
+    WallTime {
+        /// The limit, in milliseconds.
+        limit_ms: u64,
+    },
+    /// Too much output.
+    Output {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+}
+
+impl std::fmt::Display for LimitHit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Steps { limit } => write!(f, "the limit of {limit} steps is reached"),
+            Self::WallTime { limit_ms } => {
+                write!(f, "the time limit of {} s is reached", limit_ms / 1000)
+            }
+            Self::Output { limit_bytes } => {
+                write!(f, "the limit of {limit_bytes} bytes of output is reached")
+            }
+        }
+    }
+}
+
+impl Limits {
+    /// The first limit that leaves no room for another step.
+    pub const fn hit_by(&self, usage: &Usage) -> Option<LimitHit> {
+        if usage.wall_time_ms >= self.wall_time_ms {
+            Some(LimitHit::WallTime { limit_ms: self.wall_time_ms })
+        } else if usage.steps >= self.steps {
+            Some(LimitHit::Steps { limit: self.steps })
+        } else if usage.output_bytes >= self.output_bytes {
+            Some(LimitHit::Output { limit_bytes: self.output_bytes })
+        } else {
+            None
+        }
+    }
+}

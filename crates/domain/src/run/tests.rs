@@ -1,0 +1,246 @@
+//! A run is driven here by its own answers, as the executor does it, against random journals.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::CheckPlan;
+use crate::driver::Assignment;
+use crate::status::DriverKind;
+use crate::tool::{Ended, Exec, Tool, ToolResult};
+
+fn started(limits: Limits) -> Entry {
+    Entry::Started {
+        driver: DriverKind::Command,
+        assignment: Assignment {
+            prompt: "mend it".into(),
+            checks: vec![],
+            files: vec![],
+            command: vec![],
+            workspace: "/w".into(),
+        },
+        plan: CheckPlan::default(),
+        limits,
+        base_commit: "c0".into(),
+        confined: true,
+        forbidden: vec![],
+    }
+}
+
+fn call(number: u32) -> ToolCall {
+    ToolCall {
+        call_id: format!("c{number}"),
+        title: "true".into(),
+        tool: Tool::Exec(Exec { argv: vec!["true".into()], ..Exec::default() }),
+    }
+}
+
+fn intent(number: u32, effect: EffectClass) -> Entry {
+    Entry::ToolIntent { call: call(number), effect }
+}
+
+fn result(number: u32) -> Entry {
+    Entry::ToolResult {
+        result: ToolResult {
+            call_id: format!("c{number}"),
+            ended: Ended::Exited { code: 0 },
+            head: String::new(),
+            tail: None,
+            output_bytes: 10,
+            duration_ms: 1,
+            changed: true,
+        },
+    }
+}
+
+fn verification(verified: bool, checked: bool, policy: Policy, files_changed: usize) -> Entry {
+    Entry::Verification {
+        tree: "t1".into(),
+        verdict: Verdict {
+            verified,
+            checked,
+            checks: vec![],
+            newly_failing: vec![],
+            newly_passing: vec![],
+            missing: vec![],
+            edited_tests: vec![],
+            reasons: if verified { vec![] } else { vec!["cargo test fails".into()] },
+        },
+        checks: vec![],
+        failures: vec![],
+        policy,
+        evidence: "it fails".into(),
+        files_changed,
+    }
+}
+
+fn done(finished: bool) -> Entry {
+    Entry::ClaimedDone { finished, summary: "done".into() }
+}
+
+fn next_after(entries: &[Entry]) -> Next {
+    Run::from_journal(entries).next(0, Wishes::default())
+}
+
+#[test]
+fn a_call_without_a_result_is_recovered_by_its_class() {
+    for (effect, recovery) in [
+        (EffectClass::Read, Recovery::RunAgain),
+        (EffectClass::Workspace, Recovery::RestoreAndRunAgain),
+        (EffectClass::Open, Recovery::ReportInterrupted),
+    ] {
+        assert_eq!(
+            next_after(&[started(Limits::default()), intent(1, effect)]),
+            Next::Recover { call: call(1), recovery }
+        );
+    }
+}
+
+#[test]
+fn done_by_its_word_is_not_verified() {
+    let mut journal = vec![started(Limits::default()), done(true)];
+    assert_eq!(next_after(&journal), Next::Verify);
+    journal.push(verification(false, true, Policy::RetryWithEvidence, 1));
+    assert_eq!(next_after(&journal), Next::NextRound { round: 2, evidence: "it fails".into() });
+    journal.push(Entry::RoundStarted { round: 2, evidence: "it fails".into() });
+    assert_eq!(next_after(&journal), Next::Act);
+    journal.extend([intent(1, EffectClass::Workspace), result(1), done(true)]);
+    assert_eq!(next_after(&journal), Next::Verify);
+    journal.push(verification(true, true, Policy::Stop, 1));
+    assert_eq!(next_after(&journal), Next::Deliver);
+    journal.push(Entry::Delivered { branch: Some("b".into()), commit: Some("c".into()), patch: None });
+    assert_eq!(next_after(&journal), Next::Conclude(Outcome::Verified));
+}
+
+#[test]
+fn an_empty_change_that_passes_is_verified_without_a_branch() {
+    let journal =
+        [started(Limits::default()), done(true), verification(true, true, Policy::Stop, 0)];
+    assert_eq!(next_after(&journal), Next::Conclude(Outcome::Verified));
+}
+
+#[test]
+fn a_round_that_changed_nothing_is_not_judged_again() {
+    let journal = [
+        started(Limits::default()),
+        done(false),
+        verification(false, true, Policy::RetryWithEvidence, 0),
+        Entry::RoundStarted { round: 2, evidence: "it fails".into() },
+        done(false),
+    ];
+    assert_eq!(
+        next_after(&journal),
+        Next::Conclude(Outcome::Failed { reason: "cargo test fails".into(), policy: Policy::Stop })
+    );
+}
+
+#[test]
+fn without_any_check_the_user_decides() {
+    let mut journal =
+        vec![started(Limits::default()), done(true), verification(false, false, Policy::Ask, 1)];
+    assert_eq!(next_after(&journal), Next::AwaitApproval);
+    let run = Run::from_journal(&journal);
+    assert_eq!(run.next(0, Wishes { allow_unverified: true }), Next::Deliver);
+    journal.push(Entry::Approved);
+    assert_eq!(next_after(&journal), Next::Deliver);
+    journal.push(Entry::Delivered { branch: None, commit: None, patch: Some("p".into()) });
+    assert_eq!(next_after(&journal), Next::Conclude(Outcome::Unverified));
+}
+
+#[test]
+fn time_ends_the_acting_and_what_is_there_is_still_judged() {
+    let limits = Limits { wall_time_ms: 1000, ..Limits::default() };
+    let mut journal = vec![started(limits)];
+    let hit = LimitHit::WallTime { limit_ms: 1000 };
+    assert_eq!(Run::from_journal(&journal).next(1000, Wishes::default()), Next::Stop(hit));
+    journal.push(Entry::LimitReached { hit });
+    assert_eq!(next_after(&journal), Next::Verify);
+    journal.push(verification(false, true, Policy::RetryWithEvidence, 1));
+    assert_eq!(
+        next_after(&journal),
+        Next::Conclude(Outcome::TimedOut { reason: "the time limit of 1 s is reached".into() })
+    );
+}
+
+/// Plays the executor: answers every `Next` with an entry chosen by `choices`.
+fn play(choices: &[u8], limits: Limits) -> (Vec<Entry>, Next) {
+    let mut journal = Vec::new();
+    let mut run = Run::from_journal(&journal);
+    for (number, choice) in (1u32..).zip(choices) {
+        let entry = match run.next(0, Wishes { allow_unverified: choice % 2 == 0 }) {
+            Next::Prepare => started(limits.clone()),
+            Next::Recover { call, .. } => Entry::ToolResult {
+                result: ToolResult {
+                    call_id: call.call_id,
+                    ended: Ended::Exited { code: i32::from(*choice) },
+                    head: String::new(),
+                    tail: None,
+                    output_bytes: 1,
+                    duration_ms: 1,
+                    changed: false,
+                },
+            },
+            Next::Act if *choice < 160 => intent(number, EffectClass::Workspace),
+            Next::Act => done(choice % 2 == 0),
+            Next::Stop(hit) => Entry::LimitReached { hit },
+            Next::Verify => verification(
+                *choice > 200,
+                *choice > 20,
+                if *choice % 3 == 0 { Policy::Stop } else { Policy::RetryWithEvidence },
+                usize::from(choice % 4),
+            ),
+            Next::NextRound { round, evidence } => Entry::RoundStarted { round, evidence },
+            Next::AwaitApproval => Entry::Approved,
+            Next::Deliver => Entry::Delivered { branch: None, commit: None, patch: None },
+            Next::Conclude(outcome) => Entry::Outcome { outcome },
+            Next::Ended(_) => break,
+        };
+        run.apply(&entry);
+        journal.push(entry);
+    }
+    let next = run.next(0, Wishes::default());
+    (journal, next)
+}
+
+proptest! {
+    #[test]
+    fn every_run_ends_within_its_limits_and_is_the_fold_of_its_journal(
+        choices in proptest::collection::vec(any::<u8>(), 200..220),
+        steps in 1u32..20,
+        rounds in 1u32..4,
+    ) {
+        let limits = Limits { steps, rounds, ..Limits::default() };
+        let (journal, last) = play(&choices, limits);
+        prop_assert!(matches!(last, Next::Ended(_)), "{last:?}");
+        let count = |kind: &str| journal.iter().filter(|entry| entry.kind() == kind).count();
+        prop_assert!(count("tool_intent") <= steps as usize);
+        prop_assert_eq!(count("tool_intent"), count("tool_result"));
+        prop_assert!(count("round_started") < rounds as usize);
+        prop_assert!(count("delivered") <= 1);
+        prop_assert_eq!(count("outcome"), 1);
+        for cut in 0..journal.len() {
+            let replayed = Run::from_journal(&journal[..cut]);
+            let mut stepped = Run::from_journal(&journal[..0]);
+            for entry in &journal[..cut] {
+                stepped.apply(entry);
+            }
+            prop_assert_eq!(replayed, stepped);
+        }
+    }
+
+    #[test]
+    fn nothing_is_delivered_that_is_neither_verified_nor_allowed(
+        choices in proptest::collection::vec(any::<u8>(), 200..220),
+    ) {
+        let (journal, _) = play(&choices, Limits::default());
+        for (index, entry) in journal.iter().enumerate() {
+            if entry.kind() != "delivered" {
+                continue;
+            }
+            let judged = journal[..index].iter().rev().find_map(|entry| match entry {
+                Entry::Verification { verdict, .. } => Some(verdict.clone()),
+                _ => None,
+            });
+            prop_assert!(judged.is_some_and(|verdict| verdict.verified || !verdict.checked));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The scheduler's decisions: when it claims, renews and takes over, and what follows an attempt.
+//!
+//! The order of tasks is in the claim's SQL, where the rows are; here is what surrounds it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Policy;
+use crate::status::{Status, WaitingFor};
+use crate::step::Outcome;
+
+/// Times and limits of scheduling.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Executions at once on this node.
+    pub max_concurrent: u32,
+    /// Milliseconds that a lease is good for.
+    pub lease_ms: u64,
+    /// Milliseconds between looks at the database that no hint asked for.
+    pub poll_ms: u64,
+    /// Attempts at a task before it fails for good.
+    pub max_attempts: u32,
+    /// Reclaims without a new step before a task is parked.
+    pub max_reclaims: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_concurrent: 10, lease_ms: 15_000, poll_ms: 2_000, max_attempts: 3, max_reclaims: 3 }
+    }
+}
+
+/// What the scheduler remembers between two looks; all of it can be lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Executions that run here.
+    pub running: u32,
+    /// When the leases were renewed last, in milliseconds of a monotonic clock.
+    pub renewed_at_ms: Option<u64>,
+    /// When the database was asked last.
+    pub looked_at_ms: Option<u64>,
+    /// No new work is taken.
+    pub draining: bool,
+}
+
+/// What happens to the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// Somebody says that there may be work.
+    Hint,
+    /// An execution was claimed or taken over and its run started.
+    RunStarted,
+    /// A run ended, however.
+    RunEnded,
+    /// The runtime stops.
+    Drain,
+}
+
+/// What the scheduler shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Renew all leases of this node, and its heartbeat.
+    Renew,
+    /// Look for expired leases.
+    TakeOver {
+        /// How many at the most.
+        limit: u32,
+    },
+    /// Claim ready tasks.
+    Claim {
+        /// How many at the most.
+        limit: u32,
+    },
+}
+
+/// One step. `now_ms` is a monotonic clock's.
+#[must_use]
+pub fn step(settings: &Settings, state: &State, input: Input, now_ms: u64) -> (State, Vec<Effect>) {
+    let mut state = state.clone();
+    let mut effects = Vec::new();
+    let mut look = false;
+    match input {
+        Input::Tick => {}
+        Input::Hint => look = true,
+        Input::RunStarted => state.running += 1,
+        Input::RunEnded => {
+            state.running = state.running.saturating_sub(1);
+            look = true;
+        }
+        Input::Drain => state.draining = true,
+    }
+    if due(state.renewed_at_ms, settings.lease_ms / 3, now_ms) {
+        state.renewed_at_ms = Some(now_ms);
+        effects.push(Effect::Renew);
+    }
+    let poll = due(state.looked_at_ms, settings.poll_ms, now_ms);
+    let free = settings.max_concurrent.saturating_sub(state.running);
+    if !state.draining && free > 0 && (look || poll) {
+        if poll {
+            effects.push(Effect::TakeOver { limit: free });
+        }
+        state.looked_at_ms = Some(now_ms);
+        effects.push(Effect::Claim { limit: free });
+    }
+    (state, effects)
+}
+
+fn due(last_ms: Option<u64>, every_ms: u64, now_ms: u64) -> bool {
+    last_ms.is_none_or(|last| now_ms.saturating_sub(last) >= every_ms)
+}
+
+/// What becomes of a task when an attempt at it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskAfter {
+    /// Its state.
+    pub status: Status,
+    /// Why it waits, where it does.
+    pub waiting_for: Option<WaitingFor>,
+    /// Milliseconds from now until it may go on, where that is a time.
+    pub wake_in_ms: Option<u64>,
+    /// Why it failed or waits.
+    pub error: Option<String>,
+}
+
+/// Decides what follows an attempt. `attempt` counts from 1; `jitter` is in 0..1.
+pub fn after_attempt(settings: &Settings, outcome: &Outcome, attempt: u32, jitter: f64) -> TaskAfter {
+    let ended = |status, error: Option<&String>| TaskAfter {
+        status,
+        waiting_for: None,
+        wake_in_ms: None,
+        error: error.cloned(),
+    };
+    match outcome {
+        Outcome::Verified | Outcome::Unverified => ended(Status::Completed, None),
+        Outcome::TimedOut { reason } => ended(Status::Timeout, Some(reason)),
+        Outcome::Failed { reason, policy } => match policy {
+            Policy::Wait { delay_ms } if attempt < settings.max_attempts => TaskAfter {
+                status: Status::Waiting,
+                waiting_for: Some(WaitingFor::RetryAt),
+                wake_in_ms: Some(jittered(*delay_ms, jitter)),
+                error: Some(reason.clone()),
+            },
+            Policy::OtherAgent if attempt < settings.max_attempts => TaskAfter {
+                status: Status::Ready,
+                waiting_for: None,
+                wake_in_ms: None,
+                error: Some(reason.clone()),
+            },
+            Policy::Ask => TaskAfter {
+                status: Status::Waiting,
+                waiting_for: Some(WaitingFor::Input),
+                wake_in_ms: None,
+                error: Some(reason.clone()),
+            },
+            Policy::Wait { .. } | Policy::OtherAgent | Policy::RetryWithEvidence | Policy::Stop => {
+                ended(Status::Failed, Some(reason))
+            }
+        },
+    }
+}
+
+/// Between half of the delay and the whole of it, so that many waiters do not come back at once.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss,
+    reason = "milliseconds of at most hours fit a double exactly, and jitter is in 0..1")]
+fn jittered(delay_ms: u64, jitter: f64) -> u64 {
+    let half = delay_ms as f64 / 2.0;
+    (half + half * jitter.clamp(0.0, 1.0)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_node_renews_and_claims_nothing() {
+        let settings = Settings { max_concurrent: 1, ..Settings::default() };
+        let (state, effects) = step(&settings, &State::default(), Input::Tick, 0);
+        assert_eq!(
+            effects,
+            [Effect::Renew, Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]
+        );
+        let (state, effects) = step(&settings, &state, Input::RunStarted, 1);
+        assert_eq!(effects, []);
+        let (state, effects) = step(&settings, &state, Input::Hint, 2);
+        assert_eq!(effects, []);
+        let (state, effects) = step(&settings, &state, Input::Tick, 6_000);
+        assert_eq!(effects, [Effect::Renew]);
+        let (state, effects) = step(&settings, &state, Input::RunEnded, 6_001);
+        assert_eq!(effects, [Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]);
+        let (state, _) = step(&settings, &state, Input::Drain, 6_002);
+        let (_, effects) = step(&settings, &state, Input::Hint, 6_003);
+        assert_eq!(effects, []);
+    }
+
+    #[test]
+    fn a_wait_is_bounded_by_the_attempts() {
+        let settings = Settings::default();
+        let outcome = Outcome::Failed {
+            reason: "the registry is down".into(),
+            policy: Policy::Wait { delay_ms: 1000 },
+        };
+        let first = after_attempt(&settings, &outcome, 1, 1.0);
+        assert_eq!((first.status, first.wake_in_ms), (Status::Waiting, Some(1000)));
+        assert_eq!(after_attempt(&settings, &outcome, 3, 0.0).status, Status::Failed);
+    }
+}

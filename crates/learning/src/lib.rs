@@ -1,0 +1,1 @@
+//! Classification, fingerprints and pattern statistics.

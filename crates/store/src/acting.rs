@@ -1,0 +1,48 @@
+//! Who acts, and in which trace: every transaction that writes says it, and the audit records it.
+
+use journeyman_telemetry::TraceContext;
+use sqlx::{Postgres, Transaction};
+
+use crate::{Store, StoreError};
+
+/// On whose behalf something is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Acting<'a> {
+    /// "scheduler", "agent:General Assistant", "cli".
+    pub actor: &'a str,
+    /// The span that the write belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+impl<'a> Acting<'a> {
+    /// An actor within the active span's trace.
+    pub fn now(actor: &'a str) -> Self {
+        Self { actor, trace: TraceContext::current() }
+    }
+}
+
+const SET: &str = "SELECT set_config('journeyman.actor', $1, true), \
+    set_config('journeyman.trace_id', $2, true), set_config('journeyman.span_id', $3, true)";
+
+pub(crate) const ALL: &[&str] = &[SET];
+
+impl Store {
+    /// A transaction whose audit rows bear the actor and the trace.
+    pub(crate) async fn begin(
+        &self,
+        acting: &Acting<'_>,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self.pool().begin().await?;
+        let (trace, span) = acting
+            .trace
+            .map(|context| (context.trace_id_hex(), context.span_id_hex()))
+            .unwrap_or_default();
+        sqlx::query(SET)
+            .bind(acting.actor)
+            .bind(trace)
+            .bind(span)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction)
+    }
+}

@@ -1,0 +1,144 @@
+//! PostgreSQL: migrations, tables, queue, journal, audit, embedded cluster.
+//!
+//! Owns all durable truth and every SQL statement. A change of state and its audit row are one
+//! transaction; a write by an execution carries its [`Fence`], checked in the same statement.
+//! Must never: decide what follows a failure, hold a transaction open while something else works,
+//! or build SQL at run time.
+//!
+//! Times of leases and heartbeats come from the database's clock alone, so that the clocks of
+//! nodes need not agree.
+
+mod acting;
+pub mod audit;
+pub mod cluster;
+mod column;
+mod error;
+pub mod health;
+pub mod journal;
+mod listen;
+mod migrations;
+pub mod queue;
+pub mod tables;
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+pub use acting::Acting;
+pub use error::{StoreError, is_transient};
+pub use journal::{Blob, BlobHash, NewStep, Step, StepPosition};
+pub use listen::TASKS_CHANNEL;
+pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
+pub use queue::{
+    Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver,
+};
+pub use tables::agents::{Agent, AgentChange};
+pub use tables::children::{Child, NewChild};
+pub use tables::codebases::{Codebase, NewCodebase};
+pub use tables::configuration::Setting;
+pub use tables::errors::{ErrorFilter, ErrorReport, NewErrorReport};
+pub use tables::executions::Execution;
+pub use tables::nodes::{NewNode, Node, NodeKind};
+pub use tables::patterns::{NewResolution, Pattern};
+pub use tables::runs::{Run, Usage};
+pub use tables::tasks::{NewTask, Task, TaskFilter};
+
+/// How the pool behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolOptions {
+    /// Connections at the most.
+    pub max: u32,
+    /// How long a caller waits for a free connection.
+    pub acquire_timeout: Duration,
+    /// After how long an unused connection is closed.
+    pub idle_timeout: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            max: 8,
+            acquire_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The database. Cheap to clone; all clones share one pool.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connects; [`StoreError::Unavailable`] where no server answers.
+    pub async fn connect(url: &str, options: PoolOptions) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max)
+            .min_connections(0)
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(options.idle_timeout)
+            .test_before_acquire(false) // a round trip for each use; a dead one shows at once anyway
+            .connect(url)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to this binary's. Safe against others that do the same at once.
+    /// [`StoreError::NewerDatabase`] where the database is ahead.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        migrations::run(&self.pool).await
+    }
+
+    /// [`StoreError::NewerDatabase`] or [`StoreError::OlderDatabase`] unless the schema is this
+    /// binary's.
+    pub async fn check_version(&self) -> Result<(), StoreError> {
+        migrations::check(&self.pool).await
+    }
+
+    /// Asks the server for nothing but an answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query(PING).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes every connection; what is under way ends first.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+const PING: &str = "SELECT 1";
+
+/// Every SQL statement of this crate, for the test that prepares them all.
+pub fn statements() -> Vec<&'static str> {
+    [
+        &[PING][..],
+        acting::ALL,
+        audit::ALL,
+        health::ALL,
+        journal::ALL,
+        listen::ALL,
+        migrations::ALL,
+        queue::ALL,
+        queue::finish::ALL,
+        queue::leases::ALL,
+        tables::agents::ALL,
+        tables::children::ALL,
+        tables::codebases::ALL,
+        tables::configuration::ALL,
+        tables::errors::ALL,
+        tables::executions::ALL,
+        tables::nodes::ALL,
+        tables::patterns::ALL,
+        tables::runs::ALL,
+        tables::tasks::ALL,
+        tables::tasks::wishes::ALL,
+    ]
+    .concat()
+}

@@ -1,0 +1,12 @@
+//! One file a table: its row, and the statements that read and write it.
+
+pub mod agents;
+pub mod children;
+pub mod codebases;
+pub mod configuration;
+pub mod errors;
+pub mod executions;
+pub mod nodes;
+pub mod patterns;
+pub mod runs;
+pub mod tasks;

@@ -1,0 +1,171 @@
+//! `runtime_nodes`: one row for each life of a runtime process.
+
+use chrono::{DateTime, Utc};
+use journeyman_domain::ids::{NodeId, TaskId};
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::column::{MaybeId, Text};
+use crate::{Acting, Store, StoreError};
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// Claims whatever is ready.
+    Daemon,
+    /// Claims its own task only, and ends with it.
+    Foreground,
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Daemon => "daemon",
+            Self::Foreground => "foreground",
+        })
+    }
+}
+
+impl FromStr for NodeKind {
+    type Err = StoreError;
+
+    fn from_str(word: &str) -> Result<Self, StoreError> {
+        match word {
+            "daemon" => Ok(Self::Daemon),
+            "foreground" => Ok(Self::Foreground),
+            _ => Err(StoreError::not_found("kind of node", word)),
+        }
+    }
+}
+
+/// One life of a runtime process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow)]
+pub struct Node {
+    /// Its id.
+    #[sqlx(try_from = "Uuid")]
+    pub id: NodeId,
+    /// What it is for.
+    #[sqlx(try_from = "Text<NodeKind>")]
+    pub kind: NodeKind,
+    /// Its process.
+    pub pid: i32,
+    /// The boot of its machine: PIDs of another boot mean nothing.
+    pub boot_id: String,
+    /// Its machine.
+    pub host: String,
+    /// Its data folder.
+    pub data_dir: String,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it was alive last.
+    pub heartbeat_at: DateTime<Utc>,
+    /// The only task that it claims.
+    #[sqlx(try_from = "MaybeId")]
+    pub only_task: Option<TaskId>,
+    /// When it stopped in order.
+    pub stopped_at: Option<DateTime<Utc>>,
+}
+
+/// What registers a node.
+#[derive(Clone, Debug)]
+pub struct NewNode<'a> {
+    /// Fresh, of version 7.
+    pub id: NodeId,
+    /// What it is for.
+    pub kind: NodeKind,
+    /// Its process.
+    pub pid: u32,
+    /// The boot of its machine.
+    pub boot_id: &'a str,
+    /// Its machine.
+    pub host: &'a str,
+    /// Its data folder.
+    pub data_dir: &'a str,
+    /// The only task that it claims.
+    pub only_task: Option<TaskId>,
+}
+
+macro_rules! columns {
+    () => {
+        "id, kind, pid, boot_id, host, data_dir, started_at, heartbeat_at, only_task, stopped_at"
+    };
+}
+const REGISTER: &str = concat!(
+    "INSERT INTO runtime_nodes (id, kind, pid, boot_id, host, data_dir, only_task) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ",
+    columns!()
+);
+const HEARTBEAT: &str =
+    "UPDATE runtime_nodes SET heartbeat_at = now() WHERE id = $1 AND stopped_at IS NULL";
+const STOP: &str =
+    "UPDATE runtime_nodes SET stopped_at = now() WHERE id = $1 AND stopped_at IS NULL";
+const LIST_LIVE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM runtime_nodes WHERE stopped_at IS NULL \
+     AND heartbeat_at > now() - make_interval(secs => $1) ORDER BY id"
+);
+
+pub(crate) const ALL: &[&str] = &[REGISTER, HEARTBEAT, STOP, LIST_LIVE];
+
+/// The table `runtime_nodes`.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes<'a>(&'a Store);
+
+impl Store {
+    /// Runtime processes.
+    pub const fn nodes(&self) -> Nodes<'_> {
+        Nodes(self)
+    }
+}
+
+impl Nodes<'_> {
+    /// Begins a node's life.
+    pub async fn register(
+        &self,
+        acting: &Acting<'_>,
+        new: &NewNode<'_>,
+    ) -> Result<Node, StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let node = sqlx::query_as(REGISTER)
+            .bind(new.id.as_uuid())
+            .bind(new.kind.to_string())
+            .bind(i32::try_from(new.pid).unwrap_or(i32::MAX))
+            .bind(new.boot_id)
+            .bind(new.host)
+            .bind(new.data_dir)
+            .bind(new.only_task.map(TaskId::as_uuid))
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(node)
+    }
+
+    /// Says that the node is alive; renewing its leases says it too.
+    pub async fn heartbeat(&self, id: NodeId) -> Result<(), StoreError> {
+        let done = sqlx::query(HEARTBEAT).bind(id.as_uuid()).execute(self.0.pool()).await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::not_found("live node", id));
+        }
+        Ok(())
+    }
+
+    /// Ends a node's life in order; ending it twice does nothing.
+    pub async fn stop(&self, acting: &Acting<'_>, id: NodeId) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Those that were heard of within this time and have not stopped.
+    pub async fn list_live(&self, within: Duration) -> Result<Vec<Node>, StoreError> {
+        let live = sqlx::query_as(LIST_LIVE).bind(within.as_secs_f64()).fetch_all(self.0.pool());
+        Ok(live.await?)
+    }
+}

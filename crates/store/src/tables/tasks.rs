@@ -1,0 +1,459 @@
+//! `tasks` and `task_dependencies`: what the user asked for, and what waits for what.
+//!
+//! Readiness is decided in one statement ([`REFRESH`]), in the transaction of whatever changed it.
+
+mod order;
+pub mod wishes;
+
+use chrono::{DateTime, Utc};
+use journeyman_domain::ids::{AgentId, CodebaseId, NodeId, TaskId};
+use journeyman_domain::status::{Priority, Status, WaitingFor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use crate::column::{IdPart, MaybeId, MaybeText, Text, only, page};
+use crate::{Acting, Store, StoreError, TASKS_CHANNEL};
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow)]
+pub struct Task {
+    /// Its id.
+    #[sqlx(try_from = "Uuid")]
+    pub id: TaskId,
+    /// The repository.
+    #[sqlx(try_from = "MaybeId")]
+    pub codebase_id: Option<CodebaseId>,
+    /// The task that it is a part of.
+    #[sqlx(try_from = "MaybeId")]
+    pub parent_task_id: Option<TaskId>,
+    /// One line.
+    pub title: String,
+    /// The prompt.
+    pub description: Option<String>,
+    /// "feature", "bug", "refactor", "test", "docs", "analysis", "optimization".
+    pub task_type: String,
+    /// Order among ready ones.
+    #[sqlx(try_from = "Text<Priority>")]
+    pub priority: Priority,
+    /// Where it stands.
+    #[sqlx(try_from = "Text<Status>")]
+    pub status: Status,
+    /// Why it waits.
+    #[sqlx(try_from = "MaybeText<WaitingFor>")]
+    pub waiting_for: Option<WaitingFor>,
+    /// From when it may go on.
+    pub wake_at: Option<DateTime<Utc>>,
+    /// The wanted driver.
+    pub driver: Option<String>,
+    /// The wanted model.
+    pub model: Option<String>,
+    /// The wanted agent.
+    #[sqlx(try_from = "MaybeId")]
+    pub agent_id: Option<AgentId>,
+    /// Checks that the user gave, as shell commands; empty: they are found.
+    #[sqlx(json)]
+    pub check_commands: Vec<String>,
+    /// Program and arguments of the driver `command`.
+    #[sqlx(json)]
+    pub command: Vec<String>,
+    /// What the work starts from; `None` is the codebase's default.
+    pub base_ref: Option<String>,
+    /// "branch", "pr", "patch", "none".
+    pub deliver: String,
+    /// Whether a change that nothing could check may be delivered.
+    pub allow_unverified: bool,
+    /// What all runs together may cost.
+    pub budget_usd: Option<f64>,
+    /// Seconds of wall time for a run.
+    pub time_limit_s: Option<i32>,
+    /// Rounds of acting and verifying.
+    pub max_rounds: Option<i32>,
+    /// At most one unfinished task has it.
+    pub unique_key: Option<String>,
+    /// The foreground node that shall claim it while it lives.
+    #[sqlx(try_from = "MaybeId")]
+    pub reserved_for: Option<NodeId>,
+    /// Executions so far.
+    pub attempts: i32,
+    /// The user wants it stopped.
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// The user wants it held.
+    pub pause_requested_at: Option<DateTime<Utc>>,
+    /// The user consented to an unverified change.
+    pub approved_at: Option<DateTime<Utc>>,
+    /// Where the change is.
+    pub branch: Option<String>,
+    /// What the work started from.
+    pub base_commit: Option<String>,
+    /// The delivered commit.
+    pub head_commit: Option<String>,
+    /// The runtime's judgement; `None` before there is one.
+    pub verified: Option<bool>,
+    /// The agent's own word.
+    pub done_by_word: Option<bool>,
+    /// Why it failed, waits or is parked.
+    pub error: Option<String>,
+    /// The trace that it belongs to, as `traceparent`.
+    pub traceparent: Option<String>,
+    /// Free.
+    pub context: Value,
+    /// Free.
+    pub metadata: Value,
+    /// Of the first attempt.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// By when it should be done.
+    pub due_date: Option<DateTime<Utc>>,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+    /// When it changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A task to add.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of Task")]
+pub struct NewTask {
+    pub id: TaskId,
+    pub codebase_id: Option<CodebaseId>,
+    pub parent_task_id: Option<TaskId>,
+    pub title: String,
+    pub description: Option<String>,
+    pub task_type: String,
+    pub priority: Priority,
+    pub driver: Option<String>,
+    pub model: Option<String>,
+    pub agent_id: Option<AgentId>,
+    pub check_commands: Vec<String>,
+    pub command: Vec<String>,
+    pub base_ref: Option<String>,
+    pub deliver: String,
+    pub allow_unverified: bool,
+    pub budget_usd: Option<f64>,
+    pub time_limit_s: Option<i32>,
+    pub max_rounds: Option<i32>,
+    pub unique_key: Option<String>,
+    pub reserved_for: Option<NodeId>,
+    pub traceparent: Option<String>,
+    pub context: Value,
+    pub metadata: Value,
+    pub due_date: Option<DateTime<Utc>>,
+}
+
+impl NewTask {
+    /// A feature of normal priority for a branch, with a fresh id and the defaults of the schema.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self {
+            id: TaskId::from_uuid(Uuid::now_v7()),
+            codebase_id: None,
+            parent_task_id: None,
+            title: title.into(),
+            description: None,
+            task_type: "feature".to_owned(),
+            priority: Priority::Normal,
+            driver: None,
+            model: None,
+            agent_id: None,
+            check_commands: Vec::new(),
+            command: Vec::new(),
+            base_ref: None,
+            deliver: "branch".to_owned(),
+            allow_unverified: false,
+            budget_usd: None,
+            time_limit_s: None,
+            max_rounds: None,
+            unique_key: None,
+            reserved_for: None,
+            traceparent: None,
+            context: Value::Object(serde_json::Map::new()),
+            metadata: Value::Object(serde_json::Map::new()),
+            due_date: None,
+        }
+    }
+}
+
+/// Which tasks a list shows; newest first.
+#[derive(Clone, Debug)]
+pub struct TaskFilter {
+    /// Only in this state.
+    pub status: Option<Status>,
+    /// Only of this codebase.
+    pub codebase: Option<CodebaseId>,
+    /// How many at the most.
+    pub limit: u32,
+    /// The last task of the page before.
+    pub cursor: Option<TaskId>,
+}
+
+impl Default for TaskFilter {
+    fn default() -> Self {
+        Self { status: None, codebase: None, limit: 50, cursor: None }
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "t.id, t.codebase_id, t.parent_task_id, t.title, t.description, t.task_type, \
+         t.priority::text, t.status::text, t.waiting_for::text, t.wake_at, t.driver, t.model, \
+         t.agent_id, t.check_commands, t.command, t.base_ref, t.deliver, t.allow_unverified, \
+         t.budget_usd::float8, t.time_limit_s, t.max_rounds, t.unique_key, t.reserved_for, \
+         t.attempts, t.cancel_requested_at, t.pause_requested_at, t.approved_at, t.branch, \
+         t.base_commit, t.head_commit, t.verified, t.done_by_word, t.error, t.traceparent, \
+         t.context, t.metadata, t.started_at, t.completed_at, t.due_date, t.created_at, t.updated_at"
+    };
+}
+pub(crate) use columns;
+
+const LOCK_DEPENDED_ON: &str = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER BY id FOR SHARE";
+const INSERT: &str = "INSERT INTO tasks (id, codebase_id, parent_task_id, title, description, \
+     task_type, priority, driver, model, agent_id, check_commands, command, base_ref, deliver, \
+     allow_unverified, budget_usd, time_limit_s, max_rounds, unique_key, reserved_for, \
+     traceparent, context, metadata, due_date) \
+     SELECT n.id, n.codebase_id, n.parent_task_id, n.title, n.description, n.task_type, \
+     n.priority, n.driver, n.model, n.agent_id, n.check_commands, n.command, n.base_ref, \
+     n.deliver, n.allow_unverified, n.budget_usd, n.time_limit_s, n.max_rounds, n.unique_key, \
+     n.reserved_for, n.traceparent, n.context, n.metadata, n.due_date \
+     FROM jsonb_to_recordset($1) AS n (id uuid, codebase_id uuid, parent_task_id uuid, title text, \
+     description text, task_type text, priority priority_level, driver text, model text, \
+     agent_id uuid, check_commands jsonb, command jsonb, base_ref text, deliver text, \
+     allow_unverified boolean, budget_usd numeric, time_limit_s integer, max_rounds integer, \
+     unique_key text, reserved_for uuid, traceparent text, context jsonb, metadata jsonb, \
+     due_date timestamptz)";
+const INSERT_DEPENDENCIES: &str = "INSERT INTO task_dependencies (task_id, depends_on) \
+     SELECT e.task_id, e.depends_on FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY \
+     AS e (task_id, depends_on, n) ORDER BY e.n ON CONFLICT DO NOTHING";
+// Locked before readiness is judged, so that of two tasks that end at once, the later one sees the
+// earlier one's end.
+const LOCK_DEPENDANTS: &str = "SELECT t.id FROM tasks t WHERE t.id IN \
+     (SELECT task_id FROM task_dependencies WHERE depends_on = $1) ORDER BY t.id FOR UPDATE";
+const REFRESH: &str = "UPDATE tasks t SET wake_at = NULL, \
+     status = CASE WHEN r.blocked THEN 'waiting' ELSE 'ready' END::status_type, \
+     waiting_for = CASE WHEN r.blocked THEN 'dependency' END::waiting_reason \
+     FROM (SELECT x.id, EXISTS (SELECT FROM task_dependencies d JOIN tasks o ON o.id = d.depends_on \
+         WHERE d.task_id = x.id AND o.status <> 'completed' \
+         AND NOT (d.kind = 'ended' AND o.status IN ('failed', 'cancelled', 'timeout'))) AS blocked \
+         FROM tasks x WHERE x.id = ANY ($1) AND (x.status IN ('pending', 'ready') \
+         OR x.status = 'waiting' AND x.waiting_for = 'dependency')) r \
+     WHERE t.id = r.id AND (t.status = 'pending' OR r.blocked <> (t.status = 'waiting')) \
+     RETURNING t.id";
+const GET: &str = concat!("SELECT ", columns!(), " FROM tasks t WHERE t.id = $1");
+const GET_MANY: &str = concat!("SELECT ", columns!(), " FROM tasks t WHERE t.id = ANY ($1)");
+const LATEST: &str = "SELECT id FROM tasks ORDER BY id DESC LIMIT 1";
+const BY_PART: &str = "(SELECT id FROM tasks WHERE id BETWEEN $1 AND $2 LIMIT 2) UNION \
+     (SELECT id FROM tasks WHERE reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2)";
+const LIST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tasks t WHERE ($1::text IS NULL OR t.status = $1::status_type) \
+     AND ($2::uuid IS NULL OR t.codebase_id = $2) AND ($3::uuid IS NULL OR t.id < $3) \
+     ORDER BY t.id DESC LIMIT $4"
+);
+const DEPENDENCIES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM task_dependencies d JOIN tasks t ON t.id = d.depends_on WHERE d.task_id = $1 ORDER BY t.id"
+);
+const DEPENDANTS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM task_dependencies d JOIN tasks t ON t.id = d.task_id WHERE d.depends_on = $1 ORDER BY t.id"
+);
+const SET_STATUS: &str = concat!(
+    "UPDATE tasks t SET status = $3::status_type, waiting_for = $4::waiting_reason, wake_at = $5, \
+     error = coalesce($6, t.error), completed_at = CASE WHEN $7 THEN now() END \
+     WHERE t.id = $1 AND t.status::text = ANY ($2) RETURNING ",
+    columns!()
+);
+
+pub(crate) const ALL: &[&str] = &[
+    LOCK_DEPENDED_ON,
+    INSERT,
+    INSERT_DEPENDENCIES,
+    LOCK_DEPENDANTS,
+    REFRESH,
+    GET,
+    GET_MANY,
+    LATEST,
+    BY_PART,
+    LIST,
+    DEPENDENCIES,
+    DEPENDANTS,
+    SET_STATUS,
+];
+
+/// The tables `tasks` and `task_dependencies`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tasks<'a>(pub(crate) &'a Store);
+
+impl Store {
+    /// Tasks.
+    pub const fn tasks(&self) -> Tasks<'_> {
+        Tasks(self)
+    }
+}
+
+/// Judges the readiness of these tasks anew; gives those whose state changed.
+pub(crate) async fn refresh(
+    connection: &mut PgConnection,
+    tasks: &[Uuid],
+) -> Result<Vec<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar(REFRESH).bind(tasks).fetch_all(connection).await?)
+}
+
+/// The same for everything that waits for this task directly, after its state changed.
+pub(crate) async fn refresh_dependants(
+    connection: &mut PgConnection,
+    task: TaskId,
+) -> Result<(), StoreError> {
+    let dependants: Vec<Uuid> =
+        sqlx::query_scalar(LOCK_DEPENDANTS).bind(task.as_uuid()).fetch_all(&mut *connection).await?;
+    if !dependants.is_empty() {
+        refresh(connection, &dependants).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn get_many(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<Task>, StoreError> {
+    Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(connection).await?)
+}
+
+impl Tasks<'_> {
+    /// Adds a task that waits for others, which exist already.
+    /// [`StoreError::Conflict`] where an unfinished task has its unique key.
+    pub async fn insert(
+        &self,
+        acting: &Acting<'_>,
+        task: &NewTask,
+        after: &[TaskId],
+    ) -> Result<Task, StoreError> {
+        self.insert_many(acting, &[(task.clone(), after.to_vec())]).await?;
+        self.get(task.id).await
+    }
+
+    /// Adds all of these or none. A task may wait for existing ones and for others of the batch,
+    /// in any order; [`StoreError::Cycle`] names the circle where they form one.
+    pub async fn insert_many(
+        &self,
+        acting: &Acting<'_>,
+        batch: &[(NewTask, Vec<TaskId>)],
+    ) -> Result<(), StoreError> {
+        let order = order::topological(batch)?;
+        let (mut waiting, mut awaited) = (Vec::new(), Vec::new());
+        for (task, after) in order {
+            for other in after {
+                waiting.push(task.id.as_uuid());
+                awaited.push(other.as_uuid());
+            }
+        }
+        let new: Vec<&NewTask> = batch.iter().map(|(task, _)| task).collect();
+        let ids: Vec<Uuid> = new.iter().map(|task| task.id.as_uuid()).collect();
+
+        let mut transaction = self.0.begin(acting).await?;
+        sqlx::query(INSERT).bind(Json(&new)).execute(&mut *transaction).await?;
+        if !awaited.is_empty() {
+            let known: Vec<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
+                .bind(&awaited)
+                .fetch_all(&mut *transaction)
+                .await?;
+            if let Some(missing) = awaited.iter().find(|id| !known.contains(id)) {
+                return Err(StoreError::not_found("task", missing));
+            }
+            sqlx::query(INSERT_DEPENDENCIES)
+                .bind(&waiting)
+                .bind(&awaited)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        refresh(&mut transaction, &ids).await?;
+        transaction.commit().await?;
+        self.0.hint(TASKS_CHANNEL, ids.first().copied().unwrap_or_default()).await;
+        Ok(())
+    }
+
+    /// One task.
+    pub async fn get(&self, id: TaskId) -> Result<Task, StoreError> {
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
+        found.ok_or_else(|| StoreError::not_found("task", id))
+    }
+
+    /// By a whole id, a unique beginning or end of one, or "latest".
+    pub async fn find(&self, text: &str) -> Result<Task, StoreError> {
+        let ids: Vec<Uuid> = if text == "latest" {
+            sqlx::query_scalar(LATEST).fetch_all(self.0.pool()).await?
+        } else {
+            let part = IdPart::parse(text).ok_or_else(|| StoreError::not_found("task", text))?;
+            sqlx::query_scalar(BY_PART)
+                .bind(part.low)
+                .bind(part.high)
+                .bind(part.reversed_suffix)
+                .fetch_all(self.0.pool())
+                .await?
+        };
+        self.get(TaskId::from_uuid(only("task", text, &ids)?)).await
+    }
+
+    /// A page, newest first, and the cursor of the next one.
+    pub async fn list(
+        &self,
+        filter: &TaskFilter,
+    ) -> Result<(Vec<Task>, Option<TaskId>), StoreError> {
+        let rows: Vec<Task> = sqlx::query_as(LIST)
+            .bind(filter.status.map(Status::as_str))
+            .bind(filter.codebase.map(CodebaseId::as_uuid))
+            .bind(filter.cursor.map(TaskId::as_uuid))
+            .bind(i64::from(filter.limit) + 1)
+            .fetch_all(self.0.pool())
+            .await?;
+        Ok(page(rows, filter.limit, |task| task.id))
+    }
+
+    /// The tasks that this one waits for, and those that wait for it.
+    pub async fn dependencies(&self, id: TaskId) -> Result<(Vec<Task>, Vec<Task>), StoreError> {
+        let awaited = sqlx::query_as(DEPENDENCIES).bind(id.as_uuid()).fetch_all(self.0.pool());
+        let waiting = sqlx::query_as(DEPENDANTS).bind(id.as_uuid()).fetch_all(self.0.pool());
+        Ok((awaited.await?, waiting.await?))
+    }
+
+    /// Sets a state if the task is in one of `from`, else [`StoreError::Conflict`]. What waits for
+    /// the task is judged anew. For a task with an execution under way, finish that instead.
+    #[expect(clippy::too_many_arguments, reason = "a state has these four parts")]
+    pub async fn set_status(
+        &self,
+        acting: &Acting<'_>,
+        id: TaskId,
+        from: &[Status],
+        to: Status,
+        waiting_for: Option<WaitingFor>,
+        wake_at: Option<DateTime<Utc>>,
+        error: Option<&str>,
+    ) -> Result<Task, StoreError> {
+        let from: Vec<&str> = from.iter().map(|status| status.as_str()).collect();
+        let mut transaction = self.0.begin(acting).await?;
+        let changed: Option<Task> = sqlx::query_as(SET_STATUS)
+            .bind(id.as_uuid())
+            .bind(from)
+            .bind(to.as_str())
+            .bind(waiting_for.map(WaitingFor::as_str))
+            .bind(wake_at)
+            .bind(error)
+            .bind(to.is_final())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(task) = changed else {
+            drop(transaction);
+            let status = self.get(id).await?.status;
+            return Err(StoreError::Conflict(format!("task {} is {status}", id.short())));
+        };
+        refresh_dependants(&mut transaction, id).await?;
+        transaction.commit().await?;
+        self.0.hint(TASKS_CHANNEL, id).await;
+        Ok(task)
+    }
+}

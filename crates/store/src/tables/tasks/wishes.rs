@@ -1,0 +1,114 @@
+//! What the user wants of a task that exists: stop, hold, go on, consent, try again.
+//!
+//! A task that nobody works on changes at once. For a running one the wish is a time on its row;
+//! its node reads it when it renews its leases, and finishes the execution accordingly.
+
+use journeyman_domain::ids::TaskId;
+use sqlx::PgConnection;
+
+use super::{Task, Tasks, refresh, refresh_dependants};
+use crate::{Acting, StoreError, TASKS_CHANNEL};
+
+const CANCEL: &str = "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now()), \
+     status = CASE WHEN status = 'running' THEN status ELSE 'cancelled' END, \
+     completed_at = CASE WHEN status <> 'running' THEN now() END, waiting_for = NULL, wake_at = NULL \
+     WHERE id = $1 AND status NOT IN ('completed', 'failed', 'cancelled', 'timeout') \
+     RETURNING status::text";
+const PAUSE: &str = "UPDATE tasks SET waiting_for = NULL, wake_at = NULL, \
+     pause_requested_at = CASE WHEN status = 'running' THEN now() END, \
+     status = CASE WHEN status = 'running' THEN status ELSE 'paused' END \
+     WHERE id = $1 AND status IN ('pending', 'ready', 'waiting', 'running') RETURNING status::text";
+// A running task that is to be paused forgets the wish; a paused one goes on.
+const RESUME: &str = "UPDATE tasks SET pause_requested_at = NULL, \
+     status = CASE WHEN status = 'paused' THEN 'pending' ELSE status END \
+     WHERE id = $1 AND (status = 'paused' OR status = 'running' AND pause_requested_at IS NOT NULL) \
+     RETURNING status::text";
+const APPROVE: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, approved_at = now() \
+     WHERE id = $1 AND status = 'waiting' AND waiting_for = 'approval' RETURNING status::text";
+const RETRY: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, wake_at = NULL, \
+     error = NULL, completed_at = NULL, cancel_requested_at = NULL, pause_requested_at = NULL, \
+     approved_at = NULL, verified = NULL, done_by_word = NULL \
+     WHERE id = $1 AND (status IN ('failed', 'cancelled', 'timeout', 'parked') OR status = 'waiting' \
+     AND waiting_for IN ('retry_at', 'rate_limit', 'provider', 'budget')) RETURNING status::text";
+// An execution that was put aside is over when its task is.
+const CLOSE_SUSPENDED: &str = "UPDATE task_executions SET status = 'cancelled', completed_at = now() \
+     WHERE task_id = $1 AND status IN ('waiting', 'paused')";
+const CLOSE_SUSPENDED_RUNS: &str = "UPDATE agent_tasks SET status = 'cancelled', \
+     completed_at = now() WHERE task_id = $1 AND status IN ('waiting', 'paused')";
+
+pub(crate) const ALL: &[&str] =
+    &[CANCEL, PAUSE, RESUME, APPROVE, RETRY, CLOSE_SUSPENDED, CLOSE_SUSPENDED_RUNS];
+
+pub(crate) async fn close_suspended(
+    connection: &mut PgConnection,
+    task: TaskId,
+) -> Result<(), StoreError> {
+    for close in [CLOSE_SUSPENDED, CLOSE_SUSPENDED_RUNS] {
+        sqlx::query(close).bind(task.as_uuid()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+impl Tasks<'_> {
+    /// Stops a task: at once, or, where it runs, as soon as its node hears of it.
+    /// [`StoreError::Conflict`] where it has ended.
+    pub async fn request_cancel(
+        &self,
+        acting: &Acting<'_>,
+        id: TaskId,
+    ) -> Result<Task, StoreError> {
+        self.wish(acting, id, CANCEL, "cannot be cancelled").await
+    }
+
+    /// Holds a task until [`Tasks::resume`]; what its run did so far is kept.
+    pub async fn pause(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
+        self.wish(acting, id, PAUSE, "cannot be paused").await
+    }
+
+    /// Lets a paused task go on where it stopped.
+    pub async fn resume(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
+        self.wish(acting, id, RESUME, "is not paused").await
+    }
+
+    /// Consents to the unverified change of a task that waits for approval; its run goes on.
+    pub async fn approve(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
+        self.wish(acting, id, APPROVE, "does not wait for approval").await
+    }
+
+    /// Begins another attempt at a task that ended without success or is parked, or does not let
+    /// it wait any longer.
+    pub async fn retry(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
+        self.wish(acting, id, RETRY, "cannot be tried again").await
+    }
+
+    async fn wish(
+        &self,
+        acting: &Acting<'_>,
+        id: TaskId,
+        statement: &'static str,
+        refusal: &str,
+    ) -> Result<Task, StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let status: Option<String> = sqlx::query_scalar(statement)
+            .bind(id.as_uuid())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(status) = status else {
+            drop(transaction);
+            let status = self.get(id).await?.status;
+            let refused = format!("task {} is {status} and {refusal}", id.short());
+            return Err(StoreError::Conflict(refused));
+        };
+        match status.as_str() {
+            "cancelled" => close_suspended(&mut transaction, id).await?,
+            "pending" => {
+                refresh(&mut transaction, &[id.as_uuid()]).await?;
+            }
+            _ => {}
+        }
+        refresh_dependants(&mut transaction, id).await?;
+        transaction.commit().await?;
+        self.0.hint(TASKS_CHANNEL, id).await;
+        self.get(id).await
+    }
+}

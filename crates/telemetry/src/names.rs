@@ -1,0 +1,151 @@
+//! The one table of the names of spans, attributes and metrics.
+//!
+//! Owns: every name that leaves the process by OpenTelemetry; `docs/TRACES.md` shows this table.
+//! Must never: hold a name that nobody sets. Names of generative AI follow the OpenTelemetry
+//! semantic conventions v1.42.0, status development, and are therefore kept here as plain text.
+
+use std::fmt::Write as _;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A span; `{…}` in its name is filled in.
+    Span,
+    /// An attribute of spans or metrics.
+    Attribute,
+    /// A metric that only grows.
+    Counter,
+    /// A metric of the present state.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// The name as it is sent.
+    pub name: &'static str,
+    /// What it stands for.
+    pub kind: Kind,
+    /// A metric's unit (UCUM); a span's kind; an attribute's type.
+    pub unit: &'static str,
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+macro_rules! names {
+    ($($constant:ident = $name:literal, $kind:ident, $unit:literal, $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $constant: &str = $name;)*
+
+        /// Every name, in the order of the documentation.
+        pub const TABLE: &[Name] = &[
+            $(Name { name: $name, kind: Kind::$kind, unit: $unit, meaning: $meaning },)*
+        ];
+    };
+}
+
+names! {
+    SPAN_EXECUTE_TASK = "execute_task", Span, "internal", "One execution of a task, from its claim to its outcome: the root of its trace, linked to the execution before.";
+    SPAN_PREPARE_WORKSPACE = "prepare_workspace", Span, "internal", "The clone of the codebase is made or restored.";
+    SPAN_INVOKE_AGENT = "invoke_agent {gen_ai.agent.name}", Span, "internal", "One run of an agent by its driver.";
+    SPAN_EXECUTE_TOOL = "execute_tool {gen_ai.tool.name}", Span, "internal", "One tool call or command of a run, from its intent to its result.";
+    SPAN_VERIFY = "verify", Span, "internal", "The runtime checks base and candidate in clean checkouts.";
+    SPAN_RUN_CHECK = "run_check", Span, "internal", "One check on one checkout.";
+    SPAN_DELIVER = "deliver", Span, "internal", "The verified change is committed and handed over.";
+    SPAN_ACTOR_MESSAGE = "{actor} {message}", Span, "consumer", "One message handled by an actor: a child of an ask, linked to whatever told it otherwise.";
+
+    ATTR_ACTOR = "actor", Attribute, "string", "An actor's name in the table of actors, without an instance.";
+    ATTR_ACTOR_PATH = "actor.path", Attribute, "string", "An actor's place in the supervision tree.";
+    ATTR_ACTOR_GENERATION = "actor.generation", Attribute, "int", "How many times it was started before in this process.";
+    ATTR_MESSAGE_KIND = "message.kind", Attribute, "string", "The variant of the message.";
+    ATTR_MESSAGE_ID = "message.id", Attribute, "string", "The message's UUIDv7.";
+    ATTR_MESSAGE_QUEUE_US = "message.queue_us", Attribute, "int", "Time from sending to handling in microseconds.";
+    ATTR_TASK_ID = "task.id", Attribute, "string", "The task.";
+    ATTR_EXECUTION_ID = "execution.id", Attribute, "string", "The execution of the task.";
+    ATTR_EXECUTION_ATTEMPT = "execution.attempt", Attribute, "int", "Its number among the task's executions, from 1.";
+    ATTR_EXECUTION_OUTCOME = "execution.outcome", Attribute, "string", "The state that it ended in.";
+    ATTR_RUN_ID = "run.id", Attribute, "string", "The agent's run.";
+    ATTR_STEP_SEQ = "step.seq", Attribute, "int", "The step of the run's journal.";
+    ATTR_DRIVER = "driver", Attribute, "string", "How the agent acts: mechanic, command, native, acp or codegen.";
+    ATTR_VERIFIED = "verified", Attribute, "bool", "Whether the runtime itself saw the change pass; never the agent's word.";
+    ATTR_CHECK_NAME = "check.name", Attribute, "string", "The check, such as cargo test.";
+    ATTR_CHECK_SIDE = "check.side", Attribute, "string", "base or candidate.";
+    ATTR_CHECK_OUTCOME = "check.outcome", Attribute, "string", "passed, failed, timeout or broken.";
+    ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, failed, panicked or killed.";
+    ATTR_PROCESS_EXIT_CODE = "process.exit.code", Attribute, "int", "Exit status of a child process.";
+    ATTR_ERROR_TYPE = "error.type", Attribute, "string", "The category that the classifier gave to a failure.";
+    ATTR_OPERATION = "gen_ai.operation.name", Attribute, "string", "invoke_agent or execute_tool.";
+    ATTR_PROVIDER = "gen_ai.provider.name", Attribute, "string", "Who serves the model; the driver's name where there is no model.";
+    ATTR_AGENT_ID = "gen_ai.agent.id", Attribute, "string", "The agent's id.";
+    ATTR_AGENT_NAME = "gen_ai.agent.name", Attribute, "string", "The agent's name.";
+    ATTR_CONVERSATION = "gen_ai.conversation.id", Attribute, "string", "The run again, where viewers of agents look for it.";
+    ATTR_TOOL_NAME = "gen_ai.tool.name", Attribute, "string", "The tool.";
+    ATTR_TOOL_CALL = "gen_ai.tool.call.id", Attribute, "string", "The call's id in the journal.";
+    ATTR_TOOL_TYPE = "gen_ai.tool.type", Attribute, "string", "function, extension or datastore.";
+
+    METRIC_MAILBOX_DEPTH = "actor_mailbox_depth", Gauge, "{message}", "Messages that wait for an actor; by actor.";
+    METRIC_ACTOR_QUEUE = "actor_queue_seconds", Histogram, "s", "From sending a message to handling it; by actor.";
+    METRIC_ACTOR_HANDLE = "actor_handle_seconds", Histogram, "s", "Handling one message; by actor and message.kind.";
+    METRIC_ACTOR_RESTARTS = "actor_restarts_total", Counter, "{restart}", "Restarts by a supervisor; by actor and exit.";
+    METRIC_QUEUE_WAIT = "queue_wait_seconds", Histogram, "s", "From the time a task could run to its claim.";
+    METRIC_QUEUE_CLAIM = "queue_claim_seconds", Histogram, "s", "One claim on the database.";
+    METRIC_EXECUTION = "execution_seconds", Histogram, "s", "From the claim of an execution to its outcome; by driver and execution.outcome.";
+    METRIC_CHECK = "check_seconds", Histogram, "s", "One check on one checkout; by check.side and check.outcome.";
+}
+
+/// The table as the Markdown of `docs/TRACES.md`.
+pub fn markdown() -> String {
+    let metrics = |kind| !matches!(kind, Kind::Span | Kind::Attribute);
+    let mut text = String::new();
+    section(&mut text, "Spans", "Kind", |row| {
+        (row.kind == Kind::Span).then(|| row.unit.into())
+    });
+    section(&mut text, "Attributes", "Type", |row| {
+        (row.kind == Kind::Attribute).then(|| row.unit.into())
+    });
+    section(&mut text, "Metrics", "Instrument, unit", |row| {
+        let kind = format!("{:?}", row.kind).to_lowercase();
+        metrics(row.kind).then(|| format!("{kind}, {}", row.unit))
+    });
+    text
+}
+
+fn section(text: &mut String, title: &str, unit: &str, select: impl Fn(&Name) -> Option<String>) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "\n### {title}\n\n| Name | {unit} | Meaning |\n|---|---|---|"
+    );
+    for row in TABLE {
+        if let Some(unit) = select(row) {
+            let _ = writeln!(text, "| `{}` | {unit} | {} |", row.name, row.meaning);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_shows_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/TRACES.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (_, rest) = document.split_once("<!-- names: begin -->\n").unwrap();
+        let (shown, _) = rest.split_once("\n<!-- names: end -->").unwrap();
+        let expected = markdown();
+        assert_eq!(shown, expected, "docs/TRACES.md must hold:\n{expected}");
+    }
+
+    #[test]
+    fn no_name_stands_for_two_things_and_none_would_be_masked() {
+        let mut names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        assert!(
+            names.iter().all(|name| !crate::redact::is_private(name)),
+            "{names:?}"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The documents of the API: what the CLI, and later the page, sends and gets.
+//!
+//! Field names are snake_case and stable. Times are RFC 3339 in UTC, durations milliseconds.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A task to add. `repo` and `prompt` are needed, all else has a default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTask {
+    /// Names the line for `after` of others in the same request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The repository's folder, absolute.
+    pub repo: String,
+    /// What to do.
+    pub prompt: String,
+    /// Keys of this request, or ids: they must be completed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// An agent by name or id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// How it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// A model, for drivers that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Program and arguments of the driver `command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Checks instead of the found ones; shell command lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check: Vec<String>,
+    /// low, normal, high, urgent or critical.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// Due by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<DateTime<Utc>>,
+    /// Refused when an unfinished task has this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<String>,
+    /// Dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_usd: Option<f64>,
+    /// Seconds of wall time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_s: Option<u64>,
+    /// A commit, branch or tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// branch, patch or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<String>,
+    /// Complete it also when no check can judge it.
+    #[serde(default)]
+    pub allow_unverified: bool,
+}
+
+/// Tasks to add; all of them, or none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddTasks {
+    /// In order.
+    pub tasks: Vec<NewTask>,
+}
+
+/// What is known of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its id.
+    pub id: String,
+    /// Its state.
+    pub status: String,
+    /// Why it waits, where it does.
+    pub waiting_for: Option<String>,
+    /// One sentence on why it is where it is.
+    pub because: Option<String>,
+    /// The first line of its prompt.
+    pub title: String,
+    /// The whole prompt.
+    pub prompt: String,
+    /// The codebase's name.
+    pub codebase: Option<String>,
+    /// The repository's folder.
+    pub repo: Option<String>,
+    /// The agent that works or worked on it.
+    pub agent: Option<String>,
+    /// How it acts.
+    pub driver: Option<String>,
+    /// Its model, where it has one.
+    pub model: Option<String>,
+    /// low to critical.
+    pub priority: String,
+    /// The delivered branch.
+    pub branch: Option<String>,
+    /// The commit that the work started from.
+    pub base_commit: Option<String>,
+    /// The delivered commit.
+    pub head_commit: Option<String>,
+    /// The delivered patch file.
+    pub patch: Option<String>,
+    /// The agent's own word: done or not; null while it works.
+    pub done_by_word: Option<bool>,
+    /// The runtime's judgement; null before there is one.
+    pub verified: Option<bool>,
+    /// The evidence of the last verification.
+    pub verification: Option<Value>,
+    /// Attempts so far.
+    pub attempts: i32,
+    /// Dollars; null where no price is known.
+    pub cost_usd: Option<f64>,
+    /// Tokens, all classes together.
+    pub tokens: i64,
+    /// Why it failed or waits.
+    pub error: Option<String>,
+    /// The failures of its attempts, newest last.
+    pub errors: Vec<ErrorReport>,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+    /// When its first attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// When it goes on, where that is a time.
+    pub wake_at: Option<DateTime<Utc>>,
+    /// The trace of its last execution, as 32 hexadecimal digits.
+    pub trace_id: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tasks {
+    /// The rows, newest first.
+    pub tasks: Vec<Task>,
+    /// Where the next page starts.
+    pub next_cursor: Option<String>,
+}
+
+/// One thing that happened to a task, as streams and logs show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place: grows within a task; where a stream goes on after a break.
+    pub seq: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The kind of journal entry, or `status` for a change of the task's state.
+    pub kind: String,
+    /// One line for a person.
+    pub text: String,
+    /// The entry itself.
+    pub detail: Value,
+}
+
+/// A failure and what kind it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// Its id.
+    pub id: String,
+    /// The task.
+    pub task: Option<String>,
+    /// Our category.
+    pub category: String,
+    /// The mission's class.
+    pub class: String,
+    /// low to critical.
+    pub severity: String,
+    /// Equal for equal failures.
+    pub fingerprint: String,
+    /// One line.
+    pub message: String,
+    /// open, resolved, …
+    pub resolution_status: String,
+    /// What follows: the policy.
+    pub policy: Option<Value>,
+    /// When.
+    pub occurred_at: DateTime<Utc>,
+    /// The evidence, where one report is asked for.
+    pub evidence: Option<Value>,
+}
+
+/// The body of an error answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What went wrong.
+    pub error: ProblemDetail,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDetail {
+    /// One word; each has a page in `docs/errors/`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+}
+
+/// A setting, as `config list` shows it. A secret's value is `***`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// Where the value comes from.
+    pub origin: String,
+}

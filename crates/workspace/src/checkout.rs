@@ -1,0 +1,128 @@
+//! Writing a commit's files into a folder of their own.
+
+use std::path::Path;
+
+use tokio::fs;
+
+use crate::clone::Workspace;
+use crate::error::{Doing as _, WorkspaceError};
+use crate::git::{Git, ObjectId};
+use crate::submodules;
+
+/// Writes the files of `commit` (a snapshot's, or the base) into the new folder `folder`: what a
+/// verification looks at. Nothing ignored, no cache, byte for byte what the commit holds, with a
+/// `.git` of its own whose head is the commit. What is in the folder already is removed.
+///
+/// # Errors
+/// Git's and the system's.
+pub async fn checkout(
+    workspace: &Workspace,
+    commit: &ObjectId,
+    folder: &Path,
+) -> Result<(), WorkspaceError> {
+    remove_folder(folder).await?;
+    materialise(&workspace.git_dir(), commit, folder).await?;
+    let git = Git::on(&workspace.git_dir());
+    submodules::write(&git, &workspace.modules_dir(), commit, folder).await
+}
+
+/// Makes `folder` with the commit's files and a repository that borrows the objects of
+/// `git_dir`: that one is ours, is never pruned, and cannot be written to from the sandbox.
+pub(crate) async fn materialise(
+    git_dir: &Path,
+    commit: &ObjectId,
+    folder: &Path,
+) -> Result<(), WorkspaceError> {
+    fs::create_dir_all(folder).await.doing("make", folder)?;
+    make_repository(git_dir, commit, folder).await?;
+    let git = Git::on(git_dir).files(folder, &folder.join(".git/index"));
+    git.run(["read-tree", "--reset", "-u", commit.as_str()])
+        .await?;
+    Ok(())
+}
+
+/// Makes the folder's own repository, with the branches and tags of ours and a detached head.
+pub(crate) async fn make_repository(
+    git_dir: &Path,
+    commit: &ObjectId,
+    folder: &Path,
+) -> Result<(), WorkspaceError> {
+    let format = Git::on(git_dir)
+        .line(["rev-parse", "--show-object-format"])
+        .await?;
+    let format = format!("--object-format={format}");
+    let git = Git::within(folder);
+    git.run([
+        "init",
+        "--quiet",
+        "--template=",
+        "--initial-branch=main",
+        &format,
+    ])
+    .await?;
+    let dot_git = folder.join(".git");
+    let write = async |name: &str, text: Vec<u8>| {
+        let path = dot_git.join(name);
+        fs::write(&path, text).await.doing("write", &path)
+    };
+    let mut objects = git_dir
+        .join("objects")
+        .into_os_string()
+        .into_encoded_bytes();
+    objects.push(b'\n');
+    let info = dot_git.join("objects/info");
+    fs::create_dir_all(&info).await.doing("make", &info)?;
+    write("objects/info/alternates", objects).await?;
+    write("HEAD", format!("{commit}\n").into_bytes()).await?;
+    for name in ["packed-refs", "shallow"] {
+        if let Ok(text) = fs::read(git_dir.join(name)).await {
+            write(name, text).await?;
+        }
+    }
+    for (key, value) in [
+        ("user.name", "Journeyman"),
+        ("user.email", "journeyman@localhost"),
+        ("gc.auto", "0"),
+    ] {
+        git.run(["config", "--local", key, value]).await?;
+    }
+    Ok(())
+}
+
+/// Removes a folder with all that is in it, also where a program took our rights away from a
+/// folder of ours; one that does not exist is fine.
+pub(crate) async fn remove_folder(folder: &Path) -> Result<(), WorkspaceError> {
+    let owned = folder.to_owned();
+    let removed = tokio::task::spawn_blocking(move || {
+        match std::fs::remove_dir_all(&owned) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+                return Err(error);
+            }
+            Err(_) => {}
+            Ok(()) => return Ok(()),
+        }
+        unlock(&owned);
+        std::fs::remove_dir_all(&owned)
+    });
+    removed
+        .await
+        .map_err(std::io::Error::other)
+        .and_then(|result| result)
+        .doing("remove", folder)
+}
+
+/// Gives us back the right to change every folder below.
+pub(crate) fn unlock(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // What fails here shows in the operation that is tried again afterwards.
+    let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock(&entry.path());
+        }
+    }
+}

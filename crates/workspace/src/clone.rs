@@ -1,0 +1,245 @@
+//! The run's own clone.
+
+use std::path::{Path, PathBuf};
+
+use journeyman_domain::ids::RunId;
+use journeyman_launcher::{Policy, ResourceLimits};
+use serde::{Deserialize, Serialize};
+use tokio::fs;
+
+use crate::checkout::{materialise, remove_folder};
+use crate::error::{Doing as _, WorkspaceError};
+use crate::git::{Git, ObjectId};
+use crate::repository::gitlinks;
+use crate::snapshot::Snapshot;
+use crate::submodules;
+
+/// Written last: a folder without it was not completed.
+const MANIFEST: &str = "workspace.json";
+
+/// Byte for byte: no line ending, keyword, filter or encoding is ever converted, whatever the
+/// repository's (or the agent's) `.gitattributes` say.
+const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
+
+/// A run's own clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    folder: PathBuf,
+    run: RunId,
+    manifest: Manifest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    base: ObjectId,
+    base_tree: ObjectId,
+    submodules: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// The agent's files.
+    pub fn tree(&self) -> PathBuf {
+        self.folder.join("tree")
+    }
+
+    /// What appears as `/tmp` to the agent.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.join("temporary")
+    }
+
+    /// Our own repository; the agent can read it.
+    pub fn git_dir(&self) -> PathBuf {
+        self.folder.join("git")
+    }
+
+    /// The folder of it all.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The run that it belongs to.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The state at the start, as the first snapshot's predecessor.
+    pub fn base(&self) -> Snapshot {
+        Snapshot {
+            tree: self.manifest.base_tree.clone(),
+            commit: self.manifest.base.clone(),
+            changed: false,
+            pack: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// The sandbox's policy for a program that may change the workspace and nothing else.
+    pub fn policy(&self, namespaces: bool, network: bool) -> Policy {
+        Policy {
+            namespaces,
+            network,
+            cwd: self.tree(),
+            writable: vec![self.tree()],
+            readable: vec![self.git_dir()],
+            hidden: Vec::new(),
+            temporary: Some(self.temporary()),
+            limits: ResourceLimits::default(),
+        }
+    }
+
+    pub(crate) fn modules_dir(&self) -> PathBuf {
+        self.git_dir().join("modules")
+    }
+
+    pub(crate) fn submodules(&self) -> &[PathBuf] {
+        &self.manifest.submodules
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.folder.join("index")
+    }
+
+    /// Our repository, looking at the agent's files.
+    pub(crate) fn git(&self) -> Git {
+        Git::on(&self.git_dir())
+            .files(&self.tree(), &self.index())
+            .with("JOURNEYMAN_RUN_ID", self.run.to_string())
+    }
+}
+
+/// Makes the workspace of `run` in `folder`, from the commit `base` of the user's repository.
+///
+/// It shares nothing that the user's repository could lose: its objects are hard-linked where
+/// the file system allows, else copied, and only into our own repository. Remotes are removed.
+/// A complete workspace of the same base is opened; anything else in the folder is removed.
+///
+/// # Errors
+/// [`WorkspaceError::SubmoduleMissing`], git's and the system's.
+pub async fn create(
+    repository: &Path,
+    base: &ObjectId,
+    run: RunId,
+    folder: &Path,
+) -> Result<Workspace, WorkspaceError> {
+    if let Ok(workspace) = open(run, folder).await
+        && workspace.manifest.base == *base
+    {
+        return Ok(workspace);
+    }
+    remove_folder(folder).await?;
+    fs::create_dir_all(folder).await.doing("make", folder)?;
+    let folder = fs::canonicalize(folder).await.doing("find", folder)?;
+    let git_dir = folder.join("git");
+    fs::create_dir(folder.join("temporary"))
+        .await
+        .doing("make", &folder)?;
+    fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
+    copy_repository(repository, &git_dir).await?;
+    let git = Git::on(&git_dir).with("JOURNEYMAN_RUN_ID", run.to_string());
+    let name = format!("{base}^{{commit}}");
+    if git.run(["cat-file", "-e", &name]).await.is_err() {
+        return Err(WorkspaceError::NoSuchRevision {
+            revision: base.to_string(),
+            repository: repository.into(),
+        });
+    }
+    let tree_name = format!("{base}^{{tree}}");
+    let base_tree = git.object(["rev-parse", "--verify", &tree_name]).await?;
+    let links = gitlinks(&git, base).await?;
+    let manifest = Manifest {
+        base: base.clone(),
+        base_tree,
+        submodules: links.into_iter().map(|link| link.path).collect(),
+    };
+    let workspace = Workspace {
+        folder,
+        run,
+        manifest,
+    };
+    submodules::copy(&git, base, repository, &workspace.modules_dir()).await?;
+    materialise(&git_dir, base, &workspace.tree()).await?;
+    submodules::write(&git, &workspace.modules_dir(), base, &workspace.tree()).await?;
+    let index = workspace.index();
+    fs::copy(workspace.tree().join(".git/index"), &index)
+        .await
+        .doing("write", &index)?;
+    let manifest = serde_json::to_vec(&workspace.manifest).map_err(std::io::Error::other);
+    let path = workspace.folder.join(MANIFEST);
+    let manifest = manifest.doing("write", &path)?;
+    fs::write(&path, manifest).await.doing("write", &path)?;
+    Ok(workspace)
+}
+
+/// Opens a workspace that was made before.
+///
+/// # Errors
+/// [`WorkspaceError::Incomplete`].
+pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError> {
+    let incomplete = || WorkspaceError::Incomplete(folder.into());
+    let folder_found = fs::canonicalize(folder).await.map_err(|_| incomplete())?;
+    let manifest = fs::read(folder_found.join(MANIFEST))
+        .await
+        .map_err(|_| incomplete())?;
+    let manifest = serde_json::from_slice(&manifest).map_err(|_| incomplete())?;
+    Ok(Workspace {
+        folder: folder_found,
+        run,
+        manifest,
+    })
+}
+
+/// Removes a workspace with everything in it.
+///
+/// # Errors
+/// The system's.
+pub async fn remove(workspace: Workspace) -> Result<(), WorkspaceError> {
+    // First, so that a half-removed folder is never opened again.
+    let manifest = workspace.folder.join(MANIFEST);
+    fs::remove_file(&manifest)
+        .await
+        .doing("remove", &manifest)?;
+    remove_folder(&workspace.folder).await
+}
+
+/// Makes the existing, empty folder `target` a bare copy of the repository, which needs nothing
+/// of its source any more.
+pub(crate) async fn copy_repository(source: &Path, target: &Path) -> Result<(), WorkspaceError> {
+    // The source is served by a git of its own, which takes its trust from a file only.
+    let trust = target.with_extension("trust");
+    fs::write(&trust, "[safe]\n\tdirectory = *\n")
+        .await
+        .doing("write", &trust)?;
+    let git = Git::within(target).with("GIT_CONFIG_GLOBAL", &trust);
+    let source = source.as_os_str();
+    // Objects that the source itself borrows are copied (`--dissociate`).
+    let options = [
+        "clone",
+        "--quiet",
+        "--bare",
+        "--dissociate",
+        "--template=",
+        "--",
+    ];
+    let local = options
+        .iter()
+        .map(AsRef::as_ref)
+        .chain([source, ".".as_ref()]);
+    git.run(local).await?;
+    fs::remove_file(&trust).await.doing("remove", &trust)?;
+    let git = Git::on(target);
+    git.run(["remote", "remove", "origin"]).await?;
+    for (key, value) in [
+        ("core.fileMode", "true"),
+        ("core.symlinks", "true"),
+        ("core.autocrlf", "false"),
+        ("core.protectNTFS", "false"),
+        ("core.protectHFS", "false"),
+    ] {
+        git.run(["config", "--local", key, value]).await?;
+    }
+    let info = target.join("info");
+    fs::create_dir_all(&info).await.doing("make", &info)?;
+    fs::write(info.join("attributes"), ATTRIBUTES)
+        .await
+        .doing("write", &info)
+}

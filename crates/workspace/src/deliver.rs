@@ -1,0 +1,186 @@
+//! Bringing a change into the user's repository.
+
+use std::path::Path;
+
+use crate::clone::Workspace;
+use crate::error::WorkspaceError;
+use crate::git::{Git, GitError, ObjectId};
+use crate::repository::{dirty, entries, path_of};
+use crate::snapshot::{Snapshot, pack};
+
+/// So many branches of one name are tried before giving up.
+const SUFFIXES_MAX: u32 = 100;
+
+/// Who wrote or committed something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// As a person is called.
+    pub name: String,
+    /// May be empty.
+    pub email: String,
+}
+
+/// What to deliver. The same values give the same commit, whenever and however often.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The branch, as `journeyman/1a2b3c4d-fix-the-build`, without `refs/heads/`.
+    pub branch: String,
+    /// The commit's message.
+    pub message: String,
+    /// Who wrote it.
+    pub author: Signature,
+    /// Who committed it.
+    pub committer: Signature,
+    /// When, in seconds since 1970 (UTC).
+    pub when: i64,
+}
+
+/// What was delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The branch; with a suffix where one of that name was there with something else.
+    pub branch: String,
+    /// The commit on it.
+    pub commit: ObjectId,
+}
+
+/// Puts the snapshot, as one commit on top of the workspace's base, onto a new branch of the
+/// user's repository. Nothing else of it changes: no working tree, index, stash or other branch.
+/// A repeat finds its own branch and does nothing.
+///
+/// # Errors
+/// Git's, as where the branch's name is not allowed.
+pub async fn deliver(
+    repository: &Path,
+    workspace: &Workspace,
+    snapshot: &Snapshot,
+    delivery: &Delivery,
+) -> Result<Delivered, WorkspaceError> {
+    let base = workspace.base().commit;
+    let commit = commit(workspace, snapshot, &base, delivery).await?;
+    let user = Git::within(repository);
+    let name = format!("{commit}^{{commit}}");
+    if user.run(["cat-file", "-e", &name]).await.is_err() {
+        let pack = pack(&workspace.git(), &commit, &base).await?;
+        user.run_with(["unpack-objects", "-q"], pack).await?;
+    }
+    for number in 1..=SUFFIXES_MAX {
+        let branch = match number {
+            1 => delivery.branch.clone(),
+            number => format!("{}-{number}", delivery.branch),
+        };
+        let reference = format!("refs/heads/{branch}");
+        // An empty old value means: only if there is none.
+        let created = user
+            .run(["update-ref", &reference, commit.as_str(), ""])
+            .await;
+        let found = user
+            .object(["rev-parse", "--verify", "--quiet", &reference])
+            .await;
+        match (created, found) {
+            (_, Ok(found)) if found == commit => return Ok(Delivered { branch, commit }),
+            (Err(error), Err(_)) => return Err(error.into()),
+            (Ok(_) | Err(_), _) => {}
+        }
+    }
+    Err(WorkspaceError::Git(GitError::Answer {
+        command: "update-ref".into(),
+        answer: format!("{SUFFIXES_MAX} branches named {} exist", delivery.branch),
+    }))
+}
+
+/// Makes the commit in our own repository.
+async fn commit(
+    workspace: &Workspace,
+    snapshot: &Snapshot,
+    base: &ObjectId,
+    delivery: &Delivery,
+) -> Result<ObjectId, WorkspaceError> {
+    let date = format!("@{} +0000", delivery.when);
+    let git = workspace
+        .git()
+        .with("GIT_AUTHOR_NAME", &delivery.author.name)
+        .with("GIT_AUTHOR_EMAIL", &delivery.author.email)
+        .with("GIT_AUTHOR_DATE", &date)
+        .with("GIT_COMMITTER_NAME", &delivery.committer.name)
+        .with("GIT_COMMITTER_EMAIL", &delivery.committer.email)
+        .with("GIT_COMMITTER_DATE", &date);
+    let tree = snapshot.tree.as_str();
+    let arguments = ["commit-tree", tree, "-p", base.as_str(), "-F", "-"];
+    let answer = git
+        .run_with(arguments, delivery.message.clone().into_bytes())
+        .await?;
+    let answer = String::from_utf8_lossy(&answer).trim().to_owned();
+    let commit = answer.parse().map_err(|_| GitError::Answer {
+        command: "commit-tree".into(),
+        answer,
+    })?;
+    Ok(commit)
+}
+
+/// What applying a commit did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The current branch holds it already.
+    AlreadyThere,
+    /// The current branch moved forward to it.
+    FastForward,
+    /// It was made anew on top of the current branch, as this commit.
+    Picked(ObjectId),
+}
+
+/// Applies a delivered commit to the user's current branch and working tree: the only thing here
+/// that touches them. It happens as a whole or not at all.
+///
+/// # Errors
+/// [`WorkspaceError::NotClean`] with uncommitted changes, [`WorkspaceError::Conflict`] where it
+/// does not fit (then everything is as before), and git's, as where an untracked file is in the
+/// way.
+pub async fn apply(
+    repository: &Path,
+    commit: &ObjectId,
+    committer: &Signature,
+) -> Result<Applied, WorkspaceError> {
+    let git = Git::within(repository)
+        .with_user_configuration()
+        .with("GIT_COMMITTER_NAME", &committer.name)
+        .with("GIT_COMMITTER_EMAIL", &committer.email);
+    let changes = dirty(&git, "no").await?;
+    if !changes.is_empty() {
+        return Err(WorkspaceError::NotClean(changes));
+    }
+    let head = git.object(["rev-parse", "--verify", "HEAD"]).await?;
+    if git
+        .run(["merge-base", "--is-ancestor", commit.as_str(), "HEAD"])
+        .await
+        .is_ok()
+    {
+        return Ok(Applied::AlreadyThere);
+    }
+    let parent = git
+        .object(["rev-parse", "--verify", &format!("{commit}^")])
+        .await?;
+    if parent == head {
+        git.run(["merge", "--ff-only", "--quiet", commit.as_str()])
+            .await?;
+        return Ok(Applied::FastForward);
+    }
+    if let Err(error) = git
+        .run(["cherry-pick", "--keep-redundant-commits", commit.as_str()])
+        .await
+    {
+        let unmerged = git
+            .run(["diff", "--name-only", "--diff-filter=U", "-z"])
+            .await?;
+        let conflicts: Vec<_> = entries(&unmerged).map(path_of).collect();
+        // Where it failed before it began there is nothing to abort.
+        let _ = git.run(["cherry-pick", "--abort"]).await;
+        if conflicts.is_empty() {
+            return Err(error.into());
+        }
+        return Err(WorkspaceError::Conflict(conflicts));
+    }
+    Ok(Applied::Picked(
+        git.object(["rev-parse", "--verify", "HEAD"]).await?,
+    ))
+}

@@ -1,0 +1,108 @@
+//! What can go wrong with a workspace.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::git::{GitError, ObjectId};
+
+/// What can go wrong with a workspace, a delivery or an edit.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// There is no such folder.
+    #[error("there is no folder {}", .0.display())]
+    NoSuchFolder(PathBuf),
+    /// The folder is in no git repository.
+    #[error("{} is in no git repository", .0.display())]
+    NotARepository(PathBuf),
+    /// The repository has no working tree.
+    #[error("{} is a bare repository; name a clone with a working tree", .0.display())]
+    Bare(PathBuf),
+    /// The repository has no commit.
+    #[error("{} has no commit yet; make a first one", .0.display())]
+    Empty(PathBuf),
+    /// A revision that names no commit.
+    #[error("'{revision}' names no commit in {}", repository.display())]
+    NoSuchRevision {
+        /// As it was given.
+        revision: String,
+        /// Where it was looked for.
+        repository: PathBuf,
+    },
+    /// A submodule whose commit is not on this machine.
+    #[error(
+        "the submodule {} is not checked out; run `git submodule update --init --recursive` first",
+        .0.display()
+    )]
+    SubmoduleMissing(PathBuf),
+    /// No workspace was completed in the folder.
+    #[error("{} holds no complete workspace", .0.display())]
+    Incomplete(PathBuf),
+    /// The files are not what they must be after a restore.
+    #[error("the workspace has the tree {found} after restoring {wanted}")]
+    NotRestored {
+        /// The tree that was asked for.
+        wanted: ObjectId,
+        /// The tree that came about.
+        found: ObjectId,
+    },
+    /// The working tree has changes, so nothing can be applied to it.
+    #[error("the working tree has uncommitted changes ({}); commit or stash them first", listed(.0))]
+    NotClean(Vec<PathBuf>),
+    /// A commit does not apply to the current branch.
+    #[error("the commit does not apply to the current branch; it conflicts in {}", listed(.0))]
+    Conflict(Vec<PathBuf>),
+    /// A path that does not lie in the workspace, or that would leave it.
+    #[error("'{0}' is no path within the workspace")]
+    OutsideWorkspace(String),
+    /// An edit does not fit the file as it is.
+    #[error("cannot edit {path}: {reason}")]
+    Edit {
+        /// As it was given.
+        path: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Processes that could not be ended.
+    #[error("processes are still alive: {0:?}")]
+    StillAlive(Vec<i32>),
+    /// A git command failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The system refused something.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was tried, as "write the file x".
+        doing: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// At most five paths, for a sentence.
+fn listed(paths: &[PathBuf]) -> String {
+    let mut names: Vec<_> = paths
+        .iter()
+        .take(5)
+        .map(|path| path.display().to_string())
+        .collect();
+    if paths.len() > names.len() {
+        names.push(format!("{} more", paths.len() - names.len()));
+    }
+    names.join(", ")
+}
+
+/// Says what was being done when the system refused.
+pub(crate) trait Doing<T> {
+    /// `what` completes the sentence "cannot …", followed by the path.
+    fn doing(self, what: &str, path: &Path) -> Result<T, WorkspaceError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: &str, path: &Path) -> Result<T, WorkspaceError> {
+        self.map_err(|source| WorkspaceError::Io {
+            doing: format!("{what} {}", path.display()),
+            source,
+        })
+    }
+}

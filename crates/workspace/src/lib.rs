@@ -1,0 +1,36 @@
+//! Clones, snapshots, deliveries and processes of a run.
+//!
+//! A run works in a clone of its own. Its folder holds:
+//!
+//! - `tree`: the files, with a `.git` that belongs to the agent;
+//! - `git`: our own bare repository, which the sandbox cannot write to: snapshots, diffs and
+//!   deliveries are made with it, so that nothing an agent does to `tree/.git` (commits, hooks,
+//!   configuration) can fool or harm us;
+//! - `temporary`: what appears as `/tmp` in the sandbox.
+//!
+//! This crate owns those folders and the processes that run in them. It must never touch the
+//! user's working tree, index, stash, configuration or current branch; only [`apply`], which the
+//! user asks for by name, does. It keeps no record: what must outlive the process is returned.
+
+pub mod edit;
+pub mod process;
+pub mod reap;
+
+mod checkout;
+mod clone;
+mod deliver;
+mod error;
+mod git;
+mod repository;
+mod snapshot;
+mod submodules;
+
+pub use checkout::checkout;
+pub use clone::{Workspace, create, open, remove};
+pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
+pub use error::WorkspaceError;
+pub use git::{GitError, InvalidObjectId, ObjectId};
+pub use repository::{RepositoryFacts, inspect, resolve};
+pub use snapshot::{
+    ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,
+};

@@ -1,0 +1,309 @@
+//! Snapshots: the files of a workspace as git objects of our own.
+//!
+//! A snapshot holds every file that git would not ignore, with its mode, also within a repository
+//! that the agent made in a subfolder. Submodules stand in it as the base records them. It is a
+//! commit under `refs/journeyman/runs/<run>/<seq>` of our repository, its parent the one before.
+
+use std::path::{Path, PathBuf};
+
+use journeyman_domain::ids::RunId;
+use serde::{Deserialize, Serialize};
+use tokio::fs;
+
+use crate::checkout::{make_repository, unlock};
+use crate::clone::Workspace;
+use crate::error::WorkspaceError;
+use crate::git::{Git, ObjectId};
+use crate::repository::{entries, path_of};
+use crate::submodules;
+
+mod index;
+
+/// A state of a workspace's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The files.
+    pub tree: ObjectId,
+    /// The commit that holds them.
+    pub commit: ObjectId,
+    /// Whether they are others than in the snapshot before; if not, the commit is that one's.
+    pub changed: bool,
+    /// A thin pack of what is new since the snapshot before; empty when nothing changed.
+    pub pack: Vec<u8>,
+    /// Files that are too large to be kept; a restore removes them.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// A snapshot as it comes back from where it was stored.
+#[derive(Clone, Debug)]
+pub struct StoredSnapshot {
+    /// Its number within the run.
+    pub seq: u64,
+    /// [`Snapshot::commit`].
+    pub commit: ObjectId,
+    /// [`Snapshot::pack`].
+    pub pack: Vec<u8>,
+}
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// Its content or its mode is another.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// It is of another kind, as a link instead of a file.
+    TypeChanged,
+}
+
+/// A path that differs between two states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedPath {
+    /// Relative to the workspace.
+    pub path: PathBuf,
+    /// What happened to it.
+    pub kind: ChangeKind,
+}
+
+/// Takes the snapshot number `seq`, after `previous` (at first [`Workspace::base`]).
+///
+/// The same files after the same snapshot give the same commit, so that a repeat is harmless.
+/// No process of the run may be at work meanwhile.
+///
+/// # Errors
+/// Git's and the system's.
+pub async fn take(
+    workspace: &Workspace,
+    seq: u64,
+    previous: &Snapshot,
+) -> Result<Snapshot, WorkspaceError> {
+    let left_out = index::refresh(workspace).await?;
+    let git = workspace.git();
+    let tree = git.object(["write-tree"]).await?;
+    if tree == previous.tree {
+        let (commit, pack) = (previous.commit.clone(), Vec::new());
+        return Ok(Snapshot {
+            tree,
+            commit,
+            changed: false,
+            pack,
+            left_out,
+        });
+    }
+    let message = format!("run {} step {seq}", workspace.run());
+    let arguments = [
+        "commit-tree",
+        tree.as_str(),
+        "-p",
+        previous.commit.as_str(),
+        "-m",
+        message.as_str(),
+    ];
+    let git = ["AUTHOR", "COMMITTER"].iter().fold(git, |git, role| {
+        git.with(&format!("GIT_{role}_NAME"), "Journeyman")
+            .with(&format!("GIT_{role}_EMAIL"), "journeyman@localhost")
+            .with(&format!("GIT_{role}_DATE"), format!("@{seq} +0000"))
+    });
+    let commit = git.object(arguments).await?;
+    git.run([
+        "update-ref",
+        &reference(workspace.run(), seq),
+        commit.as_str(),
+    ])
+    .await?;
+    let pack = pack(&git, &commit, &previous.commit).await?;
+    Ok(Snapshot {
+        tree,
+        commit,
+        changed: true,
+        pack,
+        left_out,
+    })
+}
+
+/// Brings stored snapshots, oldest first, into a workspace that was made anew. Those that it has
+/// already are passed over.
+///
+/// # Errors
+/// Git's, as where a pack does not follow the ones before.
+pub async fn import(
+    workspace: &Workspace,
+    snapshots: &[StoredSnapshot],
+) -> Result<(), WorkspaceError> {
+    let git = workspace.git();
+    for snapshot in snapshots {
+        if !snapshot.pack.is_empty() {
+            git.run_with(
+                ["index-pack", "--fix-thin", "--stdin"],
+                snapshot.pack.clone(),
+            )
+            .await?;
+        }
+        let reference = reference(workspace.run(), snapshot.seq);
+        git.run(["update-ref", &reference, snapshot.commit.as_str()])
+            .await?;
+    }
+    Ok(())
+}
+
+/// Makes the workspace's files exactly those of `commit`: everything else is removed, also what
+/// git ignores, but for the folders in `caches` (as `target`), where they are ignored. What an
+/// agent committed in its own repository stays there.
+///
+/// # Errors
+/// [`WorkspaceError::NotRestored`] when it did not come out so; git's and the system's.
+pub async fn restore(
+    workspace: &Workspace,
+    commit: &ObjectId,
+    caches: &[&str],
+) -> Result<(), WorkspaceError> {
+    let wanted = workspace
+        .git()
+        .object(["rev-parse", &format!("{commit}^{{tree}}")])
+        .await?;
+    let mut found = write_files(workspace, commit, caches).await;
+    if !found.as_ref().is_ok_and(|found| *found == wanted) {
+        // A program may have taken our rights from a folder, as Go does with its cache.
+        unlock(&workspace.tree());
+        found = write_files(workspace, commit, caches).await;
+    }
+    let found = found?;
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(WorkspaceError::NotRestored { wanted, found })
+    }
+}
+
+/// One try of a restore; the tree that came about.
+async fn write_files(
+    workspace: &Workspace,
+    commit: &ObjectId,
+    caches: &[&str],
+) -> Result<ObjectId, WorkspaceError> {
+    let tree = workspace.tree();
+    repair_repository(workspace, &tree).await?;
+    index::refresh(workspace).await?;
+    let git = workspace.git();
+    git.run(["read-tree", "--reset", "-u", commit.as_str()])
+        .await?;
+    let mut clean = vec!["clean".to_owned(), "-ffdxq".to_owned()];
+    for cache in caches {
+        clean.extend(["-e".to_owned(), format!("{cache}/")]);
+    }
+    git.run(clean).await?;
+    if !workspace.submodules().is_empty() {
+        submodules::write(&git, &workspace.modules_dir(), commit, &tree).await?;
+    }
+    index::refresh(workspace).await?;
+    Ok(git.object(["write-tree"]).await?)
+}
+
+/// Makes sure that the agent finds a repository that works, after it was killed in mid-command.
+async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), WorkspaceError> {
+    let dot_git = tree.join(".git");
+    if !fs::try_exists(dot_git.join("HEAD")).await.unwrap_or(false) {
+        crate::checkout::remove_folder(&dot_git).await?;
+        fs::create_dir_all(tree)
+            .await
+            .map_err(|source| WorkspaceError::Io {
+                doing: "make the tree".into(),
+                source,
+            })?;
+        return make_repository(&workspace.git_dir(), &workspace.base().commit, tree).await;
+    }
+    for lock in ["index.lock", "HEAD.lock", "config.lock"] {
+        // Mostly there is none.
+        let _ = fs::remove_file(dot_git.join(lock)).await;
+    }
+    Ok(())
+}
+
+/// The difference between two commits as a patch that `git apply` takes, binary files included.
+///
+/// # Errors
+/// Git's.
+pub async fn diff(
+    workspace: &Workspace,
+    from: &ObjectId,
+    to: &ObjectId,
+) -> Result<String, WorkspaceError> {
+    let patch = Git::on(&workspace.git_dir())
+        .run([
+            "diff-tree",
+            "-r",
+            "-p",
+            "--binary",
+            "--full-index",
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            from.as_str(),
+            to.as_str(),
+        ])
+        .await?;
+    Ok(String::from_utf8_lossy(&patch).into_owned())
+}
+
+/// The paths that differ between two commits, in git's order; a rename is a deletion and an
+/// addition.
+///
+/// # Errors
+/// Git's.
+pub async fn changed_paths(
+    workspace: &Workspace,
+    from: &ObjectId,
+    to: &ObjectId,
+) -> Result<Vec<ChangedPath>, WorkspaceError> {
+    let arguments = [
+        "diff-tree",
+        "-r",
+        "-z",
+        "--name-status",
+        "--no-renames",
+        from.as_str(),
+        to.as_str(),
+    ];
+    let answer = Git::on(&workspace.git_dir()).run(arguments).await?;
+    let mut fields = entries(&answer);
+    let mut changed = Vec::new();
+    while let (Some(letter), Some(path)) = (fields.next(), fields.next()) {
+        let kind = match letter {
+            b"A" => ChangeKind::Added,
+            b"D" => ChangeKind::Deleted,
+            b"T" => ChangeKind::TypeChanged,
+            _ => ChangeKind::Modified,
+        };
+        changed.push(ChangedPath {
+            path: path_of(path),
+            kind,
+        });
+    }
+    Ok(changed)
+}
+
+/// A thin pack of what `commit` has and `known` has not.
+pub(crate) async fn pack(
+    git: &Git,
+    commit: &ObjectId,
+    known: &ObjectId,
+) -> Result<Vec<u8>, WorkspaceError> {
+    let range = format!("{commit}\n^{known}\n").into_bytes();
+    let arguments = [
+        "pack-objects",
+        "--revs",
+        "--thin",
+        "--stdout",
+        "--delta-base-offset",
+        "--quiet",
+    ];
+    Ok(git.run_with(arguments, range).await?)
+}
+
+fn reference(run: RunId, seq: u64) -> String {
+    format!("refs/journeyman/runs/{run}/{seq}")
+}

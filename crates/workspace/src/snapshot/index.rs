@@ -1,0 +1,160 @@
+//! Brings our private index up to date with the agent's files.
+//!
+//! `git add` would do, but for what an agent may leave behind: repositories within the tree (it
+//! would record a link to a commit instead of their files, or fail), unreadable files, pipes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::clone::Workspace;
+use crate::error::WorkspaceError;
+use crate::git::Git;
+use crate::repository::{entries, path_of};
+
+/// A larger file is left out of snapshots, so that a core image or a dataset does not end up in
+/// the database.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Records all changes since the last time; the files that were left out.
+pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, WorkspaceError> {
+    // A process that was killed in mid-write leaves its lock; no other one is at work.
+    let _ = fs::remove_file(workspace.folder().join("index.lock"));
+    let git = workspace.git();
+    let answer = git
+        .run(["ls-files", "-z", "-m", "-d", "-o", "--exclude-standard"])
+        .await?;
+    let mut plan = Plan::new(workspace);
+    for entry in entries(&answer) {
+        plan.add(entry);
+    }
+    while let Some(repository) = plan.repositories.pop() {
+        plan.add_repository(&repository).await?;
+    }
+    if !plan.removed.is_empty() {
+        git.run_with(
+            ["update-index", "-z", "--force-remove", "--stdin"],
+            list(&plan.removed),
+        )
+        .await?;
+    }
+    if !plan.changed.is_empty() {
+        let options = [
+            "update-index",
+            "-z",
+            "--add",
+            "--remove",
+            "--replace",
+            "--stdin",
+        ];
+        git.run_with(options, list(&plan.changed)).await?;
+    }
+    Ok(plan.left_out)
+}
+
+fn list(paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
+    paths
+        .iter()
+        .flat_map(|path| path.iter().copied().chain([0]))
+        .collect()
+}
+
+/// What to tell git.
+struct Plan<'a> {
+    workspace: &'a Workspace,
+    tree: PathBuf,
+    /// To be recorded as they are, or removed where they are gone.
+    changed: BTreeSet<Vec<u8>>,
+    /// To be removed though something is there.
+    removed: BTreeSet<Vec<u8>>,
+    /// Repositories within the tree that are still to be looked at, each with a final slash.
+    repositories: Vec<Vec<u8>>,
+    left_out: Vec<PathBuf>,
+    /// Whether a folder is reached without a symbolic link.
+    real_folders: HashMap<PathBuf, bool>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(workspace: &'a Workspace) -> Self {
+        Self {
+            workspace,
+            tree: workspace.tree(),
+            changed: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            repositories: Vec::new(),
+            left_out: Vec::new(),
+            real_folders: HashMap::new(),
+        }
+    }
+
+    /// Decides on one path that git lists as changed, deleted or new.
+    fn add(&mut self, entry: &[u8]) {
+        let path = path_of(entry);
+        let is_git = |part: &std::ffi::OsStr| part.as_bytes().eq_ignore_ascii_case(b".git");
+        if path.iter().any(is_git) || self.workspace.submodules().contains(&path) {
+            return;
+        }
+        if entry.ends_with(b"/") {
+            self.repositories.push(entry.to_vec());
+            return;
+        }
+        if !self.is_real(path.parent().unwrap_or(Path::new(""))) {
+            self.removed.insert(entry.to_vec());
+            return;
+        }
+        match fs::symlink_metadata(self.tree.join(&path)) {
+            Ok(metadata) if metadata.is_file() && metadata.len() > FILE_BYTES_MAX => {
+                self.removed.insert(entry.to_vec());
+                self.left_out.push(path);
+            }
+            Ok(metadata) if metadata.is_file() => {
+                make_readable(&self.tree.join(&path), &metadata);
+                self.changed.insert(entry.to_vec());
+            }
+            // A folder where a file was, a pipe, a device.
+            Ok(metadata) if !metadata.is_symlink() => {
+                self.removed.insert(entry.to_vec());
+            }
+            Ok(_) | Err(_) => {
+                self.changed.insert(entry.to_vec());
+            }
+        }
+    }
+
+    /// Lists the files of a repository within the tree, by its own rules of what is ignored.
+    async fn add_repository(&mut self, prefix: &[u8]) -> Result<(), WorkspaceError> {
+        let folder = self.tree.join(path_of(prefix));
+        let no_index = self.workspace.folder().join("no-index");
+        let git = Git::on(&self.workspace.git_dir()).files(&folder, &no_index);
+        let answer = git
+            .run(["ls-files", "-z", "-o", "--exclude-standard"])
+            .await?;
+        for entry in entries(&answer) {
+            self.add(&[prefix, entry].concat());
+        }
+        Ok(())
+    }
+
+    fn is_real(&mut self, folder: &Path) -> bool {
+        if folder.as_os_str().is_empty() {
+            return true;
+        }
+        if let Some(known) = self.real_folders.get(folder) {
+            return *known;
+        }
+        let link = fs::symlink_metadata(self.tree.join(folder)).is_ok_and(|it| it.is_symlink());
+        let real = !link && self.is_real(folder.parent().unwrap_or(Path::new("")));
+        self.real_folders.insert(folder.into(), real);
+        real
+    }
+}
+
+fn make_readable(path: &Path, metadata: &Metadata) {
+    let mode = metadata.permissions().mode();
+    if mode & 0o400 == 0 {
+        // If that fails, git says so.
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o600));
+    }
+}

@@ -1,0 +1,3 @@
+//! dev
+mod launcher;
+mod workspace;

@@ -1,0 +1,347 @@
+//! What can be typed: the commands and their options, and nothing that does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An autonomous software-development runtime for one person.
+#[derive(Debug, Parser)]
+#[command(name = "journeyman", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// One JSON document, or JSON lines for streams.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do one task from end to end and show each step.
+    Run(Run),
+    /// Run the daemon: scheduler, agents, API. Ends in order on SIGTERM or Ctrl-C.
+    Up,
+    /// Tasks: add, watch, steer, and take their results.
+    #[command(subcommand)]
+    Task(Task),
+    /// The repositories that are known.
+    #[command(subcommand)]
+    Codebase(Codebase),
+    /// The agents that work.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// What failed, and what kind of failure it is.
+    #[command(subcommand)]
+    Errors(Errors),
+    /// Settings, typed and validated.
+    #[command(subcommand)]
+    Config(Config),
+    /// The database; the private cluster when none is configured.
+    #[command(subcommand)]
+    Db(Db),
+    /// The record of every change.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// The live supervision tree.
+    Tree,
+    /// How the runtime, its learning and its integrations fare.
+    Health,
+    /// What this machine and configuration can do, each with its mend.
+    Doctor,
+    /// Install what this machine lacks, after saying what.
+    Setup,
+    /// Shell completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// A man page on standard output.
+    #[command(hide = true)]
+    Man,
+}
+
+/// What a task is; `run` and `task add` share it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TaskOptions {
+    /// The repository's folder.
+    #[arg(long, value_name = "PATH")]
+    pub repo: Option<PathBuf>,
+    /// The agent, by name or id.
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// How the agent acts: mechanic or command.
+    #[arg(long)]
+    pub driver: Option<String>,
+    /// The program of the driver `command`, as one shell-like line; {prompt} and {workspace} are
+    /// replaced inside its arguments.
+    #[arg(long, value_name = "LINE")]
+    pub command: Option<String>,
+    /// A check that the change must pass, instead of those that are found. May be repeated.
+    #[arg(long = "check", value_name = "CMD")]
+    pub checks: Vec<String>,
+    /// Seconds of wall time.
+    #[arg(long, value_name = "SECONDS")]
+    pub time: Option<u64>,
+    /// The commit, branch or tag to start from; the current one if absent.
+    #[arg(long, value_name = "REF")]
+    pub base: Option<String>,
+    /// Complete the task also when no check can judge it.
+    #[arg(long)]
+    pub allow_unverified: bool,
+    /// What becomes of the change.
+    #[arg(long, value_enum, default_value_t)]
+    pub deliver: Deliver,
+}
+
+/// What becomes of a verified change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Deliver {
+    /// A commit on a branch of its own in the repository.
+    #[default]
+    Branch,
+    /// A patch file in the data folder.
+    Patch,
+    /// Nothing; `task diff` shows it.
+    None,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What to do.
+    pub prompt: String,
+    /// The task's options.
+    #[command(flatten)]
+    pub options: TaskOptions,
+    /// Hand the task over and return at once; needs a running daemon.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `task …`.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Add a task, or many from a file of JSON lines.
+    Add {
+        /// What to do.
+        #[arg(required_unless_present = "file")]
+        prompt: Option<String>,
+        /// The task's options.
+        #[command(flatten)]
+        options: TaskOptions,
+        /// Start only after this task is completed. May be repeated.
+        #[arg(long, value_name = "TASK")]
+        after: Vec<String>,
+        /// low, normal, high, urgent or critical.
+        #[arg(long)]
+        priority: Option<String>,
+        /// Due by this time (RFC 3339); among equals the earlier one goes first.
+        #[arg(long, value_name = "TIME")]
+        due: Option<String>,
+        /// Refuse when an unfinished task has this key.
+        #[arg(long, value_name = "KEY")]
+        unique: Option<String>,
+        /// Many tasks, one JSON object a line; all are added, or none. `-` is standard input.
+        #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+        file: Option<PathBuf>,
+    },
+    /// The tasks, newest first.
+    List {
+        /// Only those in this state.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only those of this codebase.
+        #[arg(long)]
+        codebase: Option<String>,
+        /// How many at the most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Go on where an earlier list ended.
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// One task with all that is known of it.
+    Show(Id),
+    /// Follow a task until it ends.
+    Watch(Id),
+    /// Stop it; what was done stays.
+    Cancel(Id),
+    /// Try a failed or parked task again.
+    Retry(Id),
+    /// Hold it.
+    Pause(Id),
+    /// Let a held one go on.
+    Resume(Id),
+    /// Consent to an unverified change.
+    Approve(Id),
+    /// Answer a task's question.
+    Answer {
+        /// The task.
+        task: String,
+        /// The answer.
+        text: String,
+    },
+    /// The journal of a task.
+    Logs {
+        /// The task.
+        task: String,
+        /// With the whole output of each step.
+        #[arg(long)]
+        full: bool,
+    },
+    /// What a task changed.
+    Diff(Id),
+    /// Bring a task's change into your working tree.
+    Apply(Id),
+    /// What a task waits for, and what waits for it.
+    Deps(Id),
+}
+
+/// A task's id: whole, a unique first or last part, or `latest`.
+#[derive(Debug, Args)]
+pub struct Id {
+    /// The id, a unique first or last part of it, or `latest`.
+    pub task: String,
+}
+
+/// `codebase …`.
+#[derive(Debug, Subcommand)]
+pub enum Codebase {
+    /// Register a repository.
+    Add {
+        /// Its folder.
+        path: PathBuf,
+        /// Its name; the folder's if absent.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// The registered ones.
+    List,
+}
+
+/// `agent …`.
+#[derive(Debug, Subcommand)]
+pub enum Agent {
+    /// The agents.
+    List,
+    /// One agent.
+    Show {
+        /// Its name or id.
+        agent: String,
+    },
+    /// Change an agent: driver=mechanic, active=false, command="prog {prompt}", description="…".
+    Set {
+        /// Its name or id.
+        agent: String,
+        /// What to change.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
+    },
+}
+
+/// `errors …`.
+#[derive(Debug, Subcommand)]
+pub enum Errors {
+    /// The reports, newest first.
+    List {
+        /// Only those of this task.
+        #[arg(long)]
+        task: Option<String>,
+        /// How many at the most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One report.
+    Show {
+        /// Its id or a unique part of it.
+        error: String,
+    },
+    /// Classify a log on standard input.
+    Classify,
+}
+
+/// `config …`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Every setting.
+    List {
+        /// Also say where each value comes from.
+        #[arg(long)]
+        origin: bool,
+    },
+    /// One setting.
+    Get {
+        /// Its key, such as run.rounds.
+        key: String,
+    },
+    /// Change one setting in your file, or in the database.
+    Set {
+        /// Its key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// In the table system_configuration.
+        #[arg(long)]
+        system: bool,
+    },
+    /// Where the files are.
+    Path,
+}
+
+/// `db …`.
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    /// The URL of the database.
+    Url,
+    /// Start the private cluster and keep it until Ctrl-C.
+    Start,
+    /// Stop the private cluster.
+    Stop,
+    /// A psql on it.
+    Shell {
+        /// Arguments for psql.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Bring the schema up to this program's version.
+    Migrate,
+    /// Write the whole database into a file.
+    Backup {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Replace the database by what a backup holds.
+    Restore {
+        /// The file.
+        file: PathBuf,
+        /// Yes, what is there now may go.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `audit …`.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// The newest entries.
+    List {
+        /// Only those of this table.
+        #[arg(long)]
+        table: Option<String>,
+        /// Only those of this row.
+        #[arg(long, value_name = "ID")]
+        record: Option<String>,
+        /// How many at the most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One entry.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Walk the chain of hashes.
+    Verify,
+}

@@ -1,0 +1,197 @@
+//! `journeyman task …`.
+
+mod add;
+mod show;
+
+use std::collections::HashMap;
+
+use journeyman_web::types::{Event, Task, Tasks};
+use serde_json::{Value, json};
+
+pub use add::request;
+pub use show::{describe, short as short_id};
+
+use crate::cli;
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::live::{self, View};
+use crate::output;
+use crate::session::{Context, Session};
+
+/// Does it.
+pub async fn execute(context: &Context, command: cli::Task) -> Result<Exit, Failure> {
+    let session = Session::open(context).await?;
+    let done = dispatch(context, &session.client, command).await;
+    session.close().await;
+    done
+}
+
+async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Result<Exit, Failure> {
+    match command {
+        cli::Task::Add { .. } => add::execute(context, client, command).await,
+        cli::Task::List { status, codebase, limit, cursor } => {
+            let query = query(&[
+                ("status", status),
+                ("codebase", codebase),
+                ("limit", Some(limit.to_string())),
+                ("cursor", cursor),
+            ]);
+            list(context, &client.get(&format!("/api/v1/tasks{query}")).await?)
+        }
+        cli::Task::Show(id) => show(context, client, &id.task).await,
+        cli::Task::Watch(id) => watch(context, client, &id.task).await,
+        cli::Task::Cancel(id) => steer(context, client, &id.task, "cancel").await,
+        cli::Task::Retry(id) => steer(context, client, &id.task, "retry").await,
+        cli::Task::Pause(id) => steer(context, client, &id.task, "pause").await,
+        cli::Task::Resume(id) => steer(context, client, &id.task, "resume").await,
+        cli::Task::Approve(id) => steer(context, client, &id.task, "approve").await,
+        cli::Task::Answer { task, text } => {
+            let path = format!("/api/v1/tasks/{}/answer", segment(&task));
+            let after: Task = client.post(&path, &json!({ "text": text })).await?;
+            output::either(context.json, &after, || describe(&after))?;
+            Ok(Exit::Done)
+        }
+        cli::Task::Logs { task, full } => logs(context, client, &task, full).await,
+        cli::Task::Diff(id) => {
+            let path = format!("/api/v1/tasks/{}/diff", segment(&id.task));
+            let document: Value = client.get(&path).await?;
+            output::either(context.json, &document, || {
+                document["diff"].as_str().unwrap_or_default().to_owned()
+            })?;
+            Ok(Exit::Done)
+        }
+        cli::Task::Apply(id) => {
+            let path = format!("/api/v1/tasks/{}/apply", segment(&id.task));
+            let document: Value = client.post(&path, &json!({})).await?;
+            output::either(context.json, &document, || {
+                document["message"].as_str().unwrap_or_default().to_owned()
+            })?;
+            Ok(Exit::Done)
+        }
+        cli::Task::Deps(id) => deps(context, client, &id.task).await,
+    }
+}
+
+fn list(context: &Context, page: &Tasks) -> Result<Exit, Failure> {
+    output::either(context.json, page, || {
+        if page.tasks.is_empty() {
+            return "no tasks; `journeyman run --repo PATH \"PROMPT\"` makes one".to_owned();
+        }
+        let rows: Vec<_> = page
+            .tasks
+            .iter()
+            .map(|task| {
+                [
+                    show::short(&task.id),
+                    show::state(task),
+                    task.priority.clone(),
+                    task.codebase.clone().unwrap_or_default(),
+                    task.title.clone(),
+                ]
+            })
+            .collect();
+        let mut text = output::table(["TASK", "STATE", "PRIORITY", "CODEBASE", "TITLE"], &rows);
+        if let Some(cursor) = &page.next_cursor {
+            text.push_str(&format!("more: journeyman task list --cursor {cursor}\n"));
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn show(context: &Context, client: &Client, id: &str) -> Result<Exit, Failure> {
+    let task: Task = client.get(&format!("/api/v1/tasks/{}", segment(id))).await?;
+    output::either(context.json, &task, || describe(&task))?;
+    Ok(Exit::Done)
+}
+
+async fn watch(context: &Context, client: &Client, id: &str) -> Result<Exit, Failure> {
+    let task: Task = client.get(&format!("/api/v1/tasks/{}", segment(id))).await?;
+    live::follow(client, &task.id, View::choose(context.json)).await?;
+    let task: Task = client.get(&format!("/api/v1/tasks/{}", task.id)).await?;
+    if !context.json {
+        output::text(&describe(&task))?;
+    }
+    Ok(exit_of(&task))
+}
+
+async fn steer(
+    context: &Context,
+    client: &Client,
+    id: &str,
+    verb: &str,
+) -> Result<Exit, Failure> {
+    let path = format!("/api/v1/tasks/{}/{verb}", segment(id));
+    let task: Task = client.post(&path, &json!({})).await?;
+    output::either(context.json, &task, || {
+        format!("{}  {}  {}", show::short(&task.id), show::state(&task), task.title)
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn logs(context: &Context, client: &Client, id: &str, full: bool) -> Result<Exit, Failure> {
+    let path = format!("/api/v1/tasks/{}/logs?full={full}", segment(id));
+    let events: Vec<Event> = client.get(&path).await?;
+    if context.json {
+        for event in &events {
+            output::text(&serde_json::to_string(event).map_err(Failure::from_error)?)?;
+        }
+        return Ok(Exit::Done);
+    }
+    for event in events.iter().filter(|event| !event.text.is_empty()) {
+        output::text(&format!("{}  {}", event.at.format("%H:%M:%S"), event.text))?;
+        if let Some(shown) = event.detail["output"].as_str().filter(|_| full) {
+            let indented: String = shown.lines().map(|line| format!("          {line}\n")).collect();
+            output::text(&indented)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn deps(context: &Context, client: &Client, id: &str) -> Result<Exit, Failure> {
+    let document: Value = client.get(&format!("/api/v1/tasks/{}/deps", segment(id))).await?;
+    output::either(context.json, &document, || {
+        let line = |task: &Value| {
+            let text = |key: &str| task[key].as_str().unwrap_or_default().to_owned();
+            format!("  {}  {}  {}\n", show::short(&text("id")), text("status"), text("title"))
+        };
+        let section = |title: &str, key: &str| {
+            let lines: String = document[key].as_array().into_iter().flatten().map(line).collect();
+            if lines.is_empty() { format!("{title}: nothing\n") } else { format!("{title}:\n{lines}") }
+        };
+        section("waits for", "depends_on") + &section("is waited for by", "blocks")
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The exit status that a task's state means.
+pub fn exit_of(task: &Task) -> Exit {
+    match task.status.as_str() {
+        "completed" => Exit::Done,
+        "waiting" | "paused" | "parked" => Exit::Waiting,
+        _ => Exit::Failed,
+    }
+}
+
+/// A part of a path, as URLs want it.
+pub fn segment(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// A query string of what is given.
+pub fn query(parameters: &[(&str, Option<String>)]) -> String {
+    let given: HashMap<&str, &String> =
+        parameters.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?))).collect();
+    let mut parts: Vec<_> =
+        given.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    parts.sort_unstable();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+}

@@ -1,0 +1,91 @@
+//! A task for a person's eye.
+
+use std::fmt::Write as _;
+
+use journeyman_web::types::Task;
+use serde_json::Value;
+
+use crate::output;
+
+/// The last eight digits of an id.
+pub fn short(id: &str) -> String {
+    let digits: String = id.chars().filter(|character| *character != '-').collect();
+    digits[digits.len().saturating_sub(8)..].to_owned()
+}
+
+/// Its state in a few words: "completed, verified", "waiting for approval".
+pub fn state(task: &Task) -> String {
+    match (task.status.as_str(), &task.waiting_for, task.verified) {
+        ("completed", _, Some(true)) => "completed, verified".to_owned(),
+        ("completed", _, _) => "completed, not verified".to_owned(),
+        ("waiting", Some(reason), _) if reason == "retry_at" => "waiting to retry".to_owned(),
+        ("waiting", Some(reason), _) => format!("waiting for {reason}"),
+        (status, _, _) => status.to_owned(),
+    }
+}
+
+/// Everything about it.
+pub fn describe(task: &Task) -> String {
+    let mut text = format!("{}  {}\n", short(&task.id), task.title);
+    let mut row = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {name:<9} {value}");
+        }
+    };
+    row("state", Some(state(task)));
+    row("because", task.because.clone());
+    row("codebase", task.repo.clone());
+    let agent = [task.agent.clone(), task.driver.clone(), task.model.clone()];
+    row("agent", Some(agent.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    row("branch", task.branch.clone());
+    row("patch", task.patch.clone());
+    row("base", task.base_commit.clone());
+    row("commit", task.head_commit.clone());
+    row("attempts", (task.attempts > 1).then(|| task.attempts.to_string()));
+    row("cost", task.cost_usd.map(|cost| format!("${cost:.4}, {} tokens", task.tokens)));
+    if let (Some(started), Some(completed)) = (task.started_at, task.completed_at) {
+        row("took", Some(output::duration((completed - started).num_milliseconds())));
+    }
+    row("trace", task.trace_id.clone());
+    row("error", task.error.clone());
+    if let Some(verification) = &task.verification {
+        text.push_str(&evidence(verification));
+    }
+    for error in &task.errors {
+        let _ = writeln!(
+            text,
+            "  failed    {}: {} (error {})",
+            error.category,
+            error.message,
+            short(&error.id)
+        );
+    }
+    text
+}
+
+/// The evidence of a verification.
+fn evidence(verification: &Value) -> String {
+    let mut text = String::new();
+    for check in verification["checks"].as_array().into_iter().flatten() {
+        let name = check["check"].as_str().unwrap_or_default();
+        let became = check["comparison"].as_str().unwrap_or_default().replace('_', " ");
+        let tests = check["tests"].as_object().map_or_else(String::new, |tests| {
+            let count = |key: &str| tests.get(key).and_then(Value::as_u64).unwrap_or(0);
+            format!(", {} passed, {} failed", count("passed_count"), count("failed_count"))
+        });
+        let took = check["duration_ms"].as_i64().map(output::duration).unwrap_or_default();
+        let _ = writeln!(text, "  check     {name}: {became}{tests} ({took})");
+    }
+    let mut list = |title: &str, key: &str| {
+        for item in verification[key].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  {title:<9} {}", item.as_str().unwrap_or_default());
+        }
+    };
+    list("mended", "newly_passing");
+    list("broken", "newly_failing");
+    list("missing", "missing");
+    list("edited", "edited_tests");
+    list("not so", "reasons");
+    text
+}

@@ -1,0 +1,30 @@
+//! Secrets by reference: settings hold where a secret is, never the secret.
+
+use std::process::Command;
+
+use super::ConfigError;
+
+/// The value behind `env:NAME`, `file:PATH` or `command:CMD`; anything else is the value itself.
+pub fn resolve(reference: &str) -> Result<String, ConfigError> {
+    let fail = |reason: String| ConfigError::Secret { reference: reference.to_owned(), reason };
+    let value = match reference.split_once(':') {
+        Some(("env", name)) => {
+            std::env::var(name).map_err(|_| fail(format!("{name} is not set")))?
+        }
+        Some(("file", path)) => {
+            std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?
+        }
+        Some(("command", line)) => {
+            let output = Command::new("sh")
+                .args(["-c", line])
+                .output()
+                .map_err(|error| fail(error.to_string()))?;
+            if !output.status.success() {
+                return Err(fail(format!("the command ended with {}", output.status)));
+            }
+            String::from_utf8(output.stdout).map_err(|error| fail(error.to_string()))?
+        }
+        _ => return Ok(reference.to_owned()),
+    };
+    Ok(value.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,139 @@
+//! Who may know whom: the layers of ARCHITECTURE.md, held against `cargo metadata`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Our packages (without their prefix) with what they depend on, tests apart.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata: Value = serde_json::from_str(&cargo(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--offline",
+    ]))
+    .unwrap();
+    let short = |name: &str| name.strip_prefix("journeyman-").unwrap_or(name).to_owned();
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| {
+            let needed = package["dependencies"].as_array().unwrap().iter();
+            let needed = needed
+                .filter(|dependency| dependency["kind"].is_null())
+                .map(|dependency| short(dependency["name"].as_str().unwrap()))
+                .collect();
+            (short(package["name"].as_str().unwrap()), needed)
+        })
+        .collect()
+}
+
+const PURE: [&str; 2] = ["domain", "learning"];
+const EFFECTS: [&str; 8] =
+    ["tokio", "sqlx", "ractor", "reqwest", "axum", "hyper", "rustix", "tracing"];
+/// Each capability with the capabilities that it may use.
+const CAPABILITIES: [(&str, &[&str]); 4] =
+    [("store", &[]), ("workspace", &["launcher"]), ("launcher", &[]), ("drivers", &["workspace"])];
+
+#[test]
+fn pure_crates_have_no_effects() {
+    let dependencies = dependencies();
+    for name in PURE {
+        for effect in EFFECTS {
+            assert!(!dependencies[name].contains(effect), "{name} depends on {effect}");
+        }
+    }
+}
+
+#[test]
+fn one_crate_knows_each_foreign_system() {
+    let knowers = |foreign: &str| -> Vec<String> {
+        dependencies()
+            .into_iter()
+            .filter(|(_, needed)| needed.contains(foreign))
+            .map(|(name, _)| name)
+            .collect()
+    };
+    assert_eq!(knowers("ractor"), ["actors", "supervision"]);
+    assert_eq!(knowers("axum"), ["web"]);
+    assert_eq!(knowers("opentelemetry-otlp"), ["telemetry"]);
+    let sqlx: Vec<_> = knowers("sqlx").into_iter().filter(|name| name != "testkit").collect();
+    assert_eq!(sqlx, ["store"]);
+}
+
+#[test]
+fn capabilities_do_not_know_each_other() {
+    let dependencies = dependencies();
+    for (name, allowed) in CAPABILITIES {
+        for (other, _) in CAPABILITIES {
+            assert!(
+                !dependencies[name].contains(other) || allowed.contains(&other),
+                "{name} depends on {other}"
+            );
+        }
+        for above in ["actors", "web", "journeyman", "supervision"] {
+            assert!(!dependencies[name].contains(above), "{name} depends on {above}");
+        }
+    }
+    assert!(!dependencies["supervision"].iter().any(|name| dependencies.contains_key(name)));
+}
+
+#[test]
+fn only_the_launcher_may_hold_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    for name in dependencies().keys().filter(|name| *name != "launcher") {
+        let folder = match name.as_str() {
+            "journeyman" => root.to_owned(),
+            "actors" => root.join("actors"),
+            other => root.join("crates").join(other),
+        };
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{name} has lints of its own");
+    }
+}
+
+#[test]
+fn span_propagation_of_ractor_is_off_and_panics_unwind() {
+    let features = cargo(&["tree", "--offline", "-e", "features,no-dev", "-i", "ractor"]);
+    assert!(features.contains("ractor feature \"tokio_runtime\""), "{features}");
+    assert!(!features.contains("message_span_propogation"), "{features}");
+    let manifest =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    for (name, profile) in manifest["profile"].as_table().unwrap() {
+        assert_ne!(profile.get("panic").and_then(toml::Value::as_str), Some("abort"), "{name}");
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    for path in String::from_utf8(listed.stdout).unwrap().lines() {
+        let Ok(text) = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        else {
+            continue;
+        };
+        assert!(text.lines().count() <= 600, "{path} has more than 600 lines");
+        assert!(!path.ends_with("/mod.rs"), "{path}: a module's file bears its name");
+    }
+}

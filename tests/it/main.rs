@@ -1,0 +1,5 @@
+//! The integration tests, one binary: each module a theme.
+
+mod architecture;
+mod cluster;
+mod telemetry;
