@@ -83,6 +83,19 @@ DECLARE
     part record;
 BEGIN
     PERFORM aggregate_metrics(at);
+    -- Verification of the chain has to know how far rows are missing by right.
+    INSERT INTO audit_events (kind, table_name, record_ids, attributes, actor, occurred_at)
+    SELECT 'audit_pruned', 'audit_' || chain, '{}',
+        jsonb_build_object('chain', chain, 'through', max(position)),
+        coalesce(nullif(current_setting('journeyman.actor', true), ''), session_user), at
+    FROM (
+        SELECT 'rows' AS chain, position, occurred_at, tableoid::regclass::text AS held_in FROM audit_rows
+        UNION ALL
+        SELECT 'events', position, occurred_at, tableoid::regclass::text FROM audit_events
+    ) gone
+    WHERE occurred_at < date_trunc('month', cutoff, 'UTC')
+        OR occurred_at < cutoff AND held_in LIKE '%_default'
+    GROUP BY chain;
     PERFORM set_config('journeyman.retention', 'on', true);
     DELETE FROM audit_rows_default WHERE occurred_at < cutoff;
     DELETE FROM audit_events_default WHERE occurred_at < cutoff;

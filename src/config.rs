@@ -2,7 +2,7 @@
 //!
 //! A value comes from the environment, the user's file, the table `system_configuration` or the
 //! built-in default, in this order; a command's flags are above all of them. An error names the
-//! key, the file and the line. `repository` has what a repository says of itself.
+//! key, the file and the line.
 
 mod analytics;
 mod database;
@@ -11,7 +11,6 @@ mod git;
 mod layers;
 mod log;
 pub mod paths;
-pub mod repository;
 mod run;
 mod sandbox;
 mod scheduler;

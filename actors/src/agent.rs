@@ -4,6 +4,7 @@
 //! is gone, whatever the reason, the rows say what is next, and a new actor goes on from them.
 
 mod call;
+mod claimed;
 mod conclude;
 mod deliver;
 mod execute;
@@ -17,4 +18,4 @@ mod verify;
 
 pub use handle::{AgentsHandle, RunHandle};
 pub use messages::{RunMessage, RunSnapshot, StopReason};
-pub use shell::RunActor;
+pub use shell::{Arguments as RunArguments, RunActor};

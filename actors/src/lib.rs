@@ -12,6 +12,7 @@ pub mod auditor;
 pub mod classifier;
 pub mod context;
 pub mod learner;
+pub mod repository;
 pub mod scheduler;
 pub mod sentinel;
 pub mod support;

@@ -12,11 +12,11 @@ use anyhow::Context as _;
 use journeyman_store::cluster::{Cluster, ClusterOptions, keeper};
 
 /// The name of the hidden command; [`main`] expects what follows it.
-pub(crate) const COMMAND: &str = keeper::SUBCOMMAND;
+pub const COMMAND: &str = keeper::SUBCOMMAND;
 
 /// Runs the keeper, or with `hold DATA [false]` a user: that opens the cluster of the folder (with
 /// `false`: without durability), prints its address and keeps it until the standard input ends.
-pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = match arguments.split_first() {
         Some((role, rest)) if role == "hold" => hold(rest),
@@ -37,7 +37,10 @@ fn hold(arguments: &[OsString]) -> anyhow::Result<()> {
         anyhow::bail!("the data folder is missing");
     };
     let fsync = fsync.first().is_none_or(|word| word != "false");
-    let options = options(PathBuf::from(data_dir), fsync)?;
+    let bin_dir = std::env::var_os("JOURNEYMAN__DATABASE__BIN_DIR")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let options = options(PathBuf::from(data_dir), bin_dir, fsync)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let cluster = runtime.block_on(Cluster::open(options))?;
     writeln!(io::stdout(), "{}", cluster.url())?;
@@ -48,15 +51,18 @@ fn hold(arguments: &[OsString]) -> anyhow::Result<()> {
 }
 
 /// How this program opens the embedded cluster of a data folder.
-fn options(data_dir: PathBuf, fsync: bool) -> anyhow::Result<ClusterOptions> {
+pub fn options(
+    data_dir: PathBuf,
+    bin_dir: Option<PathBuf>,
+    fsync: bool,
+) -> anyhow::Result<ClusterOptions> {
     let program = std::env::current_exe().context("cannot find our own program")?;
     let mut as_user = vec![program.clone().into_os_string()];
     // Any number but 0 will do: it exists only in the server's namespace.
     as_user.extend([journeyman_launcher::COMMAND, "--map-user", "1000", "--"].map(OsString::from));
-    let bin_dir = std::env::var_os("JOURNEYMAN__DATABASE__BIN_DIR").filter(|path| !path.is_empty());
     Ok(ClusterOptions {
         data_dir,
-        bin_dir: bin_dir.map(PathBuf::from),
+        bin_dir,
         program,
         as_user,
         fsync,

@@ -1,6 +1,8 @@
 //! The embedded cluster, with real servers: shared, stopped with the last user, brought back after
 //! every kind of kill.
 
+#![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -14,7 +16,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
 /// Far more than anything here takes; a machine may be very busy.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 fn data() -> tempfile::TempDir {
     tempfile::Builder::new()
@@ -115,7 +117,7 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits until the cluster has stopped, and checks that none of its processes is left.
+/// Waits until the cluster has stopped, and none of its processes is left.
 fn assert_stops(data_dir: &Path) {
     eventually("the cluster stops", || {
         matches!(
@@ -124,7 +126,9 @@ fn assert_stops(data_dir: &Path) {
         )
         .then_some(())
     });
-    assert_eq!(processes_in(data_dir), Vec::<u32>::new());
+    eventually("its processes end", || {
+        processes_in(data_dir).is_empty().then_some(())
+    });
 }
 
 fn processes_in(data_dir: &Path) -> Vec<u32> {
@@ -177,9 +181,9 @@ fn eight_commands_at_once_share_one_server_which_stops_with_the_last() {
     for (number, user) in users.into_iter().enumerate() {
         assert_eq!(running(data.path()), Some((keeper, server, url.clone())));
         if number % 2 == 0 {
-            user.kill()
+            user.kill();
         } else {
-            user.leave()
+            user.leave();
         }
     }
     assert_stops(data.path());
@@ -221,13 +225,16 @@ async fn a_killed_keeper_leaves_no_server_and_is_replaced_while_somebody_uses_th
 #[tokio::test]
 async fn a_killed_server_is_started_again_and_keeps_what_was_committed() {
     let data = data();
-    let cluster = Cluster::open(options(data.path())).await.unwrap();
-    value(
-        &cluster.url(),
-        "CREATE TABLE kept AS SELECT 'kept' AS word; ",
-    )
-    .await
-    .unwrap_err();
+    let durable = ClusterOptions {
+        fsync: true,
+        ..options(data.path())
+    };
+    let cluster = Cluster::open(durable).await.unwrap();
+    let mut connection = cluster.connect_options().connect().await.unwrap();
+    sqlx::raw_sql("CREATE TABLE kept AS SELECT 'kept' AS word")
+        .execute(&mut connection)
+        .await
+        .unwrap();
     let (keeper, server, url) = running(data.path()).unwrap();
     send("-KILL", server);
     let again = eventually("a new server", || {

@@ -1,5 +1,11 @@
 //! The sandbox: real programs that try to get out of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "the functions here are parts of tests"
+)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -258,25 +264,68 @@ fn when_the_program_ends_what_it_left_behind_dies() {
 }
 
 #[test]
-fn when_the_parent_is_killed_the_sandbox_dies() {
-    let workspace = outside();
-    for (namespaces, mark) in [(capabilities().namespaces(), "86399.3"), (false, "86399.4")] {
+fn when_the_parent_is_killed_the_program_dies() {
+    let (workspace, found) = (outside(), capabilities());
+    let sandbox = |namespaces| {
         let policy = serde_json::to_string(&policy(workspace.path(), namespaces)).unwrap();
-        let script = format!("\"$0\" sandbox-exec --policy \"$1\" -- sleep {mark} & echo; wait");
-        let mut parent = Command::new("sh");
+        vec!["--policy".to_owned(), policy]
+    };
+    let mapped = ["--map-user", "70", "--die-with-parent", "INT"]
+        .map(str::to_owned)
+        .to_vec();
+    let plain = ["--die-with-parent", "KILL"].map(str::to_owned).to_vec();
+    let ways = [
+        (found.namespaces(), sandbox(true), "86399.3"),
+        (true, sandbox(false), "86399.4"),
+        (found.user_namespace, mapped, "86399.5"),
+        (true, plain, "86399.6"),
+    ];
+    for (_, options, mark) in ways.into_iter().filter(|(permitted, ..)| *permitted) {
+        let script = format!("\"$0\" sandbox-exec \"$@\" -- sleep {mark} & echo; wait");
+        let mut parent = Command::new("bash");
+        // An interactive shell's children do not ignore SIGINT.
         parent
-            .args(["-c", &script, PROGRAM, &policy])
-            .stdout(Stdio::piped());
-        let mut parent = parent.spawn().unwrap();
+            .args(["-c", &format!("set -m; {script}"), PROGRAM])
+            .args(options);
+        let mut parent = parent.stdout(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while !alive(mark).iter().any(|line| line.starts_with("sleep")) {
-            assert!(Instant::now() < deadline, "it never started");
+            assert!(Instant::now() < deadline, "it never started: {mark}");
             std::thread::sleep(Duration::from_millis(5));
         }
         parent.kill().unwrap();
         parent.wait().unwrap();
         assert_gone(mark);
     }
+}
+
+#[test]
+fn a_workspace_within_a_hidden_folder_is_still_there() {
+    if !capabilities().namespaces() {
+        return;
+    }
+    let data = outside();
+    for folder in ["runs/1/tree", "runs/1/git", "runs/2/tree"] {
+        fs::create_dir_all(data.path().join(folder)).unwrap();
+    }
+    let tree = data.path().join("runs/1/tree");
+    let mut policy = policy(&tree, true);
+    policy.readable = vec![data.path().join("runs/1/git")];
+    policy.hidden = vec![data.path().into()];
+    let script = "touch file ../other ../git/other; cd ../..; echo *; echo 1/*; touch 1/x; pwd";
+    let output = sandboxed(&policy, script).output().unwrap();
+    let runs = data.path().join("runs");
+    assert_eq!(
+        stdout(&output),
+        format!("1\n1/git 1/tree\n{}\n", runs.display())
+    );
+    assert!(tree.join("file").exists());
+    assert_eq!(
+        fs::read_dir(data.path().join("runs/1/git"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -322,7 +371,7 @@ fn without_namespaces_landlock_confines_writes() {
     let mut policy = policy(workspace.path(), false);
     policy.temporary = Some(tmp.path().into());
     let script = format!(
-        "echo x > in; echo x > \"$TMPDIR/in\"; : > '{0}/file'; rm '{0}/file'; touch '{0}/new'
+        "echo x > in; echo x > \"$TMPDIR/in\"; true > '{0}/file'; rm '{0}/file'; touch '{0}/new'
         ls -A '{0}'; echo quiet > /dev/null && echo done",
         elsewhere.path().display()
     );

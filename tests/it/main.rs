@@ -2,4 +2,6 @@
 
 mod architecture;
 mod cluster;
+mod launcher;
 mod telemetry;
+mod workspace;

@@ -1,5 +1,7 @@
 //! Workspaces: real git, real processes, and agents that misbehave.
 
+#![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
+
 mod delivery;
 mod files;
 mod processes;

@@ -10,7 +10,7 @@ use journeyman_domain::step::Entry;
 use journeyman_domain::tool::{
     EffectClass, Ended, Exec, Tool, ToolCall, ToolResult, head_and_tail,
 };
-use journeyman_store::{Acting, NewChild};
+use journeyman_store::{Acting, NewChild, StoreError};
 use journeyman_telemetry::{TraceContext, names};
 use journeyman_workspace::process::{Exit, ProcessOutcome, ProcessSpec};
 use journeyman_workspace::{WorkspaceError, edit};
@@ -199,20 +199,24 @@ pub(super) async fn run(
     spec.traceparent = TraceContext::current().map(|context| context.to_string());
     let running = work.runtime.runner.start(spec).await?;
     let identity = running.identity();
-    let acting = Acting::now("run");
+    let (children, acting) = (work.runtime.store.children(), Acting::now("run"));
     let child = NewChild {
-        node: work.runtime.node,
-        fence: Some(work.held.fence),
-        run: Some(work.held.run.id),
-        pid: identity.pid,
-        start_time: i64::try_from(identity.start_time).unwrap_or_default(),
-        argv_head: exec.argv.first().cloned().unwrap_or_default(),
+        fence: work.held.fence,
+        run_id: work.held.run.id,
+        pid: u32::try_from(identity.pid).unwrap_or_default(),
+        start_time: identity.start_time,
+        argv_head: exec.argv.first().map_or("", String::as_str),
     };
-    // Without its row the child is still found by its marker; the work does not fail for it.
-    let row = work.runtime.store.child_started(&acting, &child).await;
+    let row = match children.started(&acting, &child).await {
+        Ok(row) => Some(row),
+        // The lease is lost: dropping the program kills it.
+        Err(error @ StoreError::Fenced) => return Err(error.into()),
+        // Without its row the child is still found by its marker; the work does not fail for it.
+        Err(_) => None,
+    };
     let outcome = running.wait(&work.stop, |_| {}).await?;
-    if let Ok(row) = row
-        && let Err(error) = work.runtime.store.child_ended(&acting, row).await
+    if let Some(row) = row
+        && let Err(error) = children.ended(&acting, row).await
     {
         tracing::debug!(error = %error, "the end of a child was not recorded");
     }

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use journeyman_domain::driver::{Action, Observation};
 use journeyman_domain::run::{Next, Wishes};
-use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::{Entry, Outcome};
 use journeyman_store::StoreError;
 use journeyman_telemetry::names;
@@ -17,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::journal::Journal;
 use super::messages::StopReason;
+use super::claimed::Claimed;
 use super::conclude::conclude;
 use super::scene::Scene;
 use super::{call, deliver, prepare, verify};
@@ -27,7 +27,7 @@ use crate::learner::LearnerHandle;
 /// Everything that a run works with.
 pub(super) struct Work {
     pub(super) runtime: Runtime,
-    pub(super) held: journeyman_store::Held,
+    pub(super) held: Claimed,
     pub(super) classifier: ClassifierHandle,
     pub(super) learner: LearnerHandle,
     /// Cancelled when the run shall stop where it is; kills what it has started.
@@ -76,12 +76,6 @@ impl Work {
         let _ = self.runtime.changes.send(Change { task: self.held.task.id, now: Some(now) });
     }
 
-    /// The driver that acts.
-    pub(super) fn driver(&self) -> DriverKind {
-        let word = self.held.run.driver.as_deref().unwrap_or_default();
-        word.parse().unwrap_or(DriverKind::Mechanic)
-    }
-
     fn wishes(&self) -> Wishes {
         let settings = self.runtime.settings.allow_unverified;
         Wishes { allow_unverified: settings || self.held.task.allow_unverified }
@@ -98,7 +92,7 @@ pub(super) async fn execute(mut work: Work) {
         execution.id = %work.held.execution.id,
         execution.attempt = work.held.execution.attempt,
         run.id = %work.held.run.id,
-        driver = %work.driver(),
+        driver = %work.held.driver(),
         execution.outcome = tracing::field::Empty,
         verified = tracing::field::Empty,
     );
@@ -110,7 +104,7 @@ pub(super) async fn execute(mut work: Work) {
         let ended = work.go().await;
         let word = conclude(&mut work, ended).await;
         tracing::Span::current().record("execution.outcome", word);
-        let driver = work.driver().as_str();
+        let driver = work.held.driver().as_str();
         journeyman_telemetry::metrics().execution_ended(driver, word, began.elapsed());
     }
     .instrument(span)
@@ -132,7 +126,10 @@ impl Work {
             match (next, &mut scene) {
                 (Next::Prepare, _) => scene = Some(Scene::first(self).await?),
                 (Next::Ended(outcome), _) => return Ok(Left::Ended(outcome)),
-                (Next::AwaitApproval, _) => return Ok(Left::AwaitingApproval),
+                (Next::AwaitApproval, _) if self.held.task.approved_at.is_none() => {
+                    return Ok(Left::AwaitingApproval);
+                }
+                (Next::AwaitApproval, _) => self.journal.append(Entry::Approved).await?,
                 (Next::Conclude(outcome), _) => {
                     self.journal.append(Entry::Outcome { outcome }).await?;
                 }

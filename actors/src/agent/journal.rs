@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use journeyman_domain::ids::RunId;
 use journeyman_domain::run::Run;
 use journeyman_domain::step::Entry;
-use journeyman_store::{Acting, Fence, NewStep, Step, Store, StoreError, is_transient};
+use journeyman_store::{BlobHash, Fence, NewStep, Step, Store, StoreError, is_transient};
 use tokio_util::sync::CancellationToken;
 
 use super::execute::RunError;
@@ -33,9 +33,9 @@ pub(super) struct Recorded {
     /// The snapshot that was taken with it: its commit.
     pub(super) snapshot: Option<String>,
     /// Where the whole output is.
-    pub(super) output: Option<journeyman_store::BlobHash>,
+    pub(super) output: Option<BlobHash>,
     /// Where the snapshot's pack is.
-    pub(super) pack: Option<journeyman_store::BlobHash>,
+    pub(super) pack: Option<BlobHash>,
 }
 
 /// What is stored beside an entry.
@@ -57,7 +57,7 @@ impl Journal {
         id: RunId,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let rows = store.steps(id).await?;
+        let rows = store.journal().load(id).await?;
         let earlier_ms = worked_ms(&rows);
         let steps = rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
         let run = Run::from_journal(steps.iter().map(|step| &step.entry));
@@ -85,51 +85,67 @@ impl Journal {
         let payload = serde_json::to_value(&entry)
             .map_err(|error| RunError::Task(format!("an entry cannot be written: {error}")))?;
         let step = NewStep {
-            kind: entry.kind().to_owned(),
+            kind: entry.kind(),
             payload,
-            output: beside.output,
-            snapshot: beside.snapshot.clone(),
-            pack: beside.pack,
+            output: beside.output.as_deref(),
+            snapshot_tree: beside.snapshot.as_deref(),
+            pack: beside.pack.as_deref(),
         };
-        let position = self.patiently(&step).await?;
+        let seq = self.patiently(&step).await?;
         self.run.apply(&entry);
         self.steps.push(Recorded {
-            seq: position.seq,
+            seq,
             entry,
+            output: beside.output.as_deref().map(BlobHash::of),
+            pack: beside.pack.as_deref().map(BlobHash::of),
             snapshot: beside.snapshot,
-            output: position.output,
-            pack: position.pack,
         });
         Ok(())
     }
 
-    async fn patiently(
-        &self,
-        step: &NewStep,
-    ) -> Result<journeyman_store::StepPosition, RunError> {
+    async fn patiently(&self, step: &NewStep<'_>) -> Result<i32, RunError> {
         let mut pause = Duration::from_millis(50);
+        let mut in_doubt = false;
         loop {
-            let next = self.steps.last().map_or(1, |last| last.seq + 1);
-            let written = self.store.append(&Acting::now("run"), &self.fence, self.id, next, step);
-            match written.await {
-                Ok(position) => return Ok(position),
-                Err(error) if is_transient(&error) => {
-                    tracing::warn!(error = %error, "the journal cannot be written; trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = self.stop.cancelled() => return Err(RunError::Stopped),
-                    }
-                    pause = (pause * 2).min(Duration::from_secs(2));
+            if in_doubt {
+                // The answer was lost, the step perhaps not: it is there or it is not.
+                match self.arrived(step).await {
+                    Ok(Some(seq)) => return Ok(seq),
+                    Ok(None) => in_doubt = false,
+                    Err(error) if is_transient(&error) => {}
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => return Err(error.into()),
             }
+            if !in_doubt {
+                match self.store.journal().append(self.fence, self.id, step).await {
+                    Ok(seq) => return Ok(seq),
+                    Err(error) if is_transient(&error) => {
+                        tracing::warn!(error = %error, "the journal is not written; trying again");
+                        in_doubt = true;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return Err(RunError::Stopped),
+            }
+            pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+
+    /// The number of a step that is there although its answer was lost.
+    async fn arrived(&self, step: &NewStep<'_>) -> Result<Option<i32>, StoreError> {
+        let next = self.steps.last().map_or(1, |last| last.seq + 1);
+        let rows = self.store.journal().load(self.id).await?;
+        let there = rows.iter().find(|row| row.seq == next && row.payload == step.payload);
+        Ok(there.map(|row| row.seq))
     }
 
     /// The whole output beside a step.
     pub(super) async fn output(&self, step: &Recorded) -> Result<Vec<u8>, StoreError> {
         match &step.output {
-            Some(hash) => Ok(self.store.blob(hash).await?.bytes),
+            Some(hash) => self.store.journal().blob(hash).await,
             None => Ok(Vec::new()),
         }
     }
@@ -156,9 +172,9 @@ fn record(step: Step) -> Result<Recorded, StoreError> {
     Ok(Recorded {
         seq: step.seq,
         entry,
-        snapshot: step.snapshot,
-        output: step.output,
-        pack: step.pack,
+        snapshot: step.snapshot_tree,
+        output: step.output_blob,
+        pack: step.pack_blob,
     })
 }
 

@@ -14,8 +14,6 @@ pub enum RunMessage {
         /// Why.
         reason: StopReason,
     },
-    /// The tracked work ended; the rows say how.
-    WorkEnded,
     /// What the run does now.
     Snapshot {
         /// Where to.
@@ -39,8 +37,6 @@ pub enum StopReason {
 pub struct RunSnapshot {
     /// One line: "round 1: clippy".
     pub now: String,
-    /// Entries in its journal.
-    pub steps: usize,
 }
 
 impl Message for RunMessage {
@@ -49,7 +45,6 @@ impl Message for RunMessage {
     fn kind(&self) -> &'static str {
         match self {
             Self::Stop { .. } => "Stop",
-            Self::WorkEnded => "WorkEnded",
             Self::Snapshot { .. } => "Snapshot",
         }
     }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use journeyman_domain::check::discover::{self, RepositoryFiles};
 use journeyman_domain::check::{CheckPlan, Prepare};
 use journeyman_domain::driver::Assignment;
+use journeyman_domain::ids::RunId;
 use journeyman_domain::limits::Limits;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
 use journeyman_domain::tool::Exec;
+use journeyman_store::{Acting, Child};
 use journeyman_telemetry::names;
 use journeyman_workspace::reap::{self, ChildIdentity};
 use journeyman_workspace::{ObjectId, Policy, Workspace};
@@ -28,21 +30,19 @@ const FETCH_MS: u64 = 20 * 60 * 1000;
 
 /// Ends the processes that earlier lives of this execution have left.
 pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
-    let rows = work.runtime.store.children_before(&work.held.fence).await?;
-    let left: Vec<_> = rows
-        .iter()
-        .map(|row| ChildIdentity {
-            pid: row.pid,
-            start_time: u64::try_from(row.start_time).unwrap_or_default(),
-            run: work.held.run.id,
-        })
-        .collect();
+    let (store, fence) = (&work.runtime.store, work.held.fence);
+    let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
+    let left: Vec<_> = rows.iter().map(|row| identity(row, work.held.run.id)).collect();
     reap::reap(&left).await?;
-    let acting = journeyman_store::Acting::now("run");
     for row in rows {
-        work.runtime.store.child_ended(&acting, row.id).await?;
+        store.children().ended(&Acting::now("run"), row.id).await?;
     }
     Ok(())
+}
+
+fn identity(row: &Child, run: RunId) -> ChildIdentity {
+    let start_time = u64::try_from(row.start_time).unwrap_or_default();
+    ChildIdentity { pid: row.pid, start_time, run }
 }
 
 /// The run's workspace, made where it does not stand.
@@ -81,10 +81,10 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         prompt: work.held.run.prompt.clone(),
         checks: plan.checks.clone(),
         files,
-        command: work.held.task.command.clone(),
+        command: work.held.command(),
         workspace: workspace.tree().display().to_string(),
     };
-    let driver = work.driver();
+    let driver = work.held.driver();
     if driver == DriverKind::Command && assignment.command.is_empty() {
         return Err(RunError::Task(
             "the driver 'command' needs a program; give one with --command".to_owned(),

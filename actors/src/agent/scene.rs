@@ -44,7 +44,7 @@ impl Scene {
         let workspace = prepare::workspace(work, &base).await?;
         let current = restore(work, &workspace, &plan).await?;
         let prepared = prepare::dependencies(work, &workspace, &plan).await?;
-        let kind = work.driver();
+        let kind = work.held.driver();
         let mut driver = journeyman_drivers::build(kind, assignment);
         let mut outputs = Vec::with_capacity(work.journal.steps.len());
         for step in &work.journal.steps {
@@ -80,7 +80,7 @@ pub(super) async fn restore(
     let mut stored = Vec::new();
     for step in &work.journal.steps {
         if let (Some(commit), Some(pack)) = (&step.snapshot, &step.pack) {
-            let pack = work.runtime.store.blob(pack).await?.bytes;
+            let pack = work.runtime.store.journal().blob(pack).await?;
             let seq = u64::try_from(step.seq).unwrap_or_default();
             stored.push(StoredSnapshot { seq, commit: object(commit)?, pack });
         }

@@ -270,7 +270,7 @@ fn learn(work: &Work, verdict: &Verdict, base: &[CheckOutcome], diff: &str) {
             task: work.held.task.id,
             run: work.held.run.id,
             codebase: work.held.task.codebase_id,
-            driver: work.driver(),
+            driver: work.held.driver(),
             evidence: evidence_of(outcome),
             diff: diff.chars().take(8 * 1024).collect(),
         });

@@ -85,23 +85,37 @@ pub fn judge(base: &[CheckOutcome], candidate: &[CheckOutcome], change: &Change)
         reasons: vec![],
     };
     if candidate.is_empty() {
-        verdict.reasons.push("no check ran, so nothing is known of the change".to_owned());
+        verdict
+            .reasons
+            .push("no check ran, so nothing is known of the change".to_owned());
     }
     for now in candidate {
         let before = base.iter().find(|outcome| outcome.check == now.check);
         let tests = Tests::compare(before, now, change);
         let comparison = compare(before, now, &tests);
-        verdict.reasons.extend(reason(now, before, comparison, &tests));
+        verdict
+            .reasons
+            .extend(reason(now, before, comparison, &tests));
         verdict.reasons.extend(tests.missing_reason(&now.check));
         verdict.checks.push((now.check.clone(), comparison));
         verdict.newly_failing.extend(tests.newly_failing);
         verdict.newly_passing.extend(tests.newly_passing);
         verdict.missing.extend(tests.missing);
     }
-    for gone in base.iter().filter(|outcome| !candidate.iter().any(|now| now.check == outcome.check)) {
-        verdict.reasons.push(format!("{} ran on the base, but not on the change", gone.check));
+    for gone in base
+        .iter()
+        .filter(|outcome| !candidate.iter().any(|now| now.check == outcome.check))
+    {
+        verdict.reasons.push(format!(
+            "{} ran on the base, but not on the change",
+            gone.check
+        ));
     }
-    for list in [&mut verdict.newly_failing, &mut verdict.newly_passing, &mut verdict.missing] {
+    for list in [
+        &mut verdict.newly_failing,
+        &mut verdict.newly_passing,
+        &mut verdict.missing,
+    ] {
         list.sort_unstable();
         list.dedup();
     }
@@ -127,21 +141,38 @@ impl Tests {
     fn compare(before: Option<&CheckOutcome>, now: &CheckOutcome, change: &Change) -> Self {
         let before = before.and_then(|outcome| outcome.tests.as_ref());
         let Some(after) = &now.tests else {
-            let had = before.filter(|report| now.passed() && report.passed_count + report.failed_count > 0);
-            let missing = had.map(|report| report.passed.iter().chain(&report.failed).cloned().collect());
-            return Self { silent: had.is_some(), missing: missing.unwrap_or_default(), ..Self::default() };
+            let had = before
+                .filter(|report| now.passed() && report.passed_count + report.failed_count > 0);
+            let missing = had.map(|report| {
+                report
+                    .passed
+                    .iter()
+                    .chain(&report.failed)
+                    .cloned()
+                    .collect()
+            });
+            return Self {
+                silent: had.is_some(),
+                missing: missing.unwrap_or_default(),
+                ..Self::default()
+            };
         };
         let nothing = TestReport::default();
         let report = before.unwrap_or(&nothing);
         let named = report.is_named() && after.is_named();
-        let [passed_before, failed_before] = [&report.passed, &report.failed].map(set);
-        let [passed, failed] = [&after.passed, &after.failed].map(set);
+        let [passed_before, failed_before] =
+            [&report.passed, &report.failed].map(|names| set(names));
+        let [passed, failed] = [&after.passed, &after.failed].map(|names| set(names));
         let newly = |new: &BTreeSet<&str>, old: &BTreeSet<&str>| -> Vec<String> {
             new.difference(old).map(|name| (*name).to_owned()).collect()
         };
         let mut tests = Self {
             newly_failing: newly(&failed, &failed_before),
-            newly_passing: if named { newly(&passed, &passed_before) } else { vec![] },
+            newly_passing: if named {
+                newly(&passed, &passed_before)
+            } else {
+                vec![]
+            },
             ..Self::default()
         };
         if named {
@@ -158,7 +189,9 @@ impl Tests {
             tests.mended = over.min(after.passed_count - report.passed_count);
             if tests.newly_failing.is_empty() && after.failed_count > report.failed_count {
                 let more = after.failed_count - report.failed_count;
-                tests.newly_failing.push(format!("{}: {more} more without a name", now.check));
+                tests
+                    .newly_failing
+                    .push(format!("{}: {more} more without a name", now.check));
             }
         }
         tests
@@ -166,7 +199,9 @@ impl Tests {
 
     fn missing_reason(&self, check: &str) -> Option<String> {
         if self.silent {
-            return Some(format!("{check} passes, but no longer says which tests ran"));
+            return Some(format!(
+                "{check} passes, but no longer says which tests ran"
+            ));
         }
         if let Some([ran_before, ran, passed_before, passed]) = self.fewer {
             return Some(format!(
@@ -176,20 +211,27 @@ impl Tests {
         let list = listed(&self.missing);
         match self.missing.len() {
             0 => None,
-            1 => Some(format!("{check}: 1 test of the base no longer runs, and nothing explains it: {list}")),
-            count => Some(format!("{check}: {count} tests of the base no longer run, and nothing explains it: {list}")),
+            1 => Some(format!(
+                "{check}: 1 test of the base no longer runs, and nothing explains it: {list}"
+            )),
+            count => Some(format!(
+                "{check}: {count} tests of the base no longer run, and nothing explains it: {list}"
+            )),
         }
     }
 }
 
-fn set(names: &Vec<String>) -> BTreeSet<&str> {
+fn set(names: &[String]) -> BTreeSet<&str> {
     names.iter().map(String::as_str).collect()
 }
 
 fn compare(before: Option<&CheckOutcome>, now: &CheckOutcome, tests: &Tests) -> Comparison {
     // A check without a base is held to the standard of one that passed there.
     let passed_before = before.is_none_or(CheckOutcome::passed);
-    let gained = tests.mended > 0 && tests.newly_failing.is_empty() && tests.missing.is_empty() && tests.fewer.is_none();
+    let gained = tests.mended > 0
+        && tests.newly_failing.is_empty()
+        && tests.missing.is_empty()
+        && tests.fewer.is_none();
     match (passed_before, now.passed()) {
         (true, true) => Comparison::Passes,
         (false, true) => Comparison::Mended,
@@ -200,7 +242,12 @@ fn compare(before: Option<&CheckOutcome>, now: &CheckOutcome, tests: &Tests) -> 
 }
 
 /// Why a check stands against the change, in one sentence.
-fn reason(now: &CheckOutcome, before: Option<&CheckOutcome>, comparison: Comparison, of: &Tests) -> Option<String> {
+fn reason(
+    now: &CheckOutcome,
+    before: Option<&CheckOutcome>,
+    comparison: Comparison,
+    of: &Tests,
+) -> Option<String> {
     let check = &now.check;
     let newly = match of.newly_failing.len() {
         0 => String::new(),
@@ -208,12 +255,21 @@ fn reason(now: &CheckOutcome, before: Option<&CheckOutcome>, comparison: Compari
         count => format!("; {count} tests newly fail: {}", listed(&of.newly_failing)),
     };
     match comparison {
-        Comparison::Broken if before.is_none() => Some(format!("{check} {}{newly}", ending(&now.ended))),
-        Comparison::Broken => Some(format!("{check} passed before the change and now {}{newly}", ending(&now.ended))),
-        Comparison::StillFails if newly.is_empty() => {
-            Some(format!("{check} {}, as before the change, and nothing got better", ending(&now.ended)))
+        Comparison::Broken if before.is_none() => {
+            Some(format!("{check} {}{newly}", ending(&now.ended)))
         }
-        Comparison::StillFails => Some(format!("{check} failed before the change and now {}{newly}", ending(&now.ended))),
+        Comparison::Broken => Some(format!(
+            "{check} passed before the change and now {}{newly}",
+            ending(&now.ended)
+        )),
+        Comparison::StillFails if newly.is_empty() => Some(format!(
+            "{check} {}, as before the change, and nothing got better",
+            ending(&now.ended)
+        )),
+        Comparison::StillFails => Some(format!(
+            "{check} failed before the change and now {}{newly}",
+            ending(&now.ended)
+        )),
         Comparison::Passes | Comparison::Mended if !newly.is_empty() => {
             Some(format!("{check} exits with success, but tests fail{newly}"))
         }
@@ -226,7 +282,9 @@ fn ending(ended: &Ended) -> String {
     match ended {
         Ended::Exited { code } => format!("ends with exit code {code}"),
         Ended::Signalled { signal } => format!("is ended by signal {signal}"),
-        Ended::TimedOut { after_ms } => format!("hangs: it was stopped after {} s", after_ms / 1000),
+        Ended::TimedOut { after_ms } => {
+            format!("hangs: it was stopped after {} s", after_ms / 1000)
+        }
         Ended::Refused { reason } => format!("cannot be run: {reason}"),
         Ended::Interrupted => "was interrupted".to_owned(),
     }
@@ -235,7 +293,12 @@ fn ending(ended: &Ended) -> String {
 /// The first names, and how many more.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let first = names
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => first,
         more => format!("{first} and {more} more"),

@@ -165,7 +165,9 @@ mod tests {
                 tool: Tool::Exec(exec),
                 ..
             }) => (call_id, exec),
-            other => panic!("no program: {other:?}"),
+            other @ (Action::Call(_) | Action::Finished { .. } | Action::Stuck { .. }) => {
+                panic!("no program: {other:?}")
+            }
         }
     }
 

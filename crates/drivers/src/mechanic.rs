@@ -8,6 +8,7 @@
 //! It owns what was tried and what was kept. It must never change what a test expects, and never
 //! end "finished" while a check fails.
 
+mod bench;
 mod expectation;
 mod group;
 mod linters;
@@ -23,13 +24,11 @@ use journeyman_domain::driver::{Action, Assignment, Driver, Observation};
 use journeyman_domain::tool::{Ended, Exec, Tool, ToolCall, ToolResult};
 
 use crate::command::failure;
+use bench::Bench;
 use group::{Group, Plan, Refused};
 use probe::Probe;
-use report::Report;
 use words::Mended;
 
-/// Groups that are tried in one run.
-const GROUPS: u32 = 50;
 /// Interrupted calls that are asked for again in one run.
 const INTERRUPTIONS: u32 = 3;
 
@@ -83,23 +82,6 @@ enum Step {
     Restoring(Bench),
     Checking(usize),
     Ended,
-}
-
-/// The work on one probe.
-struct Bench {
-    probe: usize,
-    /// What the tool says of the workspace as it is kept.
-    report: Report,
-    /// A guess that has yet to prove itself.
-    leap: Option<Box<Leap>>,
-}
-
-/// What stands when a guess comes to nothing.
-struct Leap {
-    group: Group,
-    report: Report,
-    kept: Option<String>,
-    mended: usize,
 }
 
 impl Driver for Mechanic {
@@ -193,9 +175,9 @@ impl Mechanic {
             Step::Applying { bench, group, .. } => {
                 self.refused[bench.probe].refuse(&group);
                 if result.changed {
-                    self.restore(bench)
+                    self.restore(bench);
                 } else {
-                    self.select(bench)
+                    self.select(bench);
                 }
             }
             Step::Judging { bench, group, plan } => self.judge(bench, group, &plan, ended, &output),
@@ -204,7 +186,7 @@ impl Mechanic {
                 self.select(bench);
             }
             Step::Restoring(_) => {
-                self.stuck(vec![failure("putting the workspace back", ended, &output)])
+                self.stuck(vec![failure("putting the workspace back", ended, &output)]);
             }
             Step::Checking(at) => self.checked(at, ended, &output),
             Step::Ended => {}
@@ -279,134 +261,6 @@ impl Mechanic {
             self.notes.insert(failure(&probe.title, ended, output));
             self.probe_from(at + 1);
         }
-    }
-
-    /// Begins the next group, or closes the bench.
-    fn select(&mut self, bench: Bench) {
-        let refused = &self.refused[bench.probe];
-        let mend = bench
-            .report
-            .mend
-            .clone()
-            .filter(|_| !refused.has_kind("format"));
-        if self.groups >= GROUPS {
-            return self.close(bench);
-        }
-        if let Some(argv) = mend {
-            self.groups += 1;
-            let title = argv.join(" ");
-            self.step = Step::Applying {
-                bench,
-                group: Group::formatter(),
-                plan: Plan::default(),
-            };
-            return self.call(
-                words::short(&title),
-                Tool::Exec(Exec {
-                    argv,
-                    ..Exec::default()
-                }),
-            );
-        }
-        match Group::choose(&bench.report, refused) {
-            Some(group) => {
-                self.groups += 1;
-                self.read(bench, group, BTreeMap::new());
-            }
-            None => self.close(bench),
-        }
-    }
-
-    /// Reads what the group needs to know of its files, then applies it.
-    fn read(&mut self, bench: Bench, mut group: Group, contents: BTreeMap<String, String>) {
-        if let Some(path) = group
-            .paths()
-            .into_iter()
-            .find(|path| !contents.contains_key(path))
-        {
-            self.step = Step::Reading {
-                bench,
-                group,
-                contents,
-                path: path.clone(),
-            };
-            return self.call(format!("read {path}"), Tool::Read { path });
-        }
-        let plan = group.plan(&contents, &mut self.refused[bench.probe]);
-        if plan.edits.is_empty() {
-            self.refused[bench.probe].refuse_all(&group);
-            return self.select(bench);
-        }
-        let edits = plan.edits.clone();
-        let title = words::apply(plan.suggestions, &group.code);
-        self.step = Step::Applying { bench, group, plan };
-        self.call(title, Tool::Edit { edits });
-    }
-
-    fn judge(&mut self, mut bench: Bench, group: Group, plan: &Plan, ended: &Ended, output: &str) {
-        let report = self.probes[bench.probe].read(output, ended, &self.assignment.workspace);
-        let new_errors = report.new_errors(&bench.report);
-        let beside = |path: &str, line: usize| {
-            plan.lines.get(path).is_some_and(|lines| {
-                lines
-                    .iter()
-                    .any(|(first, last)| (*first..=*last).contains(&line))
-            })
-        };
-        let wrong_guess = !group.sure
-            && new_errors
-                .iter()
-                .any(|problem| beside(&problem.path, problem.line));
-        if !report.is_better_than(&bench.report) || wrong_guess {
-            self.refused[bench.probe].refuse(&group);
-            return self.restore(bench);
-        }
-        let leaps = !group.sure && !new_errors.is_empty();
-        let mended = Mended::new(&group.code, plan);
-        let before = std::mem::replace(&mut bench.report, report);
-        if leaps && bench.leap.is_none() {
-            let leap = Leap {
-                group,
-                report: before,
-                kept: self.kept.clone(),
-                mended: self.mended.len(),
-            };
-            bench.leap = Some(Box::new(leap));
-        }
-        self.mended.push(mended);
-        self.kept.clone_from(&self.latest);
-        let report = &bench.report;
-        bench.leap = bench
-            .leap
-            .filter(|leap| !report.new_errors(&leap.report).is_empty());
-        self.select(bench);
-    }
-
-    fn restore(&mut self, bench: Bench) {
-        self.step = Step::Restoring(bench);
-        self.call(
-            "put the workspace back".to_owned(),
-            Tool::Restore {
-                after_call: self.kept.clone(),
-            },
-        );
-    }
-
-    /// Nothing is left to try here. A guess that did not prove itself is taken back first.
-    fn close(&mut self, mut bench: Bench) {
-        if let Some(leap) = bench.leap.take() {
-            self.refused[bench.probe].refuse(&leap.group);
-            self.kept = leap.kept;
-            self.mended.truncate(leap.mended);
-            bench.report = leap.report;
-            return self.restore(bench);
-        }
-        let probe = &self.probes[bench.probe];
-        if bench.report.has_errors() {
-            self.broken.insert(probe.language.clone());
-            self.left.extend(bench.report.errors().map(words::problem));
-        }
-        self.probe_from(bench.probe + 1);
     }
 
     /// Runs the codebase's own checks, where there is hope that they pass.

@@ -1,3 +1,4 @@
 //! What the tests of several crates need.
 
+pub mod database;
 pub mod otlp;

@@ -10,6 +10,7 @@ use tokio::fs;
 use crate::checkout::{materialise, remove_folder};
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
+use crate::reap::RUN_VARIABLE;
 use crate::repository::gitlinks;
 use crate::snapshot::Snapshot;
 use crate::submodules;
@@ -103,7 +104,7 @@ impl Workspace {
     pub(crate) fn git(&self) -> Git {
         Git::on(&self.git_dir())
             .files(&self.tree(), &self.index())
-            .with("JOURNEYMAN_RUN_ID", self.run.to_string())
+            .with(RUN_VARIABLE, self.run.to_string())
     }
 }
 
@@ -134,8 +135,8 @@ pub async fn create(
         .await
         .doing("make", &folder)?;
     fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
-    copy_repository(repository, &git_dir).await?;
-    let git = Git::on(&git_dir).with("JOURNEYMAN_RUN_ID", run.to_string());
+    copy_repository(repository, &git_dir, run).await?;
+    let git = Git::on(&git_dir).with(RUN_VARIABLE, run.to_string());
     let name = format!("{base}^{{commit}}");
     if git.run(["cat-file", "-e", &name]).await.is_err() {
         return Err(WorkspaceError::NoSuchRevision {
@@ -156,7 +157,7 @@ pub async fn create(
         run,
         manifest,
     };
-    submodules::copy(&git, base, repository, &workspace.modules_dir()).await?;
+    submodules::copy(&git, base, repository, &workspace.modules_dir(), run).await?;
     materialise(&git_dir, base, &workspace.tree()).await?;
     submodules::write(&git, &workspace.modules_dir(), base, &workspace.tree()).await?;
     let index = workspace.index();
@@ -203,13 +204,19 @@ pub async fn remove(workspace: Workspace) -> Result<(), WorkspaceError> {
 
 /// Makes the existing, empty folder `target` a bare copy of the repository, which needs nothing
 /// of its source any more.
-pub(crate) async fn copy_repository(source: &Path, target: &Path) -> Result<(), WorkspaceError> {
+pub(crate) async fn copy_repository(
+    source: &Path,
+    target: &Path,
+    run: RunId,
+) -> Result<(), WorkspaceError> {
     // The source is served by a git of its own, which takes its trust from a file only.
     let trust = target.with_extension("trust");
     fs::write(&trust, "[safe]\n\tdirectory = *\n")
         .await
         .doing("write", &trust)?;
-    let git = Git::within(target).with("GIT_CONFIG_GLOBAL", &trust);
+    let git = Git::within(target)
+        .with("GIT_CONFIG_GLOBAL", &trust)
+        .with(RUN_VARIABLE, run.to_string());
     let source = source.as_os_str();
     // Objects that the source itself borrows are copied (`--dissociate`).
     let options = [

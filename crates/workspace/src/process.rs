@@ -27,13 +27,10 @@ pub use output::Output;
 use spawner::Spawner;
 
 use crate::error::{Doing as _, WorkspaceError};
-use crate::reap::{ChildIdentity, RUN_VARIABLE, end, kill_marked, start_time};
+use crate::reap::{ChildIdentity, RUN_VARIABLE, Wanted, end, kill_wanted, start_time_of_child};
 
 /// Marks the descendants of one program.
 const PROCESS_VARIABLE: &str = "JOURNEYMAN_PROCESS";
-
-/// From SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// How long output is awaited that something else may still hold open.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -55,6 +52,8 @@ pub struct ProcessSpec {
     pub timeout: Duration,
     /// Without output until it is stopped.
     pub idle_timeout: Option<Duration>,
+    /// From SIGTERM to SIGKILL where it is stopped.
+    pub grace: Duration,
     /// Bytes of output until it is stopped.
     pub output_limit: u64,
     /// Bytes of output that are kept in memory, at its start and at its end each.
@@ -64,7 +63,8 @@ pub struct ProcessSpec {
 }
 
 impl ProcessSpec {
-    /// A program with an empty environment and the usual limits: ten minutes, 64 MiB of output,
+    /// A program with an empty environment and the usual limits: ten minutes, three
+    /// seconds to stop, 64 MiB of output,
     /// of which 64 KiB are kept at each end.
     pub fn new(argv: Vec<OsString>, policy: Policy, run: RunId) -> Self {
         Self {
@@ -75,6 +75,7 @@ impl ProcessSpec {
             traceparent: None,
             timeout: Duration::from_mins(10),
             idle_timeout: None,
+            grace: Duration::from_secs(3),
             output_limit: 64 * 1024 * 1024,
             head_and_tail: 64 * 1024,
             output_file: None,
@@ -157,7 +158,7 @@ impl Runner {
         let pid = child.id().map(u32::cast_signed).unwrap_or_default();
         let identity = ChildIdentity {
             pid,
-            start_time: start_time(pid).unwrap_or_default(),
+            start_time: start_time_of_child(pid).unwrap_or_default(),
             run: spec.run,
         };
         let output = pipe::Receiver::from_owned_fd(reader.into())
@@ -248,7 +249,7 @@ impl Running {
         mut on_output: impl FnMut(&[u8]),
     ) -> Result<ProcessOutcome, WorkspaceError> {
         let (stopped, status) = self.follow(cancel, &mut on_output).await?;
-        end(&[], std::slice::from_ref(&self.marker)).await?;
+        end(&[], &self.wanted()).await?;
         self.ended = true;
         let output = std::mem::take(&mut self.capture).finish().await?;
         let exit = stopped.unwrap_or_else(|| {
@@ -293,7 +294,7 @@ impl Running {
                 ended = self.child.wait(), if status.is_none() => {
                     status = Some(ended.doing("wait for", &self.spec.policy.cwd)?);
                     // What it left behind would hold the output open.
-                    kill_marked(std::slice::from_ref(&self.marker));
+                    kill_wanted(&self.wanted());
                     at_end.as_mut().reset(Deadline::now() + DRAIN);
                 }
                 read = self.output.read(&mut buffer), if open => {
@@ -321,11 +322,20 @@ impl Running {
             if let (Some(reason), true) = (stop, going) {
                 stopped = Some(reason);
                 self.signal(Signal::TERM);
-                at_end.as_mut().reset(Deadline::now() + GRACE);
+                at_end.as_mut().reset(Deadline::now() + self.spec.grace);
             }
             if let (Some(status), false) = (status, open) {
                 return Ok((stopped, status));
             }
+        }
+    }
+
+    /// What the program may have left behind: by its environment, or, where it cleared that, by
+    /// its session.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            markers: vec![self.marker.clone()],
+            session: Some(self.identity.pid),
         }
     }
 
@@ -347,7 +357,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
             self.signal(Signal::KILL);
-            kill_marked(std::slice::from_ref(&self.marker));
+            kill_wanted(&self.wanted());
         }
     }
 }

@@ -37,25 +37,57 @@ pub struct ChildIdentity {
 /// # Errors
 /// [`WorkspaceError::StillAlive`].
 pub async fn reap(children: &[ChildIdentity]) -> Result<Vec<i32>, WorkspaceError> {
-    let mut markers: Vec<_> = children
-        .iter()
-        .map(|child| format!("{RUN_VARIABLE}={}", child.run))
-        .collect();
+    let mut markers: Vec<_> = children.iter().map(|child| marker(child.run)).collect();
     markers.sort();
     markers.dedup();
-    end(children, &markers).await
+    end(
+        children,
+        &Wanted {
+            markers,
+            session: None,
+        },
+    )
+    .await
 }
 
-/// Kills the children and whatever has one of the markers in its environment, until none is left:
-/// a process may start another one while we look.
+/// As [`reap`], for a run of which no child was written down: a clone of its repository may have
+/// been under way.
+///
+/// # Errors
+/// [`WorkspaceError::StillAlive`].
+pub async fn reap_run(run: RunId) -> Result<Vec<i32>, WorkspaceError> {
+    end(
+        &[],
+        &Wanted {
+            markers: vec![marker(run)],
+            session: None,
+        },
+    )
+    .await
+}
+
+fn marker(run: RunId) -> String {
+    format!("{RUN_VARIABLE}={run}")
+}
+
+/// How processes that hid are recognised.
+pub(crate) struct Wanted {
+    /// Any of these variables (`NAME=value`) in its environment.
+    pub(crate) markers: Vec<String>,
+    /// Its session.
+    pub(crate) session: Option<i32>,
+}
+
+/// Kills the children and whatever is wanted, until none is left: a process may start another
+/// one while we look.
 pub(crate) async fn end(
     children: &[ChildIdentity],
-    markers: &[String],
+    wanted: &Wanted,
 ) -> Result<Vec<i32>, WorkspaceError> {
     let deadline = Instant::now() + GONE_WITHIN;
     let mut killed = Vec::new();
     loop {
-        let mut alive = kill_marked(markers);
+        let mut alive = kill_wanted(wanted);
         for child in children {
             if start_time(child.pid) == Some(child.start_time) {
                 kill(child.pid);
@@ -75,8 +107,8 @@ pub(crate) async fn end(
     }
 }
 
-/// Kills everything that has one of the markers (`NAME=value`) in its environment; the numbers.
-pub(crate) fn kill_marked(markers: &[String]) -> Vec<i32> {
+/// Kills everything that is wanted; the numbers.
+pub(crate) fn kill_wanted(wanted: &Wanted) -> Vec<i32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -90,19 +122,22 @@ pub(crate) fn kill_marked(markers: &[String]) -> Vec<i32> {
         let Some(pid) = number.filter(|pid| *pid != own) else {
             continue;
         };
-        // What cannot be read belongs to someone else, or is gone.
-        let Ok(environment) = fs::read(process.path().join("environ")) else {
+        let Some(stat) = Stat::of(pid).filter(Stat::is_alive) else {
             continue;
         };
-        let marked = environment
-            .split(|byte| *byte == 0)
-            .any(|variable| markers.iter().any(|marker| marker.as_bytes() == variable));
-        if marked && start_time(pid).is_some() {
+        if wanted.session == Some(stat.session) || is_marked(pid, &wanted.markers) {
             kill(pid);
             killed.push(pid);
         }
     }
     killed
+}
+
+fn is_marked(pid: i32, markers: &[String]) -> bool {
+    // What cannot be read belongs to someone else, or is gone.
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.any(|variable| markers.iter().any(|marker| marker.as_bytes() == variable))
 }
 
 fn kill(pid: i32) {
@@ -115,13 +150,38 @@ fn kill(pid: i32) {
 /// When the process started, in clock ticks since the machine did; `None` when there is no such
 /// process any more, or only its exit status waits to be read.
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, also parentheses.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        None
-    } else {
-        fields.nth(18)?.parse().ok()
+    Stat::of(pid)
+        .filter(Stat::is_alive)
+        .map(|stat| stat.start_time)
+}
+
+/// As [`start_time`], also for a child of ours that has ended and was not waited for.
+pub(crate) fn start_time_of_child(pid: i32) -> Option<u64> {
+    Stat::of(pid).map(|stat| stat.start_time)
+}
+
+/// Of `/proc/<pid>/stat`, what is needed here.
+struct Stat {
+    state: char,
+    session: i32,
+    start_time: u64,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything, also parentheses and no UTF-8.
+        let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+        let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
+        let fields: Vec<_> = fields.split_ascii_whitespace().collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_time: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
     }
 }

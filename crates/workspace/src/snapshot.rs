@@ -195,11 +195,34 @@ async fn write_files(
         clean.extend(["-e".to_owned(), format!("{cache}/")]);
     }
     git.run(clean).await?;
+    remove_repositories(&tree, &tree, caches);
     if !workspace.submodules().is_empty() {
         submodules::write(&git, &workspace.modules_dir(), commit, &tree).await?;
     }
     index::refresh(workspace).await?;
     Ok(git.object(["write-tree"]).await?)
+}
+
+/// Removes the repositories that the agent made in folders that stay: git does not see them.
+fn remove_repositories(tree: &Path, folder: &Path, caches: &[&str]) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // What cannot be removed is no file of the snapshot, nor seen by git later.
+        if name == ".git" && folder != tree {
+            let _ = if is_folder {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+        } else if is_folder && name != ".git" && !caches.iter().any(|cache| name == *cache) {
+            remove_repositories(tree, &path, caches);
+        }
+    }
 }
 
 /// Makes sure that the agent finds a repository that works, after it was killed in mid-command.

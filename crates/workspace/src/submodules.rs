@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use journeyman_domain::ids::RunId;
 use tokio::fs;
 
 use crate::error::{Doing as _, WorkspaceError};
@@ -15,6 +16,7 @@ pub(crate) async fn copy(
     commit: &ObjectId,
     source: &Path,
     modules: &Path,
+    run: RunId,
 ) -> Result<(), WorkspaceError> {
     for link in gitlinks(git, commit).await? {
         let from = source.join(&link.path);
@@ -23,13 +25,20 @@ pub(crate) async fn copy(
         }
         let module = module_dir(modules, &link);
         fs::create_dir_all(&module).await.doing("make", &module)?;
-        crate::clone::copy_repository(&from, &module).await?;
+        crate::clone::copy_repository(&from, &module, run).await?;
         let own = Git::on(&module);
         let name = format!("{}^{{commit}}", link.commit);
         if own.run(["cat-file", "-e", &name]).await.is_err() {
             return Err(WorkspaceError::SubmoduleMissing(from));
         }
-        Box::pin(copy(&own, &link.commit, &from, &module.join("modules"))).await?;
+        Box::pin(copy(
+            &own,
+            &link.commit,
+            &from,
+            &module.join("modules"),
+            run,
+        ))
+        .await?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use journeyman_launcher::{Policy, ResourceLimits, probe};
 use journeyman_workspace::process::{
     CancellationToken, Exit, ProcessOutcome, ProcessSpec, Runner, allowed_environment,
 };
-use journeyman_workspace::reap::{ChildIdentity, reap, start_time};
+use journeyman_workspace::reap::{ChildIdentity, reap, reap_run, start_time};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
@@ -61,6 +61,7 @@ impl Bench {
         };
         let argv = ["bash", "-c", script].map(OsString::from).to_vec();
         let mut spec = ProcessSpec::new(argv, policy, run);
+        spec.grace = Duration::from_millis(200);
         spec.env = BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap())]);
         spec
     }
@@ -213,8 +214,8 @@ async fn what_a_program_leaves_behind_does_not_stay() {
     let bench = Bench::new();
     for (number, namespaces) in modes().into_iter().enumerate() {
         let mark = format!("86396.{number}");
-        // It holds the output open, too.
-        let script = format!("setsid sleep {mark} & sleep 0.1; exit 0");
+        // One keeps its environment, one its session; both hold the output open.
+        let script = format!("setsid sleep {mark} & env -i sleep {mark} & sleep 0.1; exit 0");
         let outcome = bench.run(bench.spec(namespaces, new_run(5), &script)).await;
         assert_eq!(outcome.exit, Exit::Code(0));
         assert_eq!(alive(&mark), 0);
@@ -267,12 +268,7 @@ async fn processes_of_an_earlier_life_are_reaped_and_no_others() {
     assert!(killed.contains(&pid) && killed.len() >= 3, "{killed:?}");
     assert_eq!((alive("86394.1"), alive("86394.2")), (0, 3));
     assert_eq!(reap(&[identity]).await.unwrap(), Vec::<i32>::new());
-    let killed = reap(&[ChildIdentity {
-        run: other_run,
-        ..reused
-    }])
-    .await
-    .unwrap();
+    let killed = reap_run(other_run).await.unwrap();
     assert_eq!((killed.len(), alive("86394.2")), (3, 0));
     child.wait().unwrap();
     other.wait().unwrap();

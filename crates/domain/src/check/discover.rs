@@ -26,13 +26,34 @@ pub struct RepositoryFiles {
 
 /// Manifests whose contents decide something.
 const MANIFESTS: &[&str] = &[
-    "Cargo.toml", "package.json", ".yarnrc.yml", "pyproject.toml", "setup.cfg", "pytest.ini", "tox.ini",
-    "requirements.txt", "requirements-dev.txt", "requirements-test.txt", "dev-requirements.txt",
-    "test-requirements.txt", "go.mod", "Makefile", "makefile", "GNUmakefile",
+    "Cargo.toml",
+    "package.json",
+    ".yarnrc.yml",
+    "pyproject.toml",
+    "setup.cfg",
+    "pytest.ini",
+    "tox.ini",
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-test.txt",
+    "dev-requirements.txt",
+    "test-requirements.txt",
+    "go.mod",
+    "Makefile",
+    "makefile",
+    "GNUmakefile",
 ];
 
 /// Folders of other people's code; manifests in them are not the codebase's.
-const FOREIGN: &[&str] = &["node_modules", "vendor", "third_party", "target", "venv", "dist", "build"];
+const FOREIGN: &[&str] = &[
+    "node_modules",
+    "vendor",
+    "third_party",
+    "target",
+    "venv",
+    "dist",
+    "build",
+];
 
 /// The files whose contents `discover` needs: known manifests at the root and one level down.
 pub fn wanted(paths: &[String]) -> Vec<String> {
@@ -59,7 +80,11 @@ struct Folder<'a> {
 impl<'a> Folder<'a> {
     /// A path inside the folder, relative to the repository.
     fn path(&self, inside: &str) -> String {
-        if self.dir.is_empty() { inside.to_owned() } else { format!("{}/{inside}", self.dir) }
+        if self.dir.is_empty() {
+            inside.to_owned()
+        } else {
+            format!("{}/{inside}", self.dir)
+        }
     }
 
     fn has(&self, inside: &str) -> bool {
@@ -67,18 +92,31 @@ impl<'a> Folder<'a> {
     }
 
     fn text(&self, inside: &str) -> Option<&'a str> {
-        self.files.contents.get(&self.path(inside)).map(String::as_str)
+        self.files
+            .contents
+            .get(&self.path(inside))
+            .map(String::as_str)
     }
 
     /// All files below, relative to the folder.
     fn below(&self) -> impl Iterator<Item = &'a str> {
-        let prefix = if self.dir.is_empty() { String::new() } else { format!("{}/", self.dir) };
-        self.paths.iter().filter_map(move |path| path.strip_prefix(prefix.as_str()))
+        let prefix = if self.dir.is_empty() {
+            String::new()
+        } else {
+            format!("{}/", self.dir)
+        };
+        self.paths
+            .iter()
+            .filter_map(move |path| path.strip_prefix(prefix.as_str()))
     }
 
     /// A check's name: "cargo test", or "cargo test (sub)" for a folder.
     fn name(&self, name: &str) -> String {
-        if self.dir.is_empty() { name.to_owned() } else { format!("{name} ({})", self.dir) }
+        if self.dir.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name} ({})", self.dir)
+        }
     }
 
     /// The command as it runs in the folder, for tools that cannot be told one.
@@ -93,14 +131,27 @@ impl<'a> Folder<'a> {
 }
 
 fn check(name: String, kind: CheckKind, argv: Vec<String>) -> Check {
-    Check { name, kind, argv, network: false, timeout_ms: None }
+    Check {
+        name,
+        kind,
+        argv,
+        network: false,
+        timeout_ms: None,
+    }
 }
 
 /// Finds how this repository is checked. Pure: the same files give the same plan.
 pub fn discover(files: &RepositoryFiles) -> CheckPlan {
     let paths: BTreeSet<&str> = files.paths.iter().map(String::as_str).collect();
     let mut plan = CheckPlan::default();
-    if !find(&Folder { files, paths: &paths, dir: "" }, &mut plan) {
+    if !find(
+        &Folder {
+            files,
+            paths: &paths,
+            dir: "",
+        },
+        &mut plan,
+    ) {
         let below: BTreeSet<&str> = files
             .contents
             .keys()
@@ -108,14 +159,21 @@ pub fn discover(files: &RepositoryFiles) -> CheckPlan {
             .filter(|folder| is_candidate(folder))
             .collect();
         for dir in below {
-            let folder = Folder { files, paths: &paths, dir };
+            let folder = Folder {
+                files,
+                paths: &paths,
+                dir,
+            };
             if find(&folder, &mut plan) {
-                plan.notes.push(format!("{dir}: looked at, since the root has no checks of its own"));
+                plan.notes.push(format!(
+                    "{dir}: looked at, since the root has no checks of its own"
+                ));
             }
         }
     }
     if plan.checks.is_empty() {
-        plan.notes.push("no check was found; give one with --check or in .journeyman.toml".to_owned());
+        plan.notes
+            .push("no check was found; give one with --check or in .journeyman.toml".to_owned());
     }
     plan
 }
@@ -136,7 +194,11 @@ fn find(folder: &Folder<'_>, plan: &mut CheckPlan) -> bool {
 pub fn custom(commands: &[String]) -> Vec<Check> {
     let mut names = BTreeSet::new();
     let mut checks = Vec::new();
-    for command in commands.iter().map(|command| command.trim()).filter(|command| !command.is_empty()) {
+    for command in commands
+        .iter()
+        .map(|command| command.trim())
+        .filter(|command| !command.is_empty())
+    {
         let line = command.lines().next().unwrap_or(command);
         let mut name = line.chars().take(60).collect::<String>();
         let mut number = 2;

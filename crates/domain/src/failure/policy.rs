@@ -54,22 +54,31 @@ enum Move {
     Ask,
 }
 
+#[expect(
+    clippy::match_same_arms,
+    reason = "a table, in the order of the vocabulary"
+)]
 /// A row of the table: what is done first, how often at most, and what then.
 const fn row(category: Category) -> (Move, u32, Move) {
     match category {
         Category::ProviderTransient => (Move::Wait, 5, Move::Other),
         Category::ProviderRateLimit => (Move::Wait, 10, Move::Other),
         // No attempt mends a key, a quota or a rule; the user does.
-        Category::ProviderAuth | Category::Budget | Category::SandboxDenied | Category::LogicWrong => (Move::Ask, 0, Move::Ask),
+        Category::ProviderAuth
+        | Category::Budget
+        | Category::SandboxDenied
+        | Category::LogicWrong => (Move::Ask, 0, Move::Ask),
         Category::ProviderInvalid => (Move::Other, 1, Move::Stop),
         Category::ContextOverflow => (Move::Evidence, 1, Move::Other),
         Category::ModelOutput => (Move::Evidence, 2, Move::Other),
         Category::ToolMisuse => (Move::Evidence, 3, Move::Other),
         Category::EnvMissing => (Move::Evidence, 1, Move::Ask),
         Category::DependencyResolution => (Move::Evidence, 2, Move::Ask),
-        Category::BuildCompile | Category::BuildType | Category::Lint | Category::TestAssertion | Category::ProgramCrash => {
-            (Move::Evidence, 3, Move::Other)
-        }
+        Category::BuildCompile
+        | Category::BuildType
+        | Category::Lint
+        | Category::TestAssertion
+        | Category::ProgramCrash => (Move::Evidence, 3, Move::Other),
         Category::TestFlaky => (Move::Evidence, 2, Move::Ask),
         Category::MergeConflict => (Move::Evidence, 2, Move::Ask),
         Category::VcsTransient => (Move::Wait, 5, Move::Stop),
@@ -88,16 +97,27 @@ const fn row(category: Category) -> (Move, u32, Move) {
 pub fn policy(category: Category, attempt: &Attempt) -> Policy {
     let (first, limit, last) = row(category);
     // What another one saw of it cannot be taken back, so a person decides.
-    if attempt.effect == EffectClass::External && matches!(first, Move::Evidence | Move::Wait | Move::Other) {
+    if attempt.effect == EffectClass::External
+        && matches!(first, Move::Evidence | Move::Wait | Move::Other)
+    {
         return Policy::Ask;
     }
     let stale = attempt.identical >= 2 && first != Move::Wait;
     // More time helps only what was on its way.
-    let hopeless = matches!(category, Category::TimeoutIdle | Category::TimeoutHard) && !attempt.progress;
-    let next = if attempt.failures > limit || stale || hopeless { last } else { first };
+    let hopeless =
+        matches!(category, Category::TimeoutIdle | Category::TimeoutHard) && !attempt.progress;
+    let next = if attempt.failures > limit || stale || hopeless {
+        last
+    } else {
+        first
+    };
     match next {
         Move::Evidence => Policy::RetryWithEvidence,
-        Move::Wait => Policy::Wait { delay_ms: attempt.retry_after_ms.unwrap_or_else(|| backoff_ms(attempt.failures)) },
+        Move::Wait => Policy::Wait {
+            delay_ms: attempt
+                .retry_after_ms
+                .unwrap_or_else(|| backoff_ms(attempt.failures)),
+        },
         // The same agent again would be the identical attempt.
         Move::Other if attempt.other_agent => Policy::OtherAgent,
         Move::Other | Move::Stop => Policy::Stop,
@@ -109,15 +129,28 @@ pub fn policy(category: Category, attempt: &Attempt) -> Policy {
 /// each time, at most a minute.
 pub const fn backoff_ms(failures: u32) -> u64 {
     let doublings = if failures == 0 { 0 } else { failures - 1 };
-    if doublings >= 6 { LONGEST_MS } else { FIRST_MS << doublings }
+    if doublings >= 6 {
+        LONGEST_MS
+    } else {
+        FIRST_MS << doublings
+    }
 }
 
 /// `backoff_ms` spread by `jitter_unit` (0 to 1) over its upper half, so that those who failed
 /// together do not come back together, and throttled ones not at once.
 pub fn delay_ms(failures: u32, jitter_unit: f64) -> u64 {
     let half = backoff_ms(failures) / 2;
-    let unit = if jitter_unit.is_finite() { jitter_unit.clamp(0.0, 1.0) } else { 1.0 };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "between 0 and 30000")]
+    let unit = if jitter_unit.is_finite() {
+        jitter_unit.clamp(0.0, 1.0)
+    } else {
+        1.0
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "between 0 and 30000"
+    )]
     let spread = (half as f64 * unit) as u64;
     half + spread
 }
@@ -127,20 +160,30 @@ impl Category {
     pub const fn class(self) -> ErrorClass {
         match self {
             Self::BuildCompile | Self::BuildType | Self::Lint => ErrorClass::SyntaxError,
-            Self::TestAssertion | Self::LogicWrong | Self::AgentFalseSuccess | Self::AgentLoop | Self::AgentStuck => {
-                ErrorClass::LogicError
+            Self::TestAssertion
+            | Self::LogicWrong
+            | Self::AgentFalseSuccess
+            | Self::AgentLoop
+            | Self::AgentStuck => ErrorClass::LogicError,
+            Self::TestFlaky | Self::RuntimeBug | Self::ProgramCrash | Self::ToolMisuse => {
+                ErrorClass::RuntimeError
             }
-            Self::TestFlaky | Self::RuntimeBug | Self::ProgramCrash | Self::ToolMisuse => ErrorClass::RuntimeError,
             Self::TimeoutIdle | Self::TimeoutHard => ErrorClass::PerformanceIssue,
-            Self::SandboxDenied | Self::EnvMissing | Self::ProviderAuth => ErrorClass::ConfigurationError,
+            Self::SandboxDenied | Self::EnvMissing | Self::ProviderAuth => {
+                ErrorClass::ConfigurationError
+            }
             Self::DependencyResolution => ErrorClass::DependencyIssue,
-            Self::ProviderTransient | Self::ProviderInvalid | Self::ModelOutput | Self::VcsTransient | Self::InfraDatabase => {
-                ErrorClass::IntegrationFailure
-            }
+            Self::ProviderTransient
+            | Self::ProviderInvalid
+            | Self::ModelOutput
+            | Self::VcsTransient
+            | Self::InfraDatabase => ErrorClass::IntegrationFailure,
             Self::MergeConflict => ErrorClass::DataInconsistency,
-            Self::ProviderRateLimit | Self::Budget | Self::ContextOverflow | Self::ResourceMemory | Self::ResourceDisk => {
-                ErrorClass::ResourceExhaustion
-            }
+            Self::ProviderRateLimit
+            | Self::Budget
+            | Self::ContextOverflow
+            | Self::ResourceMemory
+            | Self::ResourceDisk => ErrorClass::ResourceExhaustion,
             Self::Unknown => ErrorClass::Unknown,
         }
     }
@@ -151,14 +194,31 @@ impl Category {
             // Nothing works any more until a person acts.
             Self::ResourceDisk | Self::RuntimeBug => Priority::Critical,
             Self::InfraDatabase | Self::ProviderAuth | Self::Budget => Priority::Urgent,
-            Self::SandboxDenied | Self::ResourceMemory | Self::EnvMissing | Self::AgentFalseSuccess | Self::ProgramCrash => {
-                Priority::High
-            }
-            Self::ProviderInvalid | Self::ContextOverflow | Self::DependencyResolution | Self::BuildCompile
-            | Self::BuildType | Self::TestAssertion | Self::MergeConflict | Self::TimeoutIdle | Self::TimeoutHard
-            | Self::AgentLoop | Self::AgentStuck | Self::LogicWrong | Self::Unknown => Priority::Normal,
-            Self::ProviderTransient | Self::ProviderRateLimit | Self::ModelOutput | Self::ToolMisuse | Self::Lint
-            | Self::TestFlaky | Self::VcsTransient => Priority::Low,
+            Self::SandboxDenied
+            | Self::ResourceMemory
+            | Self::EnvMissing
+            | Self::AgentFalseSuccess
+            | Self::ProgramCrash => Priority::High,
+            Self::ProviderInvalid
+            | Self::ContextOverflow
+            | Self::DependencyResolution
+            | Self::BuildCompile
+            | Self::BuildType
+            | Self::TestAssertion
+            | Self::MergeConflict
+            | Self::TimeoutIdle
+            | Self::TimeoutHard
+            | Self::AgentLoop
+            | Self::AgentStuck
+            | Self::LogicWrong
+            | Self::Unknown => Priority::Normal,
+            Self::ProviderTransient
+            | Self::ProviderRateLimit
+            | Self::ModelOutput
+            | Self::ToolMisuse
+            | Self::Lint
+            | Self::TestFlaky
+            | Self::VcsTransient => Priority::Low,
         }
     }
 }
@@ -210,15 +270,59 @@ mod tests {
     #[test]
     fn the_table_in_words() {
         let first = Attempt::first();
-        assert_eq!(policy(Category::TestAssertion, &first), Policy::RetryWithEvidence);
-        assert_eq!(policy(Category::ProviderTransient, &Attempt { failures: 3, identical: 3, ..first }), Policy::Wait { delay_ms: 4_000 });
-        let hinted = Attempt { retry_after_ms: Some(90_000), ..first };
-        assert_eq!(policy(Category::ProviderRateLimit, &hinted), Policy::Wait { delay_ms: 90_000 });
+        assert_eq!(
+            policy(Category::TestAssertion, &first),
+            Policy::RetryWithEvidence
+        );
+        assert_eq!(
+            policy(
+                Category::ProviderTransient,
+                &Attempt {
+                    failures: 3,
+                    identical: 3,
+                    ..first
+                }
+            ),
+            Policy::Wait { delay_ms: 4_000 }
+        );
+        let hinted = Attempt {
+            retry_after_ms: Some(90_000),
+            ..first
+        };
+        assert_eq!(
+            policy(Category::ProviderRateLimit, &hinted),
+            Policy::Wait { delay_ms: 90_000 }
+        );
         assert_eq!(policy(Category::TimeoutHard, &first), Policy::Stop);
-        assert_eq!(policy(Category::TimeoutHard, &Attempt { progress: true, ..first }), Policy::RetryWithEvidence);
-        assert_eq!(policy(Category::BuildType, &Attempt { failures: 4, other_agent: true, ..first }), Policy::OtherAgent);
+        assert_eq!(
+            policy(
+                Category::TimeoutHard,
+                &Attempt {
+                    progress: true,
+                    ..first
+                }
+            ),
+            Policy::RetryWithEvidence
+        );
+        assert_eq!(
+            policy(
+                Category::BuildType,
+                &Attempt {
+                    failures: 4,
+                    other_agent: true,
+                    ..first
+                }
+            ),
+            Policy::OtherAgent
+        );
         assert_eq!(policy(Category::Budget, &first), Policy::Ask);
-        assert_eq!([backoff_ms(0), backoff_ms(1), backoff_ms(6), backoff_ms(7)], [1_000, 1_000, 32_000, 60_000]);
-        assert_eq!([delay_ms(2, 0.0), delay_ms(2, 1.0), delay_ms(2, f64::NAN)], [1_000, 2_000, 2_000]);
+        assert_eq!(
+            [backoff_ms(0), backoff_ms(1), backoff_ms(6), backoff_ms(7)],
+            [1_000, 1_000, 32_000, 60_000]
+        );
+        assert_eq!(
+            [delay_ms(2, 0.0), delay_ms(2, 1.0), delay_ms(2, f64::NAN)],
+            [1_000, 2_000, 2_000]
+        );
     }
 }

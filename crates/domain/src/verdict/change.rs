@@ -15,7 +15,10 @@ impl Change {
             reader.line(line, &mut files);
         }
         reader.close(&mut files);
-        let mut change = Self { paths: files.keys().cloned().collect(), ..Self::default() };
+        let mut change = Self {
+            paths: files.keys().cloned().collect(),
+            ..Self::default()
+        };
         for (path, sides) in files {
             if is_test_path(&path) || sides.touches_tests {
                 change.test_paths.push(path);
@@ -39,7 +42,11 @@ fn pairs(removed: &[String], added: &[String]) -> Vec<(String, String)> {
     let mut free: Vec<&String> = added.iter().collect();
     let mut pairs = Vec::new();
     for old in removed {
-        let best = free.iter().enumerate().max_by_key(|(_, new)| shared(old, new)).map(|(at, _)| at);
+        let best = free
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, new)| shared(old, new))
+            .map(|(at, _)| at);
         if let Some(at) = best {
             pairs.push((old.clone(), free.swap_remove(at).clone()));
         }
@@ -82,7 +89,11 @@ impl Reader {
         {
             let (start, name) = name;
             let unquoted = unquoted(name.trim_end_matches('\t'));
-            let path = if start.starts_with(['-', '+']) { without_prefix(&unquoted) } else { Some(unquoted.as_str()) };
+            let path = if start.starts_with(['-', '+']) {
+                without_prefix(&unquoted)
+            } else {
+                Some(unquoted.as_str())
+            };
             if let Some(path) = path {
                 files.entry(path.to_owned()).or_default();
                 self.names.retain(|known| known != path);
@@ -131,12 +142,16 @@ impl Reader {
     /// Takes what the hunk defines into its file.
     fn close(&mut self, files: &mut BTreeMap<String, Sides>) {
         let (old, new) = (std::mem::take(&mut self.old), std::mem::take(&mut self.new));
-        let Some(path) = self.names.last() else { return };
+        let Some(path) = self.names.last() else {
+            return;
+        };
         let (before, after) = (defined(path, &old), defined(path, &new));
         if !before.is_empty() || !after.is_empty() {
             self.mark(files);
         }
-        let Some(sides) = self.names.last().and_then(|path| files.get_mut(path)) else { return };
+        let Some(sides) = self.names.last().and_then(|path| files.get_mut(path)) else {
+            return;
+        };
         sides.old.extend(before);
         sides.new.extend(after);
     }
@@ -153,7 +168,8 @@ fn hunk_lengths(header: &str) -> Option<(u64, u64)> {
     let mut sides = header.split(' ');
     let mut length = |sign: char| {
         let side = sides.next()?.strip_prefix(sign)?;
-        side.split_once(',').map_or(Some(1), |(_, length)| length.parse().ok())
+        side.split_once(',')
+            .map_or(Some(1), |(_, length)| length.parse().ok())
     };
     Some((length('-')?, length('+')?))
 }
@@ -161,8 +177,8 @@ fn hunk_lengths(header: &str) -> Option<(u64, u64)> {
 /// The name in "a/x b/x", which git repeats where a file has no other lines to tell it
 /// (an empty, binary or only re-moded file).
 fn same_name(names: &str) -> Option<String> {
-    if names.starts_with('"') {
-        let end = names[1..].find("\" ")? + 2;
+    if let Some(quoted) = names.strip_prefix('"') {
+        let end = quoted.find("\" ")? + 2;
         return without_prefix(&unquoted(&names[..end])).map(str::to_owned);
     }
     let half = names.len() / 2;
@@ -177,7 +193,12 @@ fn without_prefix(name: &str) -> Option<&str> {
 
 /// A name in git's C-like quotes, with octal bytes.
 fn unquoted(name: &str) -> String {
-    let Some(inner) = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) else { return name.to_owned() };
+    let Some(inner) = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'))
+    else {
+        return name.to_owned();
+    };
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.bytes().peekable();
     while let Some(byte) = rest.next() {
@@ -210,9 +231,17 @@ fn defined(path: &str, lines: &[String]) -> Vec<String> {
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension {
         "rs" => rust_tests(lines),
-        "py" => starting(lines, &["def ", "async def "], |name| name.starts_with("test")),
-        "go" => starting(lines, &["func "], |name| ["Test", "Fuzz", "Example"].iter().any(|start| name.starts_with(start))),
-        "js" | "jsx" | "ts" | "tsx" | "mjs" | "cjs" | "mts" | "cts" => lines.iter().filter_map(|line| quoted_test(line)).collect(),
+        "py" => starting(lines, &["def ", "async def "], |name| {
+            name.starts_with("test")
+        }),
+        "go" => starting(lines, &["func "], |name| {
+            ["Test", "Fuzz", "Example"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        }),
+        "js" | "jsx" | "ts" | "tsx" | "mjs" | "cjs" | "mts" | "cts" => {
+            lines.iter().filter_map(|line| quoted_test(line)).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -225,7 +254,11 @@ fn identifier(text: &str) -> &str {
 fn starting(lines: &[String], keywords: &[&str], is_test: impl Fn(&str) -> bool) -> Vec<String> {
     let name = |line: &String| {
         let line = line.trim_start();
-        let name = identifier(keywords.iter().find_map(|keyword| line.strip_prefix(keyword))?);
+        let name = identifier(
+            keywords
+                .iter()
+                .find_map(|keyword| line.strip_prefix(keyword))?,
+        );
         is_test(name).then(|| name.to_owned())
     };
     lines.iter().filter_map(name).collect()
@@ -241,16 +274,24 @@ fn rust_tests(lines: &[String]) -> Vec<String> {
         while let Some(attribute) = rest.strip_prefix("#[") {
             let path = attribute.split(['(', ']']).next().unwrap_or_default();
             let word = path.rsplit("::").next().unwrap_or_default().trim();
-            marked |= matches!(word, "test" | "rstest" | "test_case" | "proptest" | "quickcheck");
-            rest = attribute.split_once(']').map_or("", |(_, rest)| rest.trim_start());
+            marked |= matches!(
+                word,
+                "test" | "rstest" | "test_case" | "proptest" | "quickcheck"
+            );
+            rest = attribute
+                .split_once(']')
+                .map_or("", |(_, rest)| rest.trim_start());
         }
         if rest.is_empty() || rest.starts_with("//") {
             continue;
         }
-        if let Some(at) = rest.find("fn ").filter(|at| *at == 0 || rest[..*at].ends_with(' ')) {
-            if marked {
-                tests.push(identifier(&rest[at + 3..]).to_owned());
-            }
+        let function = rest
+            .find("fn ")
+            .filter(|at| *at == 0 || rest[..*at].ends_with(' '));
+        if let Some(at) = function
+            && marked
+        {
+            tests.push(identifier(&rest[at + 3..]).to_owned());
         }
         marked = false;
     }
@@ -260,13 +301,18 @@ fn rust_tests(lines: &[String]) -> Vec<String> {
 /// The name in `it("…"`, `test('…'`, with `.only` and its like between; a skipped one is none.
 fn quoted_test(line: &str) -> Option<String> {
     let line = line.trim_start();
-    let rest = line.strip_prefix("it").or_else(|| line.strip_prefix("test"))?;
+    let rest = line
+        .strip_prefix("it")
+        .or_else(|| line.strip_prefix("test"))?;
     let (modifiers, arguments) = rest.split_once('(')?;
     let plain = modifiers.is_empty() || modifiers.starts_with('.');
     if !plain || modifiers.contains("skip") || modifiers.contains("todo") {
         return None;
     }
-    let quote = arguments.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'))?;
+    let quote = arguments
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '"' | '\'' | '`'))?;
     let name = arguments[1..].split(quote).next()?;
     (!name.is_empty()).then(|| name.to_owned())
 }

@@ -1,6 +1,6 @@
 //! Tests of the base that no longer run, and what explains that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Change;
 use crate::check::TestReport;
@@ -10,31 +10,49 @@ use crate::check::TestReport;
 /// A test that is skipped now is never explained. Both reports must name their tests.
 pub(super) fn unexplained(before: &TestReport, now: &TestReport, change: &Change) -> Vec<String> {
     let ran: BTreeSet<&String> = now.passed.iter().chain(&now.failed).collect();
-    let known: BTreeSet<&String> = before.passed.iter().chain(&before.failed).chain(&before.skipped).collect();
+    let known: BTreeSet<&String> = before
+        .passed
+        .iter()
+        .chain(&before.failed)
+        .chain(&before.skipped)
+        .collect();
     let skipped: BTreeSet<&String> = now.skipped.iter().collect();
-    // What passes now and was unknown before may be what a missing test became.
-    let mut new: Vec<&String> = now.passed.iter().filter(|name| !known.contains(name)).collect();
-    let mut missing = Vec::new();
-    for test in before.passed.iter().chain(&before.failed).filter(|test| !ran.contains(test)) {
-        if skipped.contains(test) {
-            missing.push(test.clone());
-        } else if let Some(at) = new.iter().position(|name| leaf(name) == leaf(test)) {
-            // Moved: one new test explains one missing test.
-            new.swap_remove(at);
-        } else if let Some(at) = replacement(test, &new, change) {
-            new.swap_remove(at);
-        } else {
-            missing.push(test.clone());
-        }
+    // How many tests of a name pass now and were unknown before: each may be what a missing one
+    // became, and explains just one.
+    let mut new: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in now.passed.iter().filter(|name| !known.contains(name)) {
+        *new.entry(leaf(name)).or_default() += 1;
     }
+    let mut explained = |name: &str| match new.get_mut(name) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            true
+        }
+        _ => false,
+    };
+    let gone = before
+        .passed
+        .iter()
+        .chain(&before.failed)
+        .filter(|test| !ran.contains(test));
+    let mut missing: Vec<String> = gone
+        .filter(|test| {
+            skipped.contains(test)
+                || !(explained(leaf(test))
+                    || replacement(leaf(test), change).is_some_and(|name| explained(&name)))
+        })
+        .cloned()
+        .collect();
     missing.sort_unstable();
     missing
 }
 
-/// Where in `new` the test is that the diff shows in the place of a missing one.
-fn replacement(test: &str, new: &[&String], change: &Change) -> Option<usize> {
-    let mut pairs = change.replaced_tests.iter().filter(|(old, _)| is_test(test, old));
-    pairs.find_map(|(_, name)| new.iter().position(|candidate| is_test(candidate, name)))
+/// What the diff shows in a test's place; a Go subtest goes with its function.
+fn replacement(test: &str, change: &Change) -> Option<String> {
+    change.replaced_tests.iter().find_map(|(old, new)| {
+        let rest = test.strip_prefix(leaf(old))?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{}{rest}", leaf(new)))
+    })
 }
 
 /// The last part of a runner's name for a test, without its parameters:
@@ -44,16 +62,11 @@ fn leaf(name: &str) -> &str {
     if let Some((_, leaf)) = name.rsplit_once(" > ") {
         return leaf;
     }
-    let name = name.split_once('[').map_or(name, |(name, _parameters)| name);
+    let name = name
+        .split_once('[')
+        .map_or(name, |(name, _parameters)| name);
     if let Some((_, leaf)) = name.rsplit_once("::") {
         return leaf;
     }
     name.rsplit([' ', '.']).next().unwrap_or(name)
-}
-
-/// Whether a runner's name means the test that the source calls so.
-fn is_test(name: &str, source: &str) -> bool {
-    let leaf = leaf(name);
-    // A Go subtest belongs to its function.
-    leaf == source || name == source || leaf.split('/').next() == Some(source)
 }

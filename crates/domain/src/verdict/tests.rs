@@ -19,7 +19,11 @@ fn outcome(name: &str, code: i32, tests: Option<TestReport>) -> CheckOutcome {
 fn report(names: &str) -> TestReport {
     let mut report = TestReport::default();
     for name in names.split_whitespace() {
-        match name.strip_prefix('-').map(|name| (name, true)).or_else(|| name.strip_prefix('?').map(|name| (name, false))) {
+        match name
+            .strip_prefix('-')
+            .map(|name| (name, true))
+            .or_else(|| name.strip_prefix('?').map(|name| (name, false)))
+        {
             Some((name, true)) => report.failed.push(name.into()),
             Some((name, false)) => report.skipped.push(name.into()),
             None => report.passed.push(name.into()),
@@ -60,11 +64,20 @@ fn the_five_ways_of_a_check() {
     assert_eq!(way("a -b -c", "a b -c"), (Comparison::Better, vec![]));
     assert_eq!(
         way("a b", "a -b"),
-        (Comparison::Broken, vec!["t passed before the change and now ends with exit code 1; 1 test newly fails: b".into()])
+        (
+            Comparison::Broken,
+            vec![
+                "t passed before the change and now ends with exit code 1; 1 test newly fails: b"
+                    .into()
+            ]
+        )
     );
     assert_eq!(
         way("a -b", "a -b"),
-        (Comparison::StillFails, vec!["t ends with exit code 1, as before the change, and nothing got better".into()])
+        (
+            Comparison::StillFails,
+            vec!["t ends with exit code 1, as before the change, and nothing got better".into()]
+        )
     );
     assert_eq!(way("a -b -c", "-a b -c").0, Comparison::StillFails);
 }
@@ -85,8 +98,14 @@ fn tests_do_not_vanish() {
     // One new test explains one missing test.
     assert_eq!(way("w::b x::b", "y::b").1.len(), 1);
     // Renaming does not hide a test that is skipped now.
-    let renamed = Change { replaced_tests: vec![("b".into(), "c".into())], ..Change::default() };
-    assert_eq!(one(&report("a b"), &report("a c"), &renamed), (Comparison::Passes, vec![]));
+    let renamed = Change {
+        replaced_tests: vec![("b".into(), "c".into())],
+        ..Change::default()
+    };
+    assert_eq!(
+        one(&report("a b"), &report("a c"), &renamed),
+        (Comparison::Passes, vec![])
+    );
     assert_eq!(one(&report("a b"), &report("a ?b c"), &renamed).1, [gone]);
     assert_eq!(one(&report("a b"), &report("a -c"), &renamed).1.len(), 2);
 }
@@ -95,23 +114,45 @@ fn tests_do_not_vanish() {
 fn without_names_counts_are_compared() {
     let none = Change::default();
     let way = |before: TestReport, now: TestReport| one(&before, &now, &none);
-    assert_eq!(way(counts(5, &[]), counts(6, &[])), (Comparison::Passes, vec![]));
+    assert_eq!(
+        way(counts(5, &[]), counts(6, &[])),
+        (Comparison::Passes, vec![])
+    );
     let fewer = "t ran 4 tests of which 4 passed; on the base it ran 5, of which 5 passed";
-    assert_eq!(way(counts(5, &[]), counts(4, &[])), (Comparison::Passes, vec![fewer.into()]));
+    assert_eq!(
+        way(counts(5, &[]), counts(4, &[])),
+        (Comparison::Passes, vec![fewer.into()])
+    );
     // The failing test was deleted: as many pass as before, but fewer ran.
     assert_eq!(way(counts(5, &["x"]), counts(5, &[])).1.len(), 1);
-    assert_eq!(way(counts(5, &["x", "y"]), counts(6, &["y"])), (Comparison::Better, vec![]));
-    assert_eq!(way(counts(5, &["x"]), counts(5, &["y"])).0, Comparison::StillFails);
+    assert_eq!(
+        way(counts(5, &["x", "y"]), counts(6, &["y"])),
+        (Comparison::Better, vec![])
+    );
+    assert_eq!(
+        way(counts(5, &["x"]), counts(5, &["y"])).0,
+        Comparison::StillFails
+    );
 }
 
 #[test]
 fn a_check_must_run_speak_and_be_held_to_its_base() {
     let none = Change::default();
     let silent = judge(&[run(&report("a"))], &[outcome("t", 0, None)], &none);
-    assert_eq!(silent.reasons, ["t passes, but no longer says which tests ran"]);
+    assert_eq!(
+        silent.reasons,
+        ["t passes, but no longer says which tests ran"]
+    );
     assert_eq!(silent.missing, ["a"]);
-    let dropped = judge(&[outcome("lint", 0, None), run(&report("a"))], &[run(&report("a"))], &none);
-    assert_eq!(dropped.reasons, ["lint ran on the base, but not on the change"]);
+    let dropped = judge(
+        &[outcome("lint", 0, None), run(&report("a"))],
+        &[run(&report("a"))],
+        &none,
+    );
+    assert_eq!(
+        dropped.reasons,
+        ["lint ran on the base, but not on the change"]
+    );
     let nothing = judge(&[], &[], &none);
     assert!(!nothing.checked && !nothing.verified && nothing.reasons.len() == 1);
     let first = judge(&[], &[outcome("lint", 1, None)], &none);
@@ -120,10 +161,23 @@ fn a_check_must_run_speak_and_be_held_to_its_base() {
     let compiled = judge(&[outcome("t", 101, None)], &[run(&report("a -b"))], &none);
     assert_eq!(compiled.checks, [("t".to_owned(), Comparison::StillFails)]);
     // "|| true" in a script hides nothing.
-    let hidden = judge(&[run(&report("a b"))], &[outcome("t", 0, Some(report("a -b")))], &none);
-    assert_eq!(hidden.reasons, ["t exits with success, but tests fail; 1 test newly fails: b"]);
-    let hangs = CheckOutcome { ended: Ended::TimedOut { after_ms: 90_000 }, ..outcome("t", 0, None) };
-    assert_eq!(judge(&[run(&report("a"))], &[hangs], &none).reasons, ["t passed before the change and now hangs: it was stopped after 90 s"]);
+    let hidden = judge(
+        &[run(&report("a b"))],
+        &[outcome("t", 0, Some(report("a -b")))],
+        &none,
+    );
+    assert_eq!(
+        hidden.reasons,
+        ["t exits with success, but tests fail; 1 test newly fails: b"]
+    );
+    let hangs = CheckOutcome {
+        ended: Ended::TimedOut { after_ms: 90_000 },
+        ..outcome("t", 0, None)
+    };
+    assert_eq!(
+        judge(&[run(&report("a"))], &[hangs], &none).reasons,
+        ["t passed before the change and now hangs: it was stopped after 90 s"]
+    );
 }
 
 const DIFF: &str = r#"diff --git a/src/lib.rs b/src/lib.rs
@@ -179,22 +233,53 @@ fn a_diff_tells_its_paths_and_its_tests() {
     let change = Change::from_diff(DIFF);
     assert_eq!(
         change.paths,
-        ["a_test.go", "img a.png", "new/x.test.js", "old place/x.test.js", "run.sh", "src/lib.rs", "tä \"x\".py"]
+        [
+            "a_test.go",
+            "img a.png",
+            "new/x.test.js",
+            "old place/x.test.js",
+            "run.sh",
+            "src/lib.rs",
+            "tä \"x\".py"
+        ]
     );
-    assert_eq!(change.test_paths, ["a_test.go", "new/x.test.js", "old place/x.test.js", "src/lib.rs", "tä \"x\".py"]);
-    assert_eq!(change.removed_tests, ["TestX", "adds", "no_test_any_more", "old_name", "test_a"]);
+    assert_eq!(
+        change.test_paths,
+        [
+            "a_test.go",
+            "new/x.test.js",
+            "old place/x.test.js",
+            "src/lib.rs",
+            "tä \"x\".py"
+        ]
+    );
+    assert_eq!(
+        change.removed_tests,
+        ["TestX", "adds", "no_test_any_more", "old_name", "test_a"]
+    );
     // lib.rs loses two tests and gains one, so nothing is said to be replaced.
     assert_eq!(change.replaced_tests, []);
-    let renamed = "--- a/t.py\n+++ b/t.py\n@@ -1,2 +1,2 @@\n-def test_a():\n+def test_b():\n     pass\n";
-    assert_eq!(Change::from_diff(renamed).replaced_tests, [("test_a".to_owned(), "test_b".to_owned())]);
+    let renamed =
+        "--- a/t.py\n+++ b/t.py\n@@ -1,2 +1,2 @@\n-def test_a():\n+def test_b():\n     pass\n";
+    assert_eq!(
+        Change::from_diff(renamed).replaced_tests,
+        [("test_a".to_owned(), "test_b".to_owned())]
+    );
     assert_eq!(Change::from_diff(""), Change::default());
 }
 
 #[test]
 fn evidence_tells_the_fault_within_its_limit() {
     let mut failing = run(&report("-b"));
-    failing.head = format!("{}---- b stdout ----\npanicked at src/lib.rs:1\n", "test a ... ok\n".repeat(5_000));
-    let verdict = judge(&[run(&report("b"))], std::slice::from_ref(&failing), &Change::default());
+    failing.head = format!(
+        "{}---- b stdout ----\npanicked at src/lib.rs:1\n",
+        "test a ... ok\n".repeat(5_000)
+    );
+    let verdict = judge(
+        &[run(&report("b"))],
+        std::slice::from_ref(&failing),
+        &Change::default(),
+    );
     assert_eq!(
         evidence(&verdict, &[failing], 300),
         "- t passed before the change and now ends with exit code 1; 1 test newly fails: b\n\n\
@@ -206,7 +291,14 @@ fn reports() -> impl Strategy<Value = TestReport> {
     proptest::collection::vec((0_u8..3, 0_u8..8), 0..10).prop_map(|tests| {
         let mut seen = BTreeSet::new();
         let names = tests.into_iter().filter(|(_, name)| seen.insert(*name));
-        report(&names.map(|(status, name)| format!("{} n{name}", ["", "-", "?"][usize::from(status)]).replace(' ', "")).collect::<Vec<_>>().join(" "))
+        report(
+            &names
+                .map(|(status, name)| {
+                    format!("{} n{name}", ["", "-", "?"][usize::from(status)]).replace(' ', "")
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     })
 }
 

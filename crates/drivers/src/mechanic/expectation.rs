@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::place::{line_end, line_start};
+use super::place::line_start;
 
 const FOLDERS: &[&str] = &[
     "snapshots",
@@ -155,22 +155,6 @@ fn string_end(text: &[u8], from: usize, quote: u8) -> usize {
     at
 }
 
-/// A suggested line of its own that is put after the indentation of another line leaves that one
-/// without; this is what must follow it.
-pub(super) fn indentation<'a>(
-    content: &'a str,
-    range: &Range<usize>,
-    replacement: &str,
-) -> &'a str {
-    let before = &content[line_start(content, range.start)..range.start];
-    let rest = &content[range.start..line_end(content, range.start)];
-    let splits = range.is_empty()
-        && replacement.ends_with('\n')
-        && before.trim().is_empty()
-        && !rest.trim().is_empty();
-    if splits { before } else { "" }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +194,6 @@ mod tests {
             "a line before it is no harm"
         );
         assert!(expectations.touched_by(rust, &(at..at), "x"));
-        assert_eq!(indentation(rust, &(at..at), "use super::run;\n\n"), "    ");
     }
 
     #[test]

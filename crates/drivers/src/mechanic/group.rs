@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use journeyman_domain::tool::FileEdit;
 
-use super::expectation::{Expectations, indentation, is_protected_file};
-use super::place::bytes;
-use super::report::{Fix, Problem, Report};
+use super::expectation::{Expectations, is_protected_file};
+use super::place::{bytes, tidy};
+use super::report::{Fix, Phase, Problem, Report};
 
 /// Suggestions that are applied in one call.
 const SUGGESTIONS: usize = 400;
@@ -63,14 +63,14 @@ impl Group {
         } else {
             SUGGESTIONS
         };
-        let mut files = BTreeSet::new();
+        let mut paths = BTreeSet::new();
         let mut fixes: Vec<(String, Fix)> = Vec::new();
         for (_, name, _, fix) in fixable(fix.sure).filter(|candidate| candidate.0 == key) {
             let more: BTreeSet<&str> = fix.edits.iter().map(|edit| edit.path.as_str()).collect();
-            if fixes.len() == limit || (!fixes.is_empty() && files.union(&more).count() > FILES) {
+            if fixes.len() == limit || (!fixes.is_empty() && paths.union(&more).count() > FILES) {
                 break;
             }
-            files.extend(more);
+            paths.extend(more);
             fixes.push((name, fix.clone()));
         }
         Some(Self {
@@ -138,14 +138,27 @@ impl Group {
             }
             if !known {
                 plan.edits.extend(edits);
+                plan.suggestions += 1;
             }
-            plan.suggestions += 1;
             true
         });
         plan.edits
             .sort_by(|a, b| (&a.path, a.start, a.end).cmp(&(&b.path, b.start, b.end)));
         plan.lines = lines_after(&plan.edits, contents);
         plan
+    }
+}
+
+impl Plan {
+    /// Whether a new error speaks against a guess: it stands just where the guess was made. What
+    /// the borrow checker says there was only hidden before.
+    pub(super) fn contradicts(&self, new_error: &Problem) -> bool {
+        let at = |(first, last): &(usize, usize)| (*first..=*last).contains(&new_error.line);
+        new_error.phase < Phase::Borrows
+            && self
+                .lines
+                .get(&new_error.path)
+                .is_some_and(|lines| lines.iter().any(at))
     }
 }
 
@@ -160,13 +173,6 @@ impl Refused {
                 self.kinds.insert(group.key.clone());
             }
         }
-    }
-
-    /// The group is not tried again in any way.
-    pub(super) fn refuse_all(&mut self, group: &Group) {
-        self.fixes
-            .extend(group.fixes.iter().map(|(name, _)| name.clone()));
-        self.kinds.insert(group.key.clone());
     }
 
     pub(super) fn has_kind(&self, key: &str) -> bool {
@@ -220,16 +226,13 @@ fn edits(
                 &range,
                 &suggested.replacement,
             );
+        let tidy = tidy(content, range, &suggested.replacement);
         (!protected).then(|| FileEdit {
             path: suggested.path.clone(),
-            start: range.start,
-            end: range.end,
-            expected: Some(content[range.clone()].to_owned()),
-            replacement: format!(
-                "{}{}",
-                suggested.replacement,
-                indentation(content, &range, &suggested.replacement)
-            ),
+            start: tidy.0.start,
+            end: tidy.0.end,
+            expected: Some(content[tidy.0].to_owned()),
+            replacement: tidy.1,
         })
     });
     edits.collect()

@@ -54,6 +54,7 @@ pub(super) fn ruff(output: &str, ended: &Ended, workspace: &str) -> Report {
             .fix
             .filter(|fix| fix.applicability == "safe" && line.cell.is_none() && !path.is_empty());
         let problem = Problem {
+            unit: "ruff".to_owned(),
             phase: if is_syntax {
                 Phase::Syntax
             } else {
@@ -73,7 +74,7 @@ pub(super) fn ruff(output: &str, ended: &Ended, workspace: &str) -> Report {
             }),
             path,
         };
-        report.add("ruff", place, problem);
+        report.add(place, problem);
     }
     report
 }
@@ -155,6 +156,7 @@ pub(super) fn eslint(output: &str, ended: &Ended, workspace: &str) -> Report {
                     line_text: None,
                 });
             let problem = Problem {
+                unit: "eslint".to_owned(),
                 phase: match (message.fatal, message.severity) {
                     (true, _) => Phase::Syntax,
                     (false, 2..) => Phase::Lint,
@@ -170,7 +172,7 @@ pub(super) fn eslint(output: &str, ended: &Ended, workspace: &str) -> Report {
                     edits: vec![edit],
                 }),
             };
-            report.add("eslint", line * 10_000 + message.column, problem);
+            report.add(line * 10_000 + message.column, problem);
         }
     }
     report
@@ -200,6 +202,7 @@ pub(super) fn formatter(
     let mut report = Report::new(ended.is_success() || !files.is_empty());
     for path in &files {
         let problem = Problem {
+            unit: "format".to_owned(),
             phase: Phase::Lint,
             code: "format".to_owned(),
             message: "not formatted".to_owned(),
@@ -208,7 +211,7 @@ pub(super) fn formatter(
             line_text: String::new(),
             fix: None,
         };
-        report.add("format", 0, problem);
+        report.add(0, problem);
     }
     if report.complete {
         report.reached("format");

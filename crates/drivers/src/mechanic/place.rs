@@ -89,11 +89,34 @@ pub(super) fn line_start(content: &str, at: usize) -> usize {
     content[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// One past the last byte of the line that holds this byte, its newline not counted.
-pub(super) fn line_end(content: &str, at: usize) -> usize {
-    content[at..]
-        .find('\n')
-        .map_or(content.len(), |newline| at + newline)
+/// Keeps the indentation of what stands after it: a whole line that is put in behind another
+/// line's blanks gives that line its blanks back, and one that is taken out takes its own along.
+pub(super) fn tidy(
+    content: &str,
+    range: Range<usize>,
+    replacement: &str,
+) -> (Range<usize>, String) {
+    let start = line_start(content, range.start);
+    let blanks = &content[start..range.start];
+    if !blanks.trim().is_empty() {
+        return (range, replacement.to_owned());
+    }
+    if range.is_empty() && replacement.ends_with('\n') {
+        return (range, format!("{replacement}{blanks}"));
+    }
+    if replacement.is_empty() && !range.is_empty() {
+        let rest = content[range.end..]
+            .split_inclusive('\n')
+            .next()
+            .unwrap_or_default();
+        if content[range.clone()].ends_with('\n') {
+            return (start..range.end, String::new());
+        }
+        if rest.trim().is_empty() {
+            return (start..range.end + rest.len(), String::new());
+        }
+    }
+    (range, replacement.to_owned())
 }
 
 #[cfg(test)]
@@ -180,5 +203,22 @@ mod tests {
         ] {
             assert_eq!(of(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn lines_that_come_and_go_leave_the_others_indented() {
+        let text = "mod m {\n    use a;\n    f();\n}\n";
+        let (at, call) = (text.find("use a").unwrap(), text.find("f()").unwrap());
+        assert_eq!(tidy(text, at..at + 7, ""), (at - 4..at + 7, String::new()));
+        assert_eq!(tidy(text, at..at + 6, ""), (at - 4..at + 7, String::new()));
+        assert_eq!(tidy(text, at..at + 4, ""), (at..at + 4, String::new()));
+        assert_eq!(
+            tidy(text, call..call, "use b;\n"),
+            (call..call, "use b;\n    ".to_owned())
+        );
+        assert_eq!(
+            tidy(text, call + 1..call + 1, "\n"),
+            (call + 1..call + 1, "\n".to_owned())
+        );
     }
 }

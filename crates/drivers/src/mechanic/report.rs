@@ -6,6 +6,7 @@
 //! phase instead and compares the earliest phase first. Every kept change lowers it, so the
 //! mechanic must come to an end.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Problems that are kept of one report; more are counted only.
@@ -15,6 +16,8 @@ const PROBLEMS: usize = 2_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Syntax,
+    /// While imports are wrong, every use of what they name may be silent.
+    Imports,
     Names,
     Types,
     Borrows,
@@ -26,11 +29,13 @@ pub(super) enum Phase {
 
 /// Faults by phase; the smaller, the better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Standing([u32; 6]);
+pub(super) struct Standing([u32; 7]);
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
+    /// What was looked at when it was found: a target of a package, or all at once.
+    pub(super) unit: String,
     pub(super) phase: Phase,
     /// The tool's own code or rule: "E0425", "clippy::needless_return", "F401".
     pub(super) code: String,
@@ -80,7 +85,7 @@ pub(super) enum Place {
 /// The answer of a probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
-    /// What was looked at (a target of a package, or all at once), with its standing.
+    /// All that was looked at, with its standing.
     units: BTreeMap<String, Standing>,
     pub(super) problems: Vec<Problem>,
     /// Whether the tool said all that it had to say.
@@ -95,9 +100,9 @@ impl Problem {
         self.phase != Phase::Warning
     }
 
-    /// What makes it the same fault after lines have moved.
-    fn key(&self) -> (&str, &str, &str, &str) {
-        (&self.path, &self.code, &self.message, self.line_text.trim())
+    /// What makes it the same fault after its line has moved or changed.
+    fn key(&self) -> (&str, &str, &str) {
+        (&self.path, &self.code, &self.message)
     }
 }
 
@@ -116,13 +121,16 @@ impl Report {
     }
 
     /// Adds a fault, once for each unit however often the tool repeats it.
-    pub(super) fn add(&mut self, unit: &str, place: usize, problem: Problem) {
-        let id = format!(
-            "{}\0{}\0{place}\0{}",
-            problem.code, problem.path, problem.message
-        );
-        let standing = self.units.entry(unit.to_owned()).or_default();
-        if !self.seen.insert((unit.to_owned(), id.clone())) {
+    pub(super) fn add(&mut self, place: usize, problem: Problem) {
+        let Problem {
+            code,
+            path,
+            message,
+            ..
+        } = &problem;
+        let id = format!("{code}\0{path}\0{place}\0{message}");
+        let standing = self.units.entry(problem.unit.clone()).or_default();
+        if !self.seen.insert((problem.unit.clone(), id.clone())) {
             return;
         }
         standing.0[problem.phase as usize] += 1;
@@ -146,26 +154,33 @@ impl Report {
         self.problems.iter().filter(|problem| problem.is_error())
     }
 
-    /// Whether no unit of `base` is worse here, and at least one is better. Units that `base`
-    /// could not reach do not count: they came to light because something before them works now.
-    pub(super) fn is_better_than(&self, base: &Self) -> bool {
-        let mut better = false;
+    /// How this stands to `base`: less is better. `None` where any unit is worse, or where that
+    /// cannot be told. Units that `base` could not reach do not count: they came to light because
+    /// something before them works now.
+    pub(super) fn against(&self, base: &Self) -> Option<Ordering> {
+        let mut all = Ordering::Equal;
         for (unit, before) in &base.units {
-            match self.units.get(unit) {
-                Some(now) if now <= before => better |= now < before,
-                Some(_) | None => return false,
+            match self.units.get(unit)?.cmp(before) {
+                Ordering::Less => all = Ordering::Less,
+                Ordering::Equal => {}
+                Ordering::Greater => return None,
             }
         }
-        better && self.complete
+        self.complete.then_some(all)
     }
 
-    /// The errors that `base` did not have, wherever their lines are now.
+    pub(super) fn is_better_than(&self, base: &Self) -> bool {
+        self.against(base) == Some(Ordering::Less)
+    }
+
+    /// The errors that `base` did not have in what it could reach, wherever their lines are now.
     pub(super) fn new_errors<'a>(&'a self, base: &'a Self) -> Vec<&'a Problem> {
         let mut known = BTreeMap::<_, usize>::new();
         for problem in base.errors() {
             *known.entry(problem.key()).or_default() += 1;
         }
         self.errors()
+            .filter(|problem| base.units.contains_key(&problem.unit))
             .filter(|problem| match known.get_mut(&problem.key()) {
                 Some(left) if *left > 0 => {
                     *left -= 1;
@@ -181,8 +196,9 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn problem(phase: Phase) -> Problem {
+    fn problem(unit: &str, phase: Phase) -> Problem {
         Problem {
+            unit: unit.into(),
             phase,
             code: "E".into(),
             message: format!("{phase:?}"),
@@ -201,7 +217,7 @@ mod tests {
         for (unit, phases) in units {
             report.reached(unit);
             for (at, phase) in phases.iter().enumerate() {
-                report.add(unit, at, problem(*phase));
+                report.add(at, problem(unit, *phase));
             }
         }
         report
@@ -221,7 +237,8 @@ mod tests {
         let deeper = report(&[("lib", &[]), ("bin", &[]), ("it", &[Phase::Types])]);
         let lost = report(&[("lib", &[])]);
         let moved = report(&[("lib", &[]), ("bin", &[Phase::Warning])]);
-        assert!(deeper.is_better_than(&base));
+        assert!(deeper.is_better_than(&base) && deeper.new_errors(&base).is_empty());
+        assert_eq!(base.against(&base), Some(Ordering::Equal));
         assert!(!lost.is_better_than(&base) && !moved.is_better_than(&base));
         assert!(
             !Report {
@@ -236,8 +253,8 @@ mod tests {
     #[test]
     fn a_repeated_fault_counts_once_in_a_unit() {
         let mut report = report(&[("lib", &[Phase::Types])]);
-        report.add("lib", 0, problem(Phase::Types));
+        report.add(0, problem("lib", Phase::Types));
         assert_eq!(report.errors().count(), 1);
-        assert_eq!(report.units["lib"], Standing([0, 0, 1, 0, 0, 0]));
+        assert_eq!(report.units["lib"], Standing([0, 0, 0, 1, 0, 0, 0]));
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn parse(output: &str, workspace: &str, folder: &str) -> Report {
         );
         match line.message {
             Some(diagnostic) if line.reason == "compiler-message" => {
-                add(&mut report, &unit, &diagnostic, workspace, folder)
+                add(&mut report, &unit, &diagnostic, workspace, folder);
             }
             Some(_) | None if line.reason == "compiler-artifact" => report.reached(&unit),
             Some(_) | None => {}
@@ -97,6 +97,7 @@ fn add(report: &mut Report, unit: &str, diagnostic: &Diagnostic, workspace: &str
     }
     let code = diagnostic.code.as_ref().map(|code| code.code.clone());
     let problem = Problem {
+        unit: unit.to_owned(),
         phase: if is_error {
             phase(code.as_deref(), &diagnostic.message)
         } else {
@@ -111,52 +112,61 @@ fn add(report: &mut Report, unit: &str, diagnostic: &Diagnostic, workspace: &str
         line_text: primary.and_then(first_line).unwrap_or_default(),
         fix: fix(diagnostic, is_error, workspace, folder),
     };
-    report.add(unit, primary.map_or(0, |span| span.byte_start), problem);
+    report.add(primary.map_or(0, |span| span.byte_start), problem);
 }
 
 fn first_line(span: &Span) -> Option<String> {
     span.text.first().map(|line| line.text.clone())
 }
 
-/// The suggestion that rustc vouches for; for an error, else, the only one that it has.
+/// What rustc vouches for; for an error, else, its only guess. To import what has exactly this name
+/// is a better guess than another name, and guesses on several names of one line belong together.
 fn fix(diagnostic: &Diagnostic, is_error: bool, workspace: &str, folder: &str) -> Option<Fix> {
-    let proposals: Vec<&Diagnostic> = diagnostic
-        .children
-        .iter()
-        .filter(|child| {
-            child
-                .spans
-                .iter()
-                .any(|span| span.suggested_replacement.is_some())
-        })
-        .collect();
+    let proposes = |child: &&Diagnostic| {
+        child
+            .spans
+            .iter()
+            .any(|span| span.suggested_replacement.is_some())
+    };
     let applicable = |child: &Diagnostic, how: &str| {
         child
             .spans
             .iter()
             .all(|span| span.suggestion_applicability.as_deref() == Some(how))
     };
-    let edits = |child: &Diagnostic| edits(child, workspace, folder);
-    if let Some(edits) = proposals
+    let proposals: Vec<&Diagnostic> = diagnostic.children.iter().filter(proposes).collect();
+    let mut vouched = proposals
         .iter()
-        .filter(|child| applicable(child, "MachineApplicable"))
-        .find_map(|child| edits(child))
-    {
+        .filter(|child| applicable(child, "MachineApplicable"));
+    if let Some(edits) = vouched.find_map(|child| edits(&[child], workspace, folder)) {
         return Some(Fix { sure: true, edits });
     }
-    match proposals[..] {
-        [only] if is_error && applicable(only, "MaybeIncorrect") => Some(Fix {
-            sure: false,
-            edits: edits(only)?,
-        }),
-        _ => None,
-    }
+    let imports: Vec<&Diagnostic> = proposals
+        .iter()
+        .copied()
+        .filter(|child| child.message.starts_with("consider importing"))
+        .collect();
+    let guess = if imports.len() == 1 {
+        imports
+    } else {
+        proposals
+    };
+    let is_one = is_error
+        && !guess.is_empty()
+        && guess
+            .iter()
+            .all(|child| applicable(child, "MaybeIncorrect") && child.message == guess[0].message);
+    let edits = is_one.then(|| edits(&guess, workspace, folder))??;
+    Some(Fix { sure: false, edits })
 }
 
-/// The replacements of one proposal; `None` where they lie in a macro's product or outside the
-/// workspace, or overlap: rustc writes alternatives as replacements of one and the same place.
-fn edits(proposal: &Diagnostic, workspace: &str, folder: &str) -> Option<Vec<Suggested>> {
-    let mut spans: Vec<&Span> = proposal.spans.iter().collect();
+/// The replacements of these proposals together; `None` where they lie in a macro's product or
+/// outside the workspace, or overlap: rustc writes alternatives as replacements of one place.
+fn edits(proposals: &[&Diagnostic], workspace: &str, folder: &str) -> Option<Vec<Suggested>> {
+    let mut spans: Vec<&Span> = proposals
+        .iter()
+        .flat_map(|proposal| &proposal.spans)
+        .collect();
     spans.sort_by_key(|span| (&span.file_name, span.byte_start, span.byte_end));
     let overlap = spans.windows(2).any(|pair| {
         pair[0].file_name == pair[1].file_name
@@ -187,10 +197,10 @@ fn edits(proposal: &Diagnostic, workspace: &str, folder: &str) -> Option<Vec<Sug
 /// The phase of rustc in which an error is found. What is in no list counts as an error of types.
 fn phase(code: Option<&str>, message: &str) -> Phase {
     const NAMES: &[&str] = &[
-        "E0252", "E0254", "E0255", "E0260", "E0364", "E0365", "E0404", "E0405", "E0407", "E0408",
-        "E0411", "E0412", "E0415", "E0416", "E0422", "E0423", "E0424", "E0425", "E0426", "E0428",
-        "E0429", "E0430", "E0431", "E0432", "E0433", "E0434", "E0435", "E0437", "E0438", "E0530",
-        "E0531", "E0532", "E0573", "E0574", "E0575", "E0576", "E0603",
+        "E0252", "E0254", "E0255", "E0260", "E0404", "E0405", "E0407", "E0408", "E0411", "E0412",
+        "E0415", "E0416", "E0422", "E0423", "E0424", "E0425", "E0426", "E0428", "E0429", "E0430",
+        "E0431", "E0433", "E0434", "E0435", "E0437", "E0438", "E0530", "E0531", "E0532", "E0573",
+        "E0574", "E0575", "E0576", "E0603",
     ];
     const BORROWS: &[&str] = &[
         "E0004", "E0005", "E0373", "E0381", "E0382", "E0384", "E0499", "E0501", "E0502", "E0503",
@@ -198,7 +208,8 @@ fn phase(code: Option<&str>, message: &str) -> Phase {
         "E0596", "E0597", "E0621", "E0626", "E0700", "E0712", "E0713", "E0716",
     ];
     match code {
-        None if message.starts_with("cannot find") => Phase::Names,
+        Some("E0364" | "E0365" | "E0432") => Phase::Imports,
+        None if message.starts_with("cannot find") => Phase::Imports,
         None if message.starts_with("lifetime may not") => Phase::Borrows,
         None | Some("E0583" | "E0765" | "E0766" | "E0758") => Phase::Syntax,
         Some(code) if NAMES.contains(&code) => Phase::Names,
@@ -215,7 +226,10 @@ mod tests {
     const RUSTC: &str = include_str!("../../../../tests/fixtures/drivers/rustc.jsonl");
     const CLIPPY: &str = include_str!("../../../../tests/fixtures/drivers/clippy.jsonl");
 
-    fn fixes(report: &Report) -> Vec<(Phase, &str, usize, Option<(bool, usize)>)> {
+    /// Phase, code, line, and of the fix whether it is sure and how many edits it has.
+    type Row<'a> = (Phase, &'a str, usize, Option<(bool, usize)>);
+
+    fn fixes(report: &Report) -> Vec<Row<'_>> {
         let mut fixes: Vec<_> = report
             .problems
             .iter()

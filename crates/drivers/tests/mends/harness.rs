@@ -32,14 +32,18 @@ impl Outcome {
     pub(crate) fn finished(&self) -> &str {
         match &self.action {
             Action::Finished { summary } => summary,
-            other => panic!("not finished: {other:?}\n{:#?}", self.titles()),
+            other @ (Action::Call(_) | Action::Stuck { .. }) => {
+                panic!("not finished: {other:?}\n{:#?}", self.titles())
+            }
         }
     }
 
     pub(crate) fn stuck(&self) -> &str {
         match &self.action {
             Action::Stuck { reason } => reason,
-            other => panic!("not stuck: {other:?}\n{:#?}", self.titles()),
+            other @ (Action::Call(_) | Action::Finished { .. }) => {
+                panic!("not stuck: {other:?}\n{:#?}", self.titles())
+            }
         }
     }
 

@@ -104,7 +104,7 @@ fn observation(event: &Event, action: &Action) -> Option<Observation> {
         Event::Foreign | Event::RoundFailed => (Ended::Interrupted, "", false, true),
     };
     let half = if cut {
-        (output.len() / 2..).find(|at| output.is_char_boundary(*at))
+        (output.len() / 2..=output.len()).find(|at| output.is_char_boundary(*at))
     } else {
         None
     };

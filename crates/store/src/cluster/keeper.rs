@@ -133,7 +133,9 @@ impl Keeper {
         }
         loop {
             reclaim(&self.folder.data())?;
-            let (mut server, sockets) = self.start_server()?;
+            let log = self.server_log()?;
+            let log_start = log.metadata().map_or(0, |found| found.len());
+            let (mut server, sockets) = self.start_server(log)?;
             let mut was_ready = false;
             let end = self.watch(&mut server, || {
                 was_ready = was_ready || Postmaster::ready(&self.folder.data()).is_some();
@@ -161,7 +163,7 @@ impl Keeper {
                 }
                 End::Child(_) => {
                     return Err(ClusterError::Start {
-                        reason: start::last_lines(&self.folder.server_log(), 4),
+                        reason: start::last_lines(&self.folder.server_log(), log_start, 4),
                     });
                 }
             }
@@ -210,7 +212,7 @@ impl Keeper {
                 Ok(None)
             }
             End::Child(_) => Err(ClusterError::Start {
-                reason: start::last_lines(&self.folder.keeper_log(), 4),
+                reason: start::last_lines(&self.folder.keeper_log(), 0, 4),
             }),
             End::Unused(unused) => {
                 stop(&mut initdb, &self.folder)?;
@@ -220,7 +222,7 @@ impl Keeper {
         }
     }
 
-    fn start_server(&self) -> Result<(Child, PathBuf), ClusterError> {
+    fn start_server(&self, log: File) -> Result<(Child, PathBuf), ClusterError> {
         let data = self.folder.data();
         self.identity.own(&data)?;
         let sockets =
@@ -236,7 +238,6 @@ impl Keeper {
         for setting in settings(self.fsync) {
             command.args(["-c", setting]);
         }
-        let log = self.server_log()?;
         let again = log.try_clone().map_err(at(&self.folder.server_log()))?;
         let server = command.current_dir("/").stdout(again).stderr(log).spawn();
         Ok((server.map_err(at(&self.bin))?, sockets))

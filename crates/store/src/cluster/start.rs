@@ -102,7 +102,7 @@ pub(super) fn ensure(
                 break;
             };
             if child.try_wait().map_err(at(&options.program))?.is_some() {
-                let words = last_lines(&folder.keeper_log(), 1);
+                let words = last_lines(&folder.keeper_log(), 0, 1);
                 let reason = words
                     .strip_prefix(START_FAILED)
                     .unwrap_or(&words)
@@ -160,10 +160,14 @@ fn timeout(folder: &Folder) -> ClusterError {
     }
 }
 
-/// The last lines of a log, in one.
-pub(super) fn last_lines(log: &Path, count: usize) -> String {
+/// The last lines, in one, of what a log has from a byte on.
+pub(super) fn last_lines(log: &Path, from: u64, count: usize) -> String {
     let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
+    let bytes = usize::try_from(from)
+        .ok()
+        .and_then(|from| bytes.get(from..))
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)

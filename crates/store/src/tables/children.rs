@@ -60,7 +60,8 @@ const STARTED: &str = "INSERT INTO child_processes \
      (id, node_id, execution_id, lease_epoch, run_id, pid, start_time, argv_head) \
      SELECT $1, e.node_id, e.id, e.lease_epoch, $5, $6, $7, $8 FROM task_executions e \
      WHERE e.id = $2 AND e.node_id = $3 AND e.lease_epoch = $4 AND e.status = 'running' FOR SHARE";
-const ENDED: &str = "UPDATE child_processes SET ended_at = now() WHERE id = $1 AND ended_at IS NULL";
+const ENDED: &str =
+    "UPDATE child_processes SET ended_at = now() WHERE id = $1 AND ended_at IS NULL";
 
 macro_rules! live {
     ($where:literal) => {
@@ -125,7 +126,10 @@ impl Children<'_> {
     /// Records that a process is gone; twice does nothing.
     pub async fn ended(&self, acting: &Acting<'_>, id: Uuid) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(ENDED).bind(id).execute(&mut *transaction).await?;
+        sqlx::query(ENDED)
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -136,17 +140,25 @@ impl Children<'_> {
         execution: ExecutionId,
         before_epoch: i64,
     ) -> Result<Vec<Child>, StoreError> {
-        let children = sqlx::query_as(LIVE_OF).bind(execution.as_uuid()).bind(before_epoch);
+        let children = sqlx::query_as(LIVE_OF)
+            .bind(execution.as_uuid())
+            .bind(before_epoch);
         Ok(children.fetch_all(self.0.pool()).await?)
     }
 
     /// Those of a node.
     pub async fn live_of_node(&self, node: NodeId) -> Result<Vec<Child>, StoreError> {
-        Ok(sqlx::query_as(LIVE_OF_NODE).bind(node.as_uuid()).fetch_all(self.0.pool()).await?)
+        Ok(sqlx::query_as(LIVE_OF_NODE)
+            .bind(node.as_uuid())
+            .fetch_all(self.0.pool())
+            .await?)
     }
 
     /// Those on this machine whose node stopped or whose lease is over: to be reaped.
     pub async fn left_over(&self, host: &str) -> Result<Vec<Child>, StoreError> {
-        Ok(sqlx::query_as(LEFT_OVER).bind(host).fetch_all(self.0.pool()).await?)
+        Ok(sqlx::query_as(LEFT_OVER)
+            .bind(host)
+            .fetch_all(self.0.pool())
+            .await?)
     }
 }

@@ -104,6 +104,9 @@ const HEARTBEAT: &str =
     "UPDATE runtime_nodes SET heartbeat_at = now() WHERE id = $1 AND stopped_at IS NULL";
 const STOP: &str =
     "UPDATE runtime_nodes SET stopped_at = now() WHERE id = $1 AND stopped_at IS NULL";
+// Nobody renews the leases of a node that is gone: waiting for them to expire would be for nothing.
+const EXPIRE: &str = "UPDATE task_executions SET lease_expires_at = now() \
+     WHERE node_id = $1 AND status = 'running' AND lease_expires_at > now()";
 const LIST_LIVE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -111,7 +114,7 @@ const LIST_LIVE: &str = concat!(
      AND heartbeat_at > now() - make_interval(secs => $1) ORDER BY id"
 );
 
-pub(crate) const ALL: &[&str] = &[REGISTER, HEARTBEAT, STOP, LIST_LIVE];
+pub(crate) const ALL: &[&str] = &[REGISTER, HEARTBEAT, STOP, EXPIRE, LIST_LIVE];
 
 /// The table `runtime_nodes`.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +151,10 @@ impl Nodes<'_> {
 
     /// Says that the node is alive; renewing its leases says it too.
     pub async fn heartbeat(&self, id: NodeId) -> Result<(), StoreError> {
-        let done = sqlx::query(HEARTBEAT).bind(id.as_uuid()).execute(self.0.pool()).await?;
+        let done = sqlx::query(HEARTBEAT)
+            .bind(id.as_uuid())
+            .execute(self.0.pool())
+            .await?;
         if done.rows_affected() == 0 {
             return Err(StoreError::not_found("live node", id));
         }
@@ -158,14 +164,19 @@ impl Nodes<'_> {
     /// Ends a node's life in order; ending it twice does nothing.
     pub async fn stop(&self, acting: &Acting<'_>, id: NodeId) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        sqlx::query(STOP)
+            .bind(id.as_uuid())
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(())
     }
 
     /// Those that were heard of within this time and have not stopped.
     pub async fn list_live(&self, within: Duration) -> Result<Vec<Node>, StoreError> {
-        let live = sqlx::query_as(LIST_LIVE).bind(within.as_secs_f64()).fetch_all(self.0.pool());
+        let live = sqlx::query_as(LIST_LIVE)
+            .bind(within.as_secs_f64())
+            .fetch_all(self.0.pool());
         Ok(live.await?)
     }
 }

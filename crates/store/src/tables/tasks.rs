@@ -5,6 +5,8 @@
 mod order;
 pub mod wishes;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{AgentId, CodebaseId, NodeId, TaskId};
 use journeyman_domain::status::{Priority, Status, WaitingFor};
@@ -191,7 +193,12 @@ pub struct TaskFilter {
 
 impl Default for TaskFilter {
     fn default() -> Self {
-        Self { status: None, codebase: None, limit: 50, cursor: None }
+        Self {
+            status: None,
+            codebase: None,
+            limit: 50,
+            cursor: None,
+        }
     }
 }
 
@@ -206,7 +213,6 @@ macro_rules! columns {
          t.context, t.metadata, t.started_at, t.completed_at, t.due_date, t.created_at, t.updated_at"
     };
 }
-pub(crate) use columns;
 
 const LOCK_DEPENDED_ON: &str = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER BY id FOR SHARE";
 const INSERT: &str = "INSERT INTO tasks (id, codebase_id, parent_task_id, title, description, \
@@ -301,7 +307,10 @@ pub(crate) async fn refresh(
     connection: &mut PgConnection,
     tasks: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar(REFRESH).bind(tasks).fetch_all(connection).await?)
+    Ok(sqlx::query_scalar(REFRESH)
+        .bind(tasks)
+        .fetch_all(connection)
+        .await?)
 }
 
 /// The same for everything that waits for this task directly, after its state changed.
@@ -309,8 +318,10 @@ pub(crate) async fn refresh_dependants(
     connection: &mut PgConnection,
     task: TaskId,
 ) -> Result<(), StoreError> {
-    let dependants: Vec<Uuid> =
-        sqlx::query_scalar(LOCK_DEPENDANTS).bind(task.as_uuid()).fetch_all(&mut *connection).await?;
+    let dependants: Vec<Uuid> = sqlx::query_scalar(LOCK_DEPENDANTS)
+        .bind(task.as_uuid())
+        .fetch_all(&mut *connection)
+        .await?;
     if !dependants.is_empty() {
         refresh(connection, &dependants).await?;
     }
@@ -321,7 +332,10 @@ pub(crate) async fn get_many(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<Vec<Task>, StoreError> {
-    Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(connection).await?)
+    Ok(sqlx::query_as(GET_MANY)
+        .bind(ids)
+        .fetch_all(connection)
+        .await?)
 }
 
 impl Tasks<'_> {
@@ -333,7 +347,8 @@ impl Tasks<'_> {
         task: &NewTask,
         after: &[TaskId],
     ) -> Result<Task, StoreError> {
-        self.insert_many(acting, &[(task.clone(), after.to_vec())]).await?;
+        self.insert_many(acting, &[(task.clone(), after.to_vec())])
+            .await?;
         self.get(task.id).await
     }
 
@@ -356,12 +371,17 @@ impl Tasks<'_> {
         let ids: Vec<Uuid> = new.iter().map(|task| task.id.as_uuid()).collect();
 
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(INSERT).bind(Json(&new)).execute(&mut *transaction).await?;
+        sqlx::query(INSERT)
+            .bind(Json(&new))
+            .execute(&mut *transaction)
+            .await?;
         if !awaited.is_empty() {
-            let known: Vec<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
+            let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
                 .bind(&awaited)
                 .fetch_all(&mut *transaction)
-                .await?;
+                .await?
+                .into_iter()
+                .collect();
             if let Some(missing) = awaited.iter().find(|id| !known.contains(id)) {
                 return Err(StoreError::not_found("task", missing));
             }
@@ -373,13 +393,18 @@ impl Tasks<'_> {
         }
         refresh(&mut transaction, &ids).await?;
         transaction.commit().await?;
-        self.0.hint(TASKS_CHANNEL, ids.first().copied().unwrap_or_default()).await;
+        self.0
+            .hint(TASKS_CHANNEL, ids.first().copied().unwrap_or_default())
+            .await;
         Ok(())
     }
 
     /// One task.
     pub async fn get(&self, id: TaskId) -> Result<Task, StoreError> {
-        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
+        let found = sqlx::query_as(GET)
+            .bind(id.as_uuid())
+            .fetch_optional(self.0.pool())
+            .await?;
         found.ok_or_else(|| StoreError::not_found("task", id))
     }
 
@@ -416,8 +441,12 @@ impl Tasks<'_> {
 
     /// The tasks that this one waits for, and those that wait for it.
     pub async fn dependencies(&self, id: TaskId) -> Result<(Vec<Task>, Vec<Task>), StoreError> {
-        let awaited = sqlx::query_as(DEPENDENCIES).bind(id.as_uuid()).fetch_all(self.0.pool());
-        let waiting = sqlx::query_as(DEPENDANTS).bind(id.as_uuid()).fetch_all(self.0.pool());
+        let awaited = sqlx::query_as(DEPENDENCIES)
+            .bind(id.as_uuid())
+            .fetch_all(self.0.pool());
+        let waiting = sqlx::query_as(DEPENDANTS)
+            .bind(id.as_uuid())
+            .fetch_all(self.0.pool());
         Ok((awaited.await?, waiting.await?))
     }
 
@@ -449,7 +478,10 @@ impl Tasks<'_> {
         let Some(task) = changed else {
             drop(transaction);
             let status = self.get(id).await?.status;
-            return Err(StoreError::Conflict(format!("task {} is {status}", id.short())));
+            return Err(StoreError::Conflict(format!(
+                "task {} is {status}",
+                id.short()
+            )));
         };
         refresh_dependants(&mut transaction, id).await?;
         transaction.commit().await?;

@@ -23,9 +23,15 @@ impl Manifest {
                     let header = line.split('#').next().unwrap_or_default();
                     section = plain_key(header.trim().trim_matches(['[', ']']));
                     entries.push((section.clone(), String::new()));
-                } else if let Some((key, rest)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+                } else if let Some((key, rest)) =
+                    line.split_once('=').filter(|_| !line.starts_with('#'))
+                {
                     let key = plain_key(key);
-                    let key = if section.is_empty() { key } else { format!("{section}.{key}") };
+                    let key = if section.is_empty() {
+                        key
+                    } else {
+                        format!("{section}.{key}")
+                    };
                     let (mut value, mut raw) = (Value::default(), String::new());
                     value.take(rest, &mut raw);
                     open = Some((key, raw, value));
@@ -46,7 +52,10 @@ impl Manifest {
     pub(super) fn ini(text: &str) -> Self {
         let mut entries: Vec<(String, String)> = Vec::new();
         let mut section = String::new();
-        for line in text.lines().filter(|line| !line.trim_start().starts_with(['#', ';'])) {
+        for line in text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with(['#', ';']))
+        {
             let trimmed = line.trim();
             if line.starts_with('[') {
                 trimmed.trim_matches(['[', ']']).clone_into(&mut section);
@@ -65,12 +74,18 @@ impl Manifest {
 
     /// Whether this section or key, or one below it, is there.
     pub(super) fn has(&self, path: &str) -> bool {
-        self.0.iter().any(|(key, _)| key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        self.0.iter().any(|(key, _)| {
+            key.strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     }
 
     /// The raw value of a key.
     pub(super) fn get(&self, path: &str) -> Option<&str> {
-        self.0.iter().find(|(key, value)| key == path && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, value)| key == path && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// The quoted strings in the value of a key.
@@ -80,7 +95,11 @@ impl Manifest {
 
     /// The keys directly below a section.
     pub(super) fn keys(&self, section: &str) -> Vec<&str> {
-        let below = |key: &'_ str| key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')).map(str::len);
+        let below = |key: &'_ str| {
+            key.strip_prefix(section)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .map(str::len)
+        };
         self.0
             .iter()
             .filter_map(|(key, _)| below(key).map(|len| &key[key.len() - len..]))
@@ -91,7 +110,9 @@ impl Manifest {
 
 /// "tool . 'ruff'" is "tool.ruff".
 fn plain_key(key: &str) -> String {
-    key.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect()
+    key.chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\''))
+        .collect()
 }
 
 /// Where the reading of one value stands.
@@ -119,7 +140,10 @@ impl Value {
                 rest = &rest[end..];
                 continue;
             }
-            if let Some(quotes) = ["\"\"\"", "'''"].into_iter().find(|quotes| rest.starts_with(*quotes)) {
+            if let Some(quotes) = ["\"\"\"", "'''"]
+                .into_iter()
+                .find(|quotes| rest.starts_with(*quotes))
+            {
                 self.long = Some(quotes);
                 raw.push_str(quotes);
                 rest = &rest[3..];
@@ -160,7 +184,11 @@ fn strings(raw: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = raw;
     while let Some(at) = rest.find(['"', '\'']) {
-        let quote = if rest[at..].starts_with('"') { '"' } else { '\'' };
+        let quote = if rest[at..].starts_with('"') {
+            '"'
+        } else {
+            '\''
+        };
         let len = quoted_len(&rest[at..], quote);
         found.push(rest[at..at + len].trim_matches(quote).replace("\\\"", "\""));
         rest = &rest[at + len..];
@@ -178,15 +206,24 @@ mod tests {
             "[project]\nname = 'x' # [tool.no]\ndependencies = [\n  \"uvicorn[standard]>=1\", # why\n  'a; python_version<\"3\"',\n]\n\
              text = \"\"\"\n[tool.fake]\n\"\"\"\n[tool.\"ruff\".lint]\nselect = [\"E\"]\n[dependency-groups]\ndev = []\n[[bin]]\nname = \"b\"\n",
         );
-        assert_eq!(manifest.strings("project.dependencies"), ["uvicorn[standard]>=1", "a; python_version<\"3\""]);
-        assert!(manifest.has("tool.ruff") && manifest.has("bin") && manifest.has("dependency-groups.dev"));
+        assert_eq!(
+            manifest.strings("project.dependencies"),
+            ["uvicorn[standard]>=1", "a; python_version<\"3\""]
+        );
+        assert!(
+            manifest.has("tool.ruff")
+                && manifest.has("bin")
+                && manifest.has("dependency-groups.dev")
+        );
         assert!(!manifest.has("tool.fake") && !manifest.has("tool.no") && !manifest.has("tool.ru"));
         assert_eq!(manifest.keys("project"), ["name", "dependencies", "text"]);
     }
 
     #[test]
     fn ini_values_over_lines() {
-        let manifest = Manifest::ini("[options]\ninstall_requires =\n    a>=1\n    b\n[tool:pytest]\naddopts = -q\n");
+        let manifest = Manifest::ini(
+            "[options]\ninstall_requires =\n    a>=1\n    b\n[tool:pytest]\naddopts = -q\n",
+        );
         assert_eq!(manifest.get("options.install_requires"), Some("\na>=1\nb"));
         assert!(manifest.has("tool:pytest"));
     }

@@ -2,8 +2,18 @@
 
 /// Folders whose files are tests or what tests compare with.
 const FOLDERS: &[&str] = &[
-    "test", "tests", "__tests__", "spec", "specs", "e2e", "testdata", "__snapshots__", "snapshots", "fixtures",
-    "__fixtures__", "cypress",
+    "test",
+    "tests",
+    "__tests__",
+    "spec",
+    "specs",
+    "e2e",
+    "testdata",
+    "__snapshots__",
+    "snapshots",
+    "fixtures",
+    "__fixtures__",
+    "cypress",
 ];
 
 /// Whether a file at this path holds tests, or what tests compare with, by the habits of Rust,
@@ -15,11 +25,17 @@ pub fn is_test_path(path: &str) -> bool {
     }
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     match extension {
-        "rs" => stem == "tests" || stem == "test" || stem.ends_with("_test") || stem.ends_with("_tests"),
-        "py" => stem.starts_with("test_") || stem.ends_with("_test") || matches!(stem, "conftest" | "tests" | "test"),
+        "rs" => {
+            stem == "tests" || stem == "test" || stem.ends_with("_test") || stem.ends_with("_tests")
+        }
+        "py" => {
+            stem.starts_with("test_")
+                || stem.ends_with("_test")
+                || matches!(stem, "conftest" | "tests" | "test")
+        }
         "go" => stem.ends_with("_test"),
         "js" | "jsx" | "ts" | "tsx" | "mjs" | "cjs" | "mts" | "cts" => {
-            stem.ends_with(".test") || stem.ends_with(".spec") || stem.ends_with(".cy") || stem == "test"
+            matches!(stem.rsplit('.').next(), Some("test" | "spec" | "cy"))
         }
         "java" | "kt" => stem.ends_with("Test") || stem.ends_with("Tests"),
         "rb" => stem.ends_with("_spec") || stem.ends_with("_test"),

@@ -3,30 +3,55 @@ use super::*;
 fn files(entries: &[(&str, &str)]) -> RepositoryFiles {
     let paths: Vec<String> = entries.iter().map(|(path, _)| (*path).to_owned()).collect();
     let known = wanted(&paths);
-    let contents = entries.iter().filter(|(path, _)| known.iter().any(|name| name == path));
-    RepositoryFiles { contents: contents.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(), paths }
+    let contents = entries
+        .iter()
+        .filter(|(path, _)| known.iter().any(|name| name == path));
+    RepositoryFiles {
+        contents: contents
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect(),
+        paths,
+    }
 }
 
 /// "prepare: …" and "name: argv" lines.
 fn plan(entries: &[(&str, &str)]) -> String {
     let plan = discover(&files(entries));
     let prepare = plan.prepare.iter().map(|one| {
-        format!("prepare: {} | {} | {}", one.argv.join(" "), one.lock_files.join(","), one.provides.join(","))
+        format!(
+            "prepare: {} | {} | {}",
+            one.argv.join(" "),
+            one.lock_files.join(","),
+            one.provides.join(",")
+        )
     });
-    let checks = plan.checks.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.argv.join(" ")));
+    let checks = plan
+        .checks
+        .iter()
+        .map(|one| format!("{} {}: {}", one.kind, one.name, one.argv.join(" ")));
     prepare.chain(checks).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn cargo_packages_and_workspaces() {
     assert_eq!(
-        plan(&[("Cargo.toml", "[package]\nname = \"x\""), ("Cargo.lock", ""), ("src/lib.rs", "")]),
+        plan(&[
+            ("Cargo.toml", "[package]\nname = \"x\""),
+            ("Cargo.lock", ""),
+            ("src/lib.rs", "")
+        ]),
         "prepare: cargo fetch --locked | Cargo.lock | \n\
          build cargo check: cargo check --all-targets --offline\n\
          test cargo test: cargo test --no-fail-fast --offline"
     );
     assert_eq!(
-        plan(&[("Cargo.toml", "[workspace]\n[workspace.lints.clippy]\npedantic = \"warn\""), ("a/Cargo.toml", "[package]")]),
+        plan(&[
+            (
+                "Cargo.toml",
+                "[workspace]\n[workspace.lints.clippy]\npedantic = \"warn\""
+            ),
+            ("a/Cargo.toml", "[package]")
+        ]),
         "prepare: cargo fetch | Cargo.toml | \n\
          build cargo check: cargo check --all-targets --workspace --offline\n\
          lint cargo clippy: cargo clippy --all-targets --workspace --offline\n\
@@ -36,14 +61,22 @@ fn cargo_packages_and_workspaces() {
 
 #[test]
 fn one_level_down_only_where_the_root_has_nothing() {
-    let nested = [("rust/Cargo.toml", "[package]"), ("rust/Cargo.lock", ""), ("node_modules/x/package.json", "{}"), (".x/go.mod", "")];
+    let nested = [
+        ("rust/Cargo.toml", "[package]"),
+        ("rust/Cargo.lock", ""),
+        ("node_modules/x/package.json", "{}"),
+        (".x/go.mod", ""),
+    ];
     assert_eq!(
         plan(&nested),
         "prepare: cargo fetch --manifest-path=rust/Cargo.toml --locked | rust/Cargo.lock | \n\
          build cargo check (rust): cargo check --manifest-path=rust/Cargo.toml --all-targets --offline\n\
          test cargo test (rust): cargo test --manifest-path=rust/Cargo.toml --no-fail-fast --offline"
     );
-    let below = [("Makefile", "check:\n\ttrue\n"), ("web/package.json", r#"{"scripts":{"test":"jest"}}"#)];
+    let below = [
+        ("Makefile", "check:\n\ttrue\n"),
+        ("web/package.json", r#"{"scripts":{"test":"jest"}}"#),
+    ];
     assert_eq!(plan(&below), "test make check: make check");
 }
 
@@ -51,7 +84,10 @@ fn one_level_down_only_where_the_root_has_nothing() {
 fn package_scripts() {
     assert_eq!(
         plan(&[
-            ("package.json", r#"{"scripts":{"test":"vitest","build":"tsc","lint":"eslint ."},"devDependencies":{"a":"1"},"workspaces":["p/*"]}"#),
+            (
+                "package.json",
+                r#"{"scripts":{"test":"vitest","build":"tsc","lint":"eslint ."},"devDependencies":{"a":"1"},"workspaces":["p/*"]}"#
+            ),
             ("package-lock.json", ""),
             ("p/a/package.json", "{}"),
         ]),
@@ -61,11 +97,25 @@ fn package_scripts() {
     let placeholder = r#"{"scripts":{"test":"echo \"Error: no test specified\" && exit 1"}}"#;
     let found = discover(&files(&[("package.json", placeholder)]));
     assert_eq!(found.checks, []);
-    assert!(found.notes[0].contains("placeholder") && found.notes[1].contains("--check"), "{:?}", found.notes);
+    assert!(
+        found.notes[0].contains("placeholder") && found.notes[1].contains("--check"),
+        "{:?}",
+        found.notes
+    );
     let broken = discover(&files(&[("package.json", "{")]));
-    assert!(broken.notes[0].starts_with("package.json: cannot be read: "), "{:?}", broken.notes);
+    assert!(
+        broken.notes[0].starts_with("package.json: cannot be read: "),
+        "{:?}",
+        broken.notes
+    );
     assert_eq!(
-        plan(&[("web/package.json", r#"{"packageManager":"yarn@4.1.0","scripts":{"test":"jest"}}"#), ("web/yarn.lock", "")]),
+        plan(&[
+            (
+                "web/package.json",
+                r#"{"packageManager":"yarn@4.1.0","scripts":{"test":"jest"}}"#
+            ),
+            ("web/yarn.lock", "")
+        ]),
         "prepare: sh -c cd -- \"$0\" && exec \"$@\" web yarn install --immutable | web/yarn.lock | web/node_modules\n\
          test yarn run test (web): sh -c cd -- \"$0\" && exec \"$@\" web env CI=true yarn run test"
     );
@@ -75,13 +125,20 @@ fn package_scripts() {
 fn python_projects() {
     let modern = "[project]\ndependencies = [\"numpy>=1\"]\n[dependency-groups]\ndev = [\"pytest\", \"ruff\"]\n[tool.ruff]\n";
     assert_eq!(
-        plan(&[("pyproject.toml", modern), ("uv.lock", ""), ("src/x/__init__.py", ""), ("tests/test_x.py", "")]),
+        plan(&[
+            ("pyproject.toml", modern),
+            ("uv.lock", ""),
+            ("src/x/__init__.py", ""),
+            ("tests/test_x.py", "")
+        ]),
         "prepare: uv sync --locked --no-install-project --group dev | uv.lock,pyproject.toml | .venv\n\
          lint ruff check: .venv/bin/python -m ruff check --no-cache .\n\
          test pytest: env PYTHONPATH=src .venv/bin/python -m pytest -v -rfEp"
     );
     assert_eq!(
-        plan(&[("pyproject.toml", modern), ("x.py", "")]).lines().next(),
+        plan(&[("pyproject.toml", modern), ("x.py", "")])
+            .lines()
+            .next(),
         Some(
             "prepare: sh -c python3 -m venv .venv && exec .venv/bin/python -m pip install --quiet \
              --disable-pip-version-check \"$@\" pip numpy>=1 pytest ruff | pyproject.toml | .venv"
@@ -95,26 +152,50 @@ fn python_projects() {
         plan(&[("tests/test_x.py", ""), ("tests/__init__.py", "")]),
         "test unittest: python3 -m unittest discover -v -s ."
     );
-    assert_eq!(plan(&[("tox.ini", "[pytest]\n"), ("x.py", "")]), "test pytest: python3 -m pytest -v -rfEp");
+    assert_eq!(
+        plan(&[("tox.ini", "[pytest]\n"), ("x.py", "")]),
+        "test pytest: python3 -m pytest -v -rfEp"
+    );
 }
 
 #[test]
 fn go_and_make() {
     assert_eq!(
-        plan(&[("go.mod", "module x\nrequire a v1\n"), ("Makefile", "test: x\n")]),
+        plan(&[
+            ("go.mod", "module x\nrequire a v1\n"),
+            ("Makefile", "test: x\n")
+        ]),
         "prepare: go mod download | go.mod,go.sum | \n\
          build go build: go build -o /dev/null ./...\nlint go vet: go vet ./...\ntest go test: go test -v ./..."
     );
-    assert_eq!(plan(&[("Makefile", "test := 1\n.PHONY: test\nall check: x\n")]), "test make check: make check");
+    assert_eq!(
+        plan(&[("Makefile", "test := 1\n.PHONY: test\nall check: x\n")]),
+        "test make check: make check"
+    );
     assert_eq!(plan(&[("README.md", "")]), "");
 }
 
 #[test]
 fn test_paths_of_all_languages() {
-    for path in ["tests/it.rs", "src/a/tests.rs", "a/test_x.py", "pkg/x_test.go", "src/a.test.tsx", "src/__tests__/a.js", "conftest.py"] {
+    for path in [
+        "tests/it.rs",
+        "src/a/tests.rs",
+        "a/test_x.py",
+        "pkg/x_test.go",
+        "src/a.test.tsx",
+        "src/__tests__/a.js",
+        "conftest.py",
+    ] {
         assert!(is_test_path(path), "{path}");
     }
-    for path in ["src/lib.rs", "src/testing.rs", "latest.py", "contest.go", "src/attest.ts", "src/protest.js"] {
+    for path in [
+        "src/lib.rs",
+        "src/testing.rs",
+        "latest.py",
+        "contest.go",
+        "src/attest.ts",
+        "src/protest.js",
+    ] {
         assert!(!is_test_path(path), "{path}");
     }
 }

@@ -26,7 +26,9 @@ struct Event {
 
 impl GoTest {
     fn event(&mut self, line: &str) {
-        let Ok(event) = serde_json::from_str::<Event>(line) else { return };
+        let Ok(event) = serde_json::from_str::<Event>(line) else {
+            return;
+        };
         let status = match event.action.as_str() {
             "pass" => Status::Passed,
             "fail" => Status::Failed,

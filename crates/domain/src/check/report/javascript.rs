@@ -28,7 +28,12 @@ impl Suites {
 
     fn path(&mut self, indent: usize, name: &str) -> String {
         self.leave(indent);
-        self.0.iter().map(|(_, suite)| suite.as_str()).chain([name]).collect::<Vec<_>>().join(SEPARATOR)
+        self.0
+            .iter()
+            .map(|(_, suite)| suite.as_str())
+            .chain([name])
+            .collect::<Vec<_>>()
+            .join(SEPARATOR)
     }
 }
 
@@ -39,10 +44,12 @@ fn untimed(name: &str) -> &str {
         let unit = text.trim_end_matches(|c: char| c.is_alphabetic());
         unit.len() < text.len() && unit.trim_end().parse::<f64>().is_ok()
     };
-    if let Some((front, time)) = name.strip_suffix(')').and_then(|name| name.rsplit_once(" (")) {
-        if timed(time) {
-            return front;
-        }
+    if let Some((front, time)) = name
+        .strip_suffix(')')
+        .and_then(|name| name.rsplit_once(" ("))
+        && timed(time)
+    {
+        return front;
     }
     match name.rsplit_once(' ') {
         Some((front, time)) if timed(time) => front.trim_end(),
@@ -70,8 +77,12 @@ struct NodeCounts {
 impl NodeCounts {
     fn line(&mut self, text: &str) {
         let mut words = text.split_whitespace();
-        let (Some(what), Some(number), None) = (words.next(), words.next(), words.next()) else { return };
-        let Ok(number) = number.parse::<u64>() else { return };
+        let (Some(what), Some(number), None) = (words.next(), words.next(), words.next()) else {
+            return;
+        };
+        let Ok(number) = number.parse::<u64>() else {
+            return;
+        };
         match what {
             "tests" => self.seen = true,
             "pass" => self.counts.passed += number,
@@ -93,7 +104,9 @@ pub(super) struct Tap {
 
 impl Reader for Tap {
     fn line(&mut self, line: &str) {
-        if line.starts_with("TAP version ") || (line.starts_with("1..") && leading_number(&line[3..]).is_some()) {
+        if line.starts_with("TAP version ")
+            || (line.starts_with("1..") && leading_number(&line[3..]).is_some())
+        {
             self.seen = true;
         }
         let depth = indent(line);
@@ -108,16 +121,20 @@ impl Reader for Tap {
             (_, Some(rest)) => (rest, Status::Failed),
             _ => return,
         };
-        let Some((_, rest)) = leading_number(rest) else { return };
+        let Some((_, rest)) = leading_number(rest) else {
+            return;
+        };
         let rest = rest.trim_start();
         let (name, skipped) = directive(rest.strip_prefix("- ").unwrap_or(rest));
         let name = self.suites.path(depth, name.trim_end());
-        self.names.add(name, if skipped { Status::Skipped } else { status });
+        self.names
+            .add(&name, if skipped { Status::Skipped } else { status });
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
         let counts = self.counts.seen.then_some(self.counts.counts);
-        (self.seen && (counts.is_some() || !self.names.is_empty())).then(|| self.names.report(counts))
+        (self.seen && (counts.is_some() || !self.names.is_empty()))
+            .then(|| self.names.report(counts))
     }
 }
 
@@ -144,7 +161,9 @@ impl Reader for NodeSpec {
         let depth = indent(line);
         let mut chars = line[depth..].chars();
         let Some(mark) = chars.next() else { return };
-        let Some(text) = chars.as_str().strip_prefix(' ') else { return };
+        let Some(text) = chars.as_str().strip_prefix(' ') else {
+            return;
+        };
         if mark == '\u{25b6}' {
             self.suites.enter(depth, untimed(text));
             return;
@@ -157,11 +176,14 @@ impl Reader for NodeSpec {
         };
         let (text, skipped) = directive(text);
         let name = self.suites.path(depth, untimed(text));
-        self.names.add(name, if skipped { Status::Skipped } else { status });
+        self.names
+            .add(&name, if skipped { Status::Skipped } else { status });
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts.seen.then(|| self.names.report(Some(self.counts.counts)))
+        self.counts
+            .seen
+            .then(|| self.names.report(Some(self.counts.counts)))
     }
 }
 
@@ -169,7 +191,9 @@ impl Reader for NodeSpec {
 fn listed_counts(text: &str, separator: char) -> Counts {
     let mut counts = Counts::default();
     for part in text.split(separator) {
-        let Some((number, what)) = leading_number(part.trim_start()) else { continue };
+        let Some((number, what)) = leading_number(part.trim_start()) else {
+            continue;
+        };
         match what.split_whitespace().next().unwrap_or_default() {
             "passed" => counts.passed += number,
             "failed" => counts.failed += number,
@@ -191,7 +215,9 @@ pub(super) struct Jest {
 
 impl Jest {
     fn marked(&mut self, depth: usize, text: &str) -> bool {
-        let Some(file) = self.file.clone() else { return false };
+        let Some(file) = self.file.clone() else {
+            return false;
+        };
         let mut chars = text.chars();
         let status = match chars.next() {
             Some('\u{2713}' | '\u{221a}') => Status::Passed,
@@ -201,23 +227,33 @@ impl Jest {
         };
         let text = untimed(chars.as_str().trim_start());
         let text = match status {
-            Status::Skipped => text.strip_prefix("skipped ").or_else(|| text.strip_prefix("todo ")).unwrap_or(text),
+            Status::Skipped => text
+                .strip_prefix("skipped ")
+                .or_else(|| text.strip_prefix("todo "))
+                .unwrap_or(text),
             Status::Passed | Status::Failed => text,
         };
         let path = self.suites.path(depth, text);
-        self.names.set_unless_failed(format!("{file}{SEPARATOR}{path}"), status);
+        self.names
+            .set_unless_failed(format!("{file}{SEPARATOR}{path}"), status);
         true
     }
 }
 
 impl Reader for Jest {
     fn line(&mut self, line: &str) {
-        if let Some(file) = line.strip_prefix("PASS ").or_else(|| line.strip_prefix("FAIL ")) {
+        if let Some(file) = line
+            .strip_prefix("PASS ")
+            .or_else(|| line.strip_prefix("FAIL "))
+        {
             self.file = Some(untimed(file.trim()).to_owned());
             self.suites.leave(0);
             return;
         }
-        if let Some(text) = line.strip_prefix("Tests: ").filter(|text| text.ends_with(" total")) {
+        if let Some(text) = line
+            .strip_prefix("Tests: ")
+            .filter(|text| text.ends_with(" total"))
+        {
             let counts = listed_counts(text, ',');
             let sum = self.counts.get_or_insert_default();
             sum.passed += counts.passed;
@@ -240,7 +276,9 @@ impl Reader for Jest {
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts.is_some().then(|| self.names.report(self.counts))
+        self.counts
+            .is_some()
+            .then(|| self.names.report(self.counts))
     }
 }
 
@@ -268,12 +306,15 @@ impl Reader for Vitest {
                 Some(("\u{2193}", name)) => (Status::Skipped, name),
                 _ => return,
             };
-            self.names.set_unless_failed(untimed(name.trim()).to_owned(), status);
+            self.names
+                .set_unless_failed(untimed(name.trim()).to_owned(), status);
         }
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts.is_some().then(|| self.names.report(self.counts))
+        self.counts
+            .is_some()
+            .then(|| self.names.report(self.counts))
     }
 }
 
@@ -288,7 +329,9 @@ pub(super) struct Mocha {
 impl Mocha {
     /// "  2 passing (4ms)", "  1 pending", "  2 failing".
     fn closing(&mut self, text: &str) -> bool {
-        let Some((number, what)) = leading_number(text) else { return false };
+        let Some((number, what)) = leading_number(text) else {
+            return false;
+        };
         let what = what.trim_start();
         if what.starts_with("passing (") {
             self.counts.get_or_insert_default().passed += number;
@@ -311,7 +354,9 @@ impl Reader for Mocha {
             return;
         }
         let numbered = leading_number(text).and_then(|(_, rest)| rest.strip_prefix(") "));
-        let marked = text.strip_prefix("\u{2714} ").or_else(|| text.strip_prefix("\u{2713} "));
+        let marked = text
+            .strip_prefix("\u{2714} ")
+            .or_else(|| text.strip_prefix("\u{2713} "));
         let (name, status) = match (marked, numbered, text.strip_prefix("- ")) {
             (Some(name), _, _) => (untimed(name), Status::Passed),
             (_, Some(name), _) => (name, Status::Failed),
@@ -319,10 +364,12 @@ impl Reader for Mocha {
             _ => return self.suites.enter(depth, text),
         };
         let name = self.suites.path(depth, name);
-        self.names.add(name, status);
+        self.names.add(&name, status);
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts.is_some().then(|| self.names.report(self.counts))
+        self.counts
+            .is_some()
+            .then(|| self.names.report(self.counts))
     }
 }

@@ -24,52 +24,58 @@ pub(super) struct Counts {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<String, Status>);
+pub(super) struct Names {
+    known: BTreeMap<String, Status>,
+    /// How often a name was added.
+    repeats: BTreeMap<String, u32>,
+}
 
 impl Names {
     /// One more test; an equal name is another test, so it gets a number.
-    pub(super) fn add(&mut self, name: String, status: Status) {
-        if self.0.len() >= MOST_NAMES {
+    pub(super) fn add(&mut self, name: &str, status: Status) {
+        if self.known.len() >= MOST_NAMES {
             return;
         }
-        if !self.0.contains_key(&name) {
-            self.0.insert(name, status);
+        if !self.known.contains_key(name) {
+            self.known.insert(name.to_owned(), status);
             return;
         }
-        let mut number = 2_u32;
-        while self.0.contains_key(&format!("{name} #{number}")) {
-            number += 1;
-        }
-        self.0.insert(format!("{name} #{number}"), status);
+        let number = self.repeats.entry(name.to_owned()).or_insert(1);
+        *number += 1;
+        self.known.insert(format!("{name} #{number}"), status);
     }
 
     /// What a runner says again of the same test; the last word counts.
     pub(super) fn set(&mut self, name: String, status: Status) {
-        if self.0.len() < MOST_NAMES || self.0.contains_key(&name) {
-            self.0.insert(name, status);
+        if self.known.len() < MOST_NAMES || self.known.contains_key(&name) {
+            self.known.insert(name, status);
         }
     }
 
     /// As `set`, but a failure stays one.
     pub(super) fn set_unless_failed(&mut self, name: String, status: Status) {
-        if self.0.get(&name) != Some(&Status::Failed) {
+        if self.known.get(&name) != Some(&Status::Failed) {
             self.set(name, status);
         }
     }
 
     /// Whether a test failed whose name begins so.
     pub(super) fn any_failed(&self, prefix: &str) -> bool {
-        let from = self.0.range(prefix.to_owned()..);
-        from.take_while(|(name, _)| name.starts_with(prefix)).any(|(_, status)| *status == Status::Failed)
+        let from = self.known.range(prefix.to_owned()..);
+        from.take_while(|(name, _)| name.starts_with(prefix))
+            .any(|(_, status)| *status == Status::Failed)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.known.is_empty()
     }
 
     /// How many ended so.
     fn count(&self, status: Status) -> u64 {
-        self.0.values().filter(|known| **known == status).count() as u64
+        self.known
+            .values()
+            .filter(|known| **known == status)
+            .count() as u64
     }
 
     /// The report; where the runner printed no counts, those of the names.
@@ -85,7 +91,7 @@ impl Names {
             skipped_count: counts.skipped,
             ..TestReport::default()
         };
-        for (name, status) in self.0 {
+        for (name, status) in self.known {
             match status {
                 Status::Passed => report.passed.push(name),
                 Status::Failed => report.failed.push(name),

@@ -46,7 +46,13 @@ fn verbose_line(line: &str) -> Option<(&str, Status)> {
 fn pytest_counts(line: &str) -> Option<Counts> {
     let text = line.trim_matches(['=', ' ']);
     let (parts, time) = text.rsplit_once(" in ")?;
-    if !time.split(' ').next()?.strip_suffix('s')?.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+    if !time
+        .split(' ')
+        .next()?
+        .strip_suffix('s')?
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b == b'.')
+    {
         return None;
     }
     let mut counts = Counts::default();
@@ -79,8 +85,12 @@ impl Reader for Pytest {
             sum.skipped += counts.skipped;
             self.in_summary = false;
         } else if self.in_summary {
-            let Some((word, rest)) = line.split_once(' ') else { return };
-            let Some(status) = pytest_status(word) else { return };
+            let Some((word, rest)) = line.split_once(' ') else {
+                return;
+            };
+            let Some(status) = pytest_status(word) else {
+                return;
+            };
             // Skipped ones are folded to "[2] file:line: reason", which is no name.
             if rest.starts_with('[') {
                 return;
@@ -93,7 +103,8 @@ impl Reader for Pytest {
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        (self.counts.is_some() || (self.started && !self.names.is_empty())).then(|| self.names.report(self.counts))
+        (self.counts.is_some() || (self.started && !self.names.is_empty()))
+            .then(|| self.names.report(self.counts))
     }
 }
 
@@ -110,12 +121,21 @@ pub(super) struct Unittest {
 fn unittest_name(line: &str) -> Option<(String, &str)> {
     let (test, rest) = line.split_once(" (")?;
     let (path, rest) = rest.split_once(')')?;
-    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    let word = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+    };
     if !word(test) || test.contains('.') || !word(path) {
         return None;
     }
     // Before Python 3.11 the class alone stands in the brackets.
-    let whole = if path.rsplit('.').next() == Some(test) { path.to_owned() } else { format!("{path}.{test}") };
+    let whole = if path.rsplit('.').next() == Some(test) {
+        path.to_owned()
+    } else {
+        format!("{path}.{test}")
+    };
     Some((whole, rest))
 }
 
@@ -133,7 +153,9 @@ impl Unittest {
     fn closing(&mut self, details: &str) {
         let mut counts = Counts::default();
         for part in details.trim_matches(['(', ')', ' ']).split(", ") {
-            let Some((what, number)) = part.split_once('=') else { continue };
+            let Some((what, number)) = part.split_once('=') else {
+                continue;
+            };
             let number: u64 = number.parse().unwrap_or(0);
             match what {
                 "failures" | "errors" | "unexpected successes" => counts.failed += number,
@@ -158,20 +180,28 @@ impl Reader for Unittest {
             return;
         }
         for word in ["OK", "FAILED", "NO TESTS RAN"] {
-            if let Some(details) = line.strip_prefix(word).filter(|rest| rest.is_empty() || rest.starts_with(" (")) {
+            if let Some(details) = line
+                .strip_prefix(word)
+                .filter(|rest| rest.is_empty() || rest.starts_with(" ("))
+            {
                 if self.ran > 0 || word == "NO TESTS RAN" {
                     self.closing(details);
                 }
                 return;
             }
         }
-        let section = line.strip_prefix("FAIL: ").or_else(|| line.strip_prefix("ERROR: "));
+        let section = line
+            .strip_prefix("FAIL: ")
+            .or_else(|| line.strip_prefix("ERROR: "));
         if let Some((name, _)) = section.and_then(unittest_name) {
             self.names.set(name, Status::Failed);
             return;
         }
         if let Some((name, rest)) = unittest_name(line.trim_start()) {
-            match rest.rsplit_once(" ... ").map(|(_, status)| unittest_status(status)) {
+            match rest
+                .rsplit_once(" ... ")
+                .map(|(_, status)| unittest_status(status))
+            {
                 Some(Some(status)) => self.names.set_unless_failed(name, status),
                 // A docstring, or what the test printed, comes first.
                 Some(None) => self.pending = Some(name),
@@ -187,6 +217,8 @@ impl Reader for Unittest {
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts.is_some().then(|| self.names.report(self.counts))
+        self.counts
+            .is_some()
+            .then(|| self.names.report(self.counts))
     }
 }

@@ -1,5 +1,7 @@
 //! libtest (`cargo test`) and nextest.
 
+use std::collections::BTreeSet;
+
 use super::names::{Counts, Status, leading_number};
 use super::{Names, Reader, TestReport};
 
@@ -13,7 +15,7 @@ pub(super) struct Libtest {
     /// A test whose status is on a later line, since the test printed something.
     pending: Option<String>,
     /// Failed tests of this binary, to read its closing list without doubling them.
-    failed: Vec<String>,
+    failed: BTreeSet<String>,
     in_list: bool,
 }
 
@@ -25,12 +27,16 @@ impl Libtest {
             _ => test,
         };
         let test = test.strip_suffix(" - should panic").unwrap_or(test);
-        if self.binary.is_empty() { test.to_owned() } else { format!("{} {test}", self.binary) }
+        if self.binary.is_empty() {
+            test.to_owned()
+        } else {
+            format!("{} {test}", self.binary)
+        }
     }
 
-    fn ended(&mut self, name: String, status: Status) {
+    fn ended(&mut self, name: &str, status: Status) {
         if status == Status::Failed {
-            self.failed.push(name.clone());
+            self.failed.insert(name.to_owned());
         }
         self.names.add(name, status);
     }
@@ -38,7 +44,9 @@ impl Libtest {
     fn closing(&mut self, line: &str) {
         let counts = self.counts.get_or_insert_default();
         for part in line.split([';', '.']) {
-            let Some((number, what)) = leading_number(part.trim_start()) else { continue };
+            let Some((number, what)) = leading_number(part.trim_start()) else {
+                continue;
+            };
             match what.trim() {
                 "passed" | "measured" => counts.passed += number,
                 "failed" => counts.failed += number,
@@ -82,13 +90,13 @@ impl Reader for Libtest {
             } else if let Some((test, status)) = rest.split_once(" ... ") {
                 let name = self.name(test);
                 match libtest_status(status) {
-                    Some(status) => self.ended(name, status),
+                    Some(status) => self.ended(&name, status),
                     None => self.pending = Some(name),
                 }
             }
         } else if let Some(status) = libtest_status(line) {
             if let Some(name) = self.pending.take() {
-                self.ended(name, status);
+                self.ended(&name, status);
             }
         } else if let Some(running) = line.trim_start().strip_prefix("Running ") {
             if let Some(binary) = binary(running) {
@@ -99,12 +107,15 @@ impl Reader for Libtest {
         } else if line == "failures:" {
             self.in_list = true;
         } else if self.in_list {
-            match line.strip_prefix("    ").filter(|test| !test.starts_with(' ')) {
+            match line
+                .strip_prefix("    ")
+                .filter(|test| !test.starts_with(' '))
+            {
                 // Quiet runs name only what failed, and only here.
                 Some(test) if !test.contains(' ') || test.contains(" - ") => {
                     let name = self.name(test);
                     if !self.failed.contains(&name) {
-                        self.ended(name, Status::Failed);
+                        self.ended(&name, Status::Failed);
                     }
                 }
                 Some(_) => {}
@@ -134,8 +145,12 @@ impl Reader for Nextest {
         if !self.seen {
             return;
         }
-        let Some((word, rest)) = line.trim_start().split_once(" [") else { return };
-        let Some((_time, rest)) = rest.split_once(']') else { return };
+        let Some((word, rest)) = line.trim_start().split_once(" [") else {
+            return;
+        };
+        let Some((_time, rest)) = rest.split_once(']') else {
+            return;
+        };
         let rest = rest.trim_start();
         if word == "Summary" {
             self.counts = Some(nextest_counts(rest));
@@ -151,7 +166,10 @@ impl Reader for Nextest {
             _ => return,
         };
         // The running count "(3/20)" stands before the binary's name.
-        let name = match rest.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
+        let name = match rest
+            .strip_prefix('(')
+            .and_then(|rest| rest.split_once(") "))
+        {
             Some((_, name)) => name,
             None => rest,
         };
@@ -168,7 +186,9 @@ fn nextest_counts(text: &str) -> Counts {
     let mut counts = Counts::default();
     let parts = text.split_once(": ").map_or(text, |(_, parts)| parts);
     for part in parts.split(',') {
-        let Some((number, what)) = leading_number(part.trim_start()) else { continue };
+        let Some((number, what)) = leading_number(part.trim_start()) else {
+            continue;
+        };
         match what.split_whitespace().next().unwrap_or_default() {
             "passed" => counts.passed += number,
             "failed" | "timed" | "exec" => counts.failed += number,

@@ -11,7 +11,9 @@ fn shown(output: &str) -> String {
         network: false,
         timeout_ms: None,
     };
-    let Some(report) = read(&check, output) else { return "nothing".into() };
+    let Some(report) = read(&check, output) else {
+        return "nothing".into();
+    };
     format!(
         "{} passed: {}\n{} failed: {}\n{} skipped: {}",
         report.passed_count,
@@ -37,7 +39,10 @@ fn rust_runners() {
          it tests/it.rs it_ok, it tests/it.rs it_two\n\
          1 failed: demo src/lib.rs tests::bad\n1 skipped: demo src/lib.rs tests::ign"
     );
-    assert_eq!(sample!("cargo-quiet"), "5 passed: \n1 failed: tests::bad\n1 skipped: ");
+    assert_eq!(
+        sample!("cargo-quiet"),
+        "5 passed: \n1 failed: tests::bad\n1 skipped: "
+    );
     assert_eq!(
         sample!("cargo-nocapture"),
         "2 passed: it tests/it.rs it_ok, it tests/it.rs it_two\n0 failed: \n0 skipped: "
@@ -54,7 +59,10 @@ fn an_aborted_binary_keeps_what_it_told() {
     let output = "     Running unittests src/lib.rs (target/debug/deps/demo-8348ca7a80742723)\n\nrunning 2 tests\n\
                   test a ... ok\nerror: test failed, to rerun pass `--lib`\n\nCaused by:\n  process didn't exit \
                   successfully: `demo` (signal: 6, SIGABRT: process abort signal)\n";
-    assert_eq!(shown(output), "1 passed: demo src/lib.rs a\n0 failed: \n0 skipped: ");
+    assert_eq!(
+        shown(output),
+        "1 passed: demo src/lib.rs a\n0 failed: \n0 skipped: "
+    );
 }
 
 #[test]
@@ -63,7 +71,10 @@ fn a_test_tried_again_keeps_its_last_status() {
                   TRY 2 PASS [   0.010s] (1/2) demo a\n     SIGABRT [   0.1s] (2/2) demo b\n     \
                   Summary [   0.1s] 2 tests run: 1 passed (1 flaky), 1 failed, 0 skipped\n   \
                   FLAKY 2/2 [   0.010s] demo a\n";
-    assert_eq!(shown(output), "1 passed: demo a\n1 failed: demo b\n0 skipped: ");
+    assert_eq!(
+        shown(output),
+        "1 passed: demo a\n1 failed: demo b\n0 skipped: "
+    );
 }
 
 #[test]
@@ -85,7 +96,9 @@ fn python_runners() {
          2 skipped: test_u.T.test_s, test_u.T.test_xf"
     );
     assert_eq!(
-        shown("[gw0] [ 50%] PASSED tests/t.py::a \n[gw1] [100%] FAILED tests/t.py::b \n= 1 failed, 1 passed in 0.10s =\n"),
+        shown(
+            "[gw0] [ 50%] PASSED tests/t.py::a \n[gw1] [100%] FAILED tests/t.py::b \n= 1 failed, 1 passed in 0.10s =\n"
+        ),
         "1 passed: tests/t.py::a\n1 failed: tests/t.py::b\n0 skipped: "
     );
 }
@@ -97,7 +110,10 @@ fn go_test() {
                1 skipped: example.com/x TestSkip";
     assert_eq!(sample!("go-verbose"), all);
     assert_eq!(sample!("go-json"), all);
-    assert_eq!(sample!("go"), "0 passed: \n2 failed: example.com/x, example.com/x/broken\n0 skipped: ");
+    assert_eq!(
+        sample!("go"),
+        "0 passed: \n2 failed: example.com/x, example.com/x/broken\n0 skipped: "
+    );
 }
 
 #[test]
@@ -106,13 +122,19 @@ fn javascript_runners() {
                 2 skipped: suite > in skip, suite > later";
     assert_eq!(sample!("node-tap"), node);
     assert_eq!(sample!("node-spec"), node);
-    assert_eq!(sample!("jest"), "3 passed: \n2 failed: t/a.test.js > suite > in bad, t/a.test.js > top bad\n1 skipped: ");
+    assert_eq!(
+        sample!("jest"),
+        "3 passed: \n2 failed: t/a.test.js > suite > in bad, t/a.test.js > top bad\n1 skipped: "
+    );
     let named = "3 passed: t/a.test.js > suite > in ok, t/a.test.js > top ok, t/b.test.js > b ok\n\
                  2 failed: t/a.test.js > suite > in bad, t/a.test.js > top bad\n\
                  1 skipped: t/a.test.js > suite > in skip";
     assert_eq!(sample!("jest-verbose"), named);
     assert_eq!(sample!("vitest-verbose"), named);
-    assert_eq!(sample!("vitest"), "3 passed: \n2 failed: t/a.test.js > suite > in bad, t/a.test.js > top bad\n1 skipped: ");
+    assert_eq!(
+        sample!("vitest"),
+        "3 passed: \n2 failed: t/a.test.js > suite > in bad, t/a.test.js > top bad\n1 skipped: "
+    );
     assert_eq!(
         sample!("mocha"),
         "2 passed: suite > in ok, top ok\n2 failed: suite > in bad, top bad\n1 skipped: suite > in skip"
@@ -121,14 +143,26 @@ fn javascript_runners() {
 
 #[test]
 fn several_runners_in_one_check_are_added_up() {
-    let both = concat!(include_str!("samples/cargo.txt"), include_str!("samples/pytest-verbose.txt"));
+    let both = concat!(
+        include_str!("samples/cargo.txt"),
+        include_str!("samples/pytest-verbose.txt")
+    );
     let shown = shown(both);
-    assert!(shown.starts_with("9 passed: demo doc src/lib.rs - add, ") && shown.contains("\n3 failed: "), "{shown}");
+    assert!(
+        shown.starts_with("9 passed: demo doc src/lib.rs - add, ")
+            && shown.contains("\n3 failed: "),
+        "{shown}"
+    );
 }
 
 #[test]
 fn other_output_is_no_report() {
-    for output in ["", "make: *** [Makefile:2: test] Error 1\n", "5 passed the gate\nok\nTests: many\n", "\u{1b}[31m\r\n"] {
+    for output in [
+        "",
+        "make: *** [Makefile:2: test] Error 1\n",
+        "5 passed the gate\nok\nTests: many\n",
+        "\u{1b}[31m\r\n",
+    ] {
         assert_eq!(shown(output), "nothing", "{output:?}");
     }
 }

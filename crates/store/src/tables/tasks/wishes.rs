@@ -36,15 +36,25 @@ const CLOSE_SUSPENDED: &str = "UPDATE task_executions SET status = 'cancelled', 
 const CLOSE_SUSPENDED_RUNS: &str = "UPDATE agent_tasks SET status = 'cancelled', \
      completed_at = now() WHERE task_id = $1 AND status IN ('waiting', 'paused')";
 
-pub(crate) const ALL: &[&str] =
-    &[CANCEL, PAUSE, RESUME, APPROVE, RETRY, CLOSE_SUSPENDED, CLOSE_SUSPENDED_RUNS];
+pub(crate) const ALL: &[&str] = &[
+    CANCEL,
+    PAUSE,
+    RESUME,
+    APPROVE,
+    RETRY,
+    CLOSE_SUSPENDED,
+    CLOSE_SUSPENDED_RUNS,
+];
 
 pub(crate) async fn close_suspended(
     connection: &mut PgConnection,
     task: TaskId,
 ) -> Result<(), StoreError> {
     for close in [CLOSE_SUSPENDED, CLOSE_SUSPENDED_RUNS] {
-        sqlx::query(close).bind(task.as_uuid()).execute(&mut *connection).await?;
+        sqlx::query(close)
+            .bind(task.as_uuid())
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
@@ -72,7 +82,8 @@ impl Tasks<'_> {
 
     /// Consents to the unverified change of a task that waits for approval; its run goes on.
     pub async fn approve(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
-        self.wish(acting, id, APPROVE, "does not wait for approval").await
+        self.wish(acting, id, APPROVE, "does not wait for approval")
+            .await
     }
 
     /// Begins another attempt at a task that ended without success or is parked, or does not let

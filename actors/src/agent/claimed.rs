@@ -1,0 +1,52 @@
+//! What a run was claimed with, read anew by whoever goes on with it.
+
+use journeyman_domain::ids::{NodeId, RunId};
+use journeyman_domain::status::DriverKind;
+use journeyman_store::{Agent, Codebase, Execution, Fence, Run, Store, StoreError, Task};
+
+/// What a run was claimed with.
+pub(super) struct Claimed {
+    pub(super) task: Task,
+    pub(super) execution: Execution,
+    pub(super) run: Run,
+    pub(super) codebase: Option<Codebase>,
+    pub(super) agent: Agent,
+    /// The right to write.
+    pub(super) fence: Fence,
+}
+
+impl Claimed {
+    /// Reads it; [`StoreError::Fenced`] where the node does not hold the run's lease.
+    pub(super) async fn load(store: &Store, run: RunId, node: NodeId) -> Result<Self, StoreError> {
+        let run = store.runs().get(run).await?;
+        let execution = match run.execution_id {
+            Some(id) => store.executions().get(id).await?,
+            None => return Err(StoreError::Fenced),
+        };
+        let fence = execution.fence().filter(|fence| fence.node_id == node);
+        let fence = fence.ok_or(StoreError::Fenced)?;
+        let task = store.tasks().get(execution.task_id).await?;
+        let codebase = match task.codebase_id {
+            Some(id) => Some(store.codebases().get(id).await?),
+            None => None,
+        };
+        let agent = store.agents().get(run.agent_id).await?;
+        Ok(Self { task, execution, run, codebase, agent, fence })
+    }
+
+    /// How the agent acts: by the task's word, else by the agent's own, else without a model.
+    pub(super) fn driver(&self) -> DriverKind {
+        let agent = self.agent.configuration["driver"].as_str();
+        let word = self.run.driver.as_deref().or(agent).unwrap_or_default();
+        word.parse().unwrap_or(DriverKind::Mechanic)
+    }
+
+    /// The program of the driver `command`: the task's, else the agent's.
+    pub(super) fn command(&self) -> Vec<String> {
+        if !self.task.command.is_empty() {
+            return self.task.command.clone();
+        }
+        let words = self.agent.configuration["command"].as_array().into_iter().flatten();
+        words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+}

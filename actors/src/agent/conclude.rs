@@ -1,0 +1,256 @@
+//! How an executor leaves its run: the rows say so in one transaction, and the folder goes.
+
+use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::schedule::{TaskAfter, after_attempt};
+use journeyman_domain::status::{Status, WaitingFor};
+use journeyman_domain::step::{Entry, Outcome};
+use journeyman_store::{Acting, Finish, StoreError, is_transient};
+
+use super::execute::{Left, RunError, Work};
+use super::messages::StopReason;
+use crate::classifier::Failure;
+
+/// Writes how the run was left; the word is that of the execution's state.
+pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &'static str {
+    let left = match left {
+        Err(error) => failed(work, error).await,
+        left => left,
+    };
+    let after = match left {
+        Ok(Left::Ended(outcome)) => ended(work, &outcome),
+        Ok(Left::AwaitingApproval) => waiting(WaitingFor::Approval),
+        Err(RunError::Stopped) => match work.reason.get() {
+            Some(StopReason::Cancelled) => plain(Status::Cancelled),
+            Some(StopReason::Paused) => plain(Status::Paused),
+            Some(StopReason::Shutdown) | None => return release(work).await,
+        },
+        Err(RunError::Store(StoreError::Fenced)) => {
+            tracing::warn!("the lease is lost; another owner goes on with the run");
+            return "fenced";
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "the run is left to be taken over");
+            return release(work).await;
+        }
+    };
+    finish(work, &after).await
+}
+
+/// A failure of ours or of the task as it is given: classified, journaled as the outcome.
+async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
+    if matches!(error, RunError::Stopped | RunError::Store(StoreError::Fenced)) {
+        return Err(error);
+    }
+    if let RunError::Store(store) = &error
+        && is_transient(store)
+    {
+        return Err(error);
+    }
+    let reason = sentence(&error);
+    tracing::warn!(reason, "the run failed");
+    let policy = match &error {
+        RunError::Task(_) => Policy::Stop,
+        RunError::Store(_) | RunError::Workspace(_) | RunError::Stopped => {
+            classified(work, &reason).await
+        }
+    };
+    let outcome = Outcome::Failed { reason, policy };
+    work.journal.append(Entry::Outcome { outcome: outcome.clone() }).await?;
+    Ok(Left::Ended(outcome))
+}
+
+async fn classified(work: &Work, reason: &str) -> Policy {
+    let evidence = Evidence {
+        phase: Phase::Act,
+        source: None,
+        exit_code: None,
+        signal: None,
+        timed_out: false,
+        http_status: None,
+        sqlstate: None,
+        text: reason.to_owned(),
+    };
+    let failure = Failure {
+        task: work.held.task.id,
+        codebase: work.held.task.codebase_id,
+        run: work.held.run.id,
+        evidence,
+    };
+    match work.classifier.classify(failure).await {
+        // A round with evidence needs a driver that can use it; the runtime's own failure has none.
+        Ok(answer) if answer.policy != Policy::RetryWithEvidence => answer.policy,
+        _ => Policy::Stop,
+    }
+}
+
+fn sentence(error: &RunError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn ended(work: &Work, outcome: &Outcome) -> TaskAfter {
+    let attempt = u32::try_from(work.held.execution.attempt).unwrap_or(1);
+    // The run's id is random enough to spread those that wait for the same thing.
+    let jitter = f64::from(work.held.run.id.as_uuid().as_bytes()[15]) / 255.0;
+    after_attempt(&work.runtime.settings.schedule, outcome, attempt, jitter)
+}
+
+const fn plain(status: Status) -> TaskAfter {
+    TaskAfter { status, waiting_for: None, wake_in_ms: None, error: None }
+}
+
+const fn waiting(reason: WaitingFor) -> TaskAfter {
+    TaskAfter { status: Status::Waiting, waiting_for: Some(reason), wake_in_ms: None, error: None }
+}
+
+async fn finish(work: &mut Work, after: &TaskAfter) -> &'static str {
+    let facts = Facts::of(work);
+    let status = match after.status {
+        // The task goes on with another attempt; this one is over.
+        Status::Ready => Status::Retrying,
+        Status::Waiting if after.waiting_for != Some(WaitingFor::Approval) => Status::Retrying,
+        other => other,
+    };
+    let finish = Finish {
+        error_message: after.error.clone(),
+        result: facts.result,
+        verification: facts.verification,
+        verified: facts.verified,
+        done_by_word: facts.done_by_word,
+        branch: facts.branch,
+        base_commit: facts.base_commit,
+        head_commit: facts.head_commit,
+        ..Finish::new(status, after.clone())
+    };
+    let acting = Acting::now("run");
+    loop {
+        match work.runtime.store.queue().finish(&acting, work.held.fence, &finish).await {
+            Ok(_) => break,
+            Err(error) if is_transient(&error) && !work.stop.is_cancelled() => {
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            }
+            Err(error) => {
+                // The journal has the outcome: whoever takes over writes it again.
+                tracing::warn!(error = %error, "the end of a run was not recorded");
+                return "unrecorded";
+            }
+        }
+    }
+    let change = crate::context::Change { task: work.held.task.id, now: None };
+    // Nobody need be watching.
+    let _ = work.runtime.changes.send(change);
+    if after.status.is_final() {
+        clean(work).await;
+    }
+    after.status.as_str()
+}
+
+/// Lets any node go on from here at once.
+async fn release(work: &Work) -> &'static str {
+    let acting = Acting::now("run");
+    if let Err(error) = work.runtime.store.queue().release(&acting, work.held.fence).await {
+        tracing::debug!(error = %error, "a lease was not released; it will expire");
+    }
+    "released"
+}
+
+/// Everything that counts is in rows now; the folder can go.
+async fn clean(work: &Work) {
+    let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
+    if let Ok(workspace) = journeyman_workspace::open(work.held.run.id, &folder).await
+        && let Err(error) = journeyman_workspace::remove(workspace).await
+    {
+        tracing::debug!(error = %error, "a run's folder was not removed");
+    }
+}
+
+/// What the journal says of the whole run.
+#[derive(Default)]
+struct Facts {
+    verified: Option<bool>,
+    done_by_word: Option<bool>,
+    branch: Option<String>,
+    base_commit: Option<String>,
+    head_commit: Option<String>,
+    verification: Option<serde_json::Value>,
+    result: serde_json::Value,
+}
+
+impl Facts {
+    fn of(work: &Work) -> Self {
+        let mut facts = Self { result: serde_json::json!({}), ..Self::default() };
+        for step in &work.journal.steps {
+            match &step.entry {
+                Entry::Started { base_commit, .. } => facts.base_commit = Some(base_commit.clone()),
+                Entry::ClaimedDone { finished, summary } => {
+                    facts.done_by_word = Some(*finished);
+                    facts.result["summary"] = summary.clone().into();
+                }
+                Entry::Verification { verdict, checks, files_changed, .. } => {
+                    facts.verified = Some(verdict.verified);
+                    facts.verification = Some(verification(verdict, checks, *files_changed));
+                }
+                Entry::Delivered { branch, commit, patch } => {
+                    facts.branch.clone_from(branch);
+                    facts.head_commit.clone_from(commit);
+                    if let Some(patch) = patch {
+                        facts.result["patch"] = patch.clone().into();
+                    }
+                }
+                Entry::BaseChecked { .. }
+                | Entry::ToolIntent { .. }
+                | Entry::ToolResult { .. }
+                | Entry::RoundStarted { .. }
+                | Entry::Approved
+                | Entry::LimitReached { .. }
+                | Entry::Outcome { .. } => {}
+            }
+        }
+        facts
+    }
+}
+
+/// The evidence as a row keeps it: the verdict, and each check with its figures, without output.
+fn verification(
+    verdict: &journeyman_domain::verdict::Verdict,
+    checks: &[journeyman_domain::check::CheckOutcome],
+    files_changed: usize,
+) -> serde_json::Value {
+    let became = |name: &str| verdict.checks.iter().find(|(check, _)| check == name);
+    let checks: Vec<_> = checks
+        .iter()
+        .map(|outcome| {
+            serde_json::json!({
+                "check": outcome.check,
+                "kind": outcome.kind,
+                "ended": outcome.ended,
+                "comparison": became(&outcome.check).map(|(_, comparison)| comparison),
+                "duration_ms": outcome.duration_ms,
+                "tests": outcome.tests.as_ref().map(|tests| serde_json::json!({
+                    "passed_count": tests.passed_count,
+                    "failed_count": tests.failed_count,
+                    "skipped_count": tests.skipped_count,
+                })),
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "verified": verdict.verified,
+        "checked": verdict.checked,
+        "checks": checks,
+        "newly_failing": verdict.newly_failing,
+        "newly_passing": verdict.newly_passing,
+        "missing": verdict.missing,
+        "edited_tests": verdict.edited_tests,
+        "reasons": verdict.reasons,
+        "files_changed": files_changed,
+    })
+}

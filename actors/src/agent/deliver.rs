@@ -1,0 +1,97 @@
+//! Delivery: the verified change leaves the runtime, once, however often this is repeated.
+
+use journeyman_domain::step::Entry;
+use journeyman_workspace::{Delivery, Signature};
+
+use super::execute::{RunError, Work};
+use super::prepare;
+use super::scene::Scene;
+
+/// Characters of a prompt that a branch name takes over.
+const SLUG: usize = 40;
+
+/// Hands the change over as the task wants it, and journals how.
+pub(super) async fn deliver(work: &mut Work, scene: &mut Scene) -> Result<(), RunError> {
+    let wanted = work.held.task.deliver.clone();
+    work.say("delivering");
+    let entry = match wanted.as_str() {
+        "none" => Entry::Delivered { branch: None, commit: None, patch: None },
+        "patch" => patch(work, scene).await?,
+        _ => branch(work, scene).await?,
+    };
+    work.journal.append(entry).await
+}
+
+async fn branch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
+    let repository = prepare::repository(work)?;
+    let author = match &work.runtime.settings.author {
+        Some((name, email)) => Signature { name: name.clone(), email: email.clone() },
+        None => journeyman_workspace::identity(&repository).await,
+    };
+    let task = &work.held.task;
+    let delivery = Delivery {
+        branch: format!("journeyman/{}-{}", task.id.short(), slug(&task.title)),
+        message: message(&task.title, &work.held.run.prompt),
+        committer: author.clone(),
+        author,
+        when: task.created_at.timestamp(),
+    };
+    let delivered =
+        journeyman_workspace::deliver(&repository, &scene.workspace, &scene.current, &delivery)
+            .await?;
+    Ok(Entry::Delivered {
+        branch: Some(delivered.branch),
+        commit: Some(delivered.commit.to_string()),
+        patch: None,
+    })
+}
+
+async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
+    let base = scene.workspace.base().commit;
+    let diff = journeyman_workspace::diff(&scene.workspace, &base, &scene.current.commit).await?;
+    let folder = &work.runtime.settings.patches;
+    let task = &work.held.task;
+    let file = folder.join(format!("{}-{}.patch", task.id.short(), slug(&task.title)));
+    let temporary = file.with_extension("patch.new");
+    let write = async {
+        tokio::fs::create_dir_all(folder).await?;
+        tokio::fs::write(&temporary, diff).await?;
+        tokio::fs::rename(&temporary, &file).await
+    };
+    write.await.map_err(|error| RunError::Task(format!("the patch cannot be written: {error}")))?;
+    Ok(Entry::Delivered { branch: None, commit: None, patch: Some(file.display().to_string()) })
+}
+
+/// The words of a title as a branch name takes them: lower-case letters and digits, hyphens.
+fn slug(title: &str) -> String {
+    let mut slug = String::new();
+    for character in title.chars().flat_map(char::to_lowercase) {
+        if character.is_ascii_alphanumeric() {
+            slug.push(character);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+        if slug.len() >= SLUG {
+            break;
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() { "task".to_owned() } else { slug.to_owned() }
+}
+
+fn message(title: &str, prompt: &str) -> String {
+    let body = prompt.trim();
+    if body == title.trim() { format!("{title}\n") } else { format!("{title}\n\n{body}\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_short_and_plain() {
+        assert_eq!(slug("Fix the build: `foo()` is gone!"), "fix-the-build-foo-is-gone");
+        assert_eq!(slug("日本語"), "task");
+        assert!(slug(&"long words ".repeat(20)).len() <= SLUG);
+    }
+}

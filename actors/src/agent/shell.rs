@@ -1,0 +1,130 @@
+//! The actor of one run: starts its work as a tracked task, stops it when told to.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use journeyman_domain::ids::RunId;
+use journeyman_supervision::{ChildContext, ChildPath};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio_util::sync::CancellationToken;
+
+use super::claimed::Claimed;
+use super::execute::{Work, execute};
+use super::journal::Journal;
+use super::messages::{RunMessage, RunSnapshot, StopReason};
+use crate::classifier::ClassifierHandle;
+use crate::context::Runtime;
+use crate::learner::LearnerHandle;
+use crate::scheduler::SchedulerHandle;
+use crate::support::{Envelope, TrackedTasks};
+
+/// How long a stopping run may take before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// The actor of one run.
+#[derive(Debug)]
+pub struct RunActor;
+
+/// What it starts with.
+pub struct Arguments {
+    /// What all actors share.
+    pub runtime: Runtime,
+    /// Its place in the tree; the last part of its path is the run.
+    pub child: ChildContext,
+}
+
+/// What it holds.
+pub struct State {
+    path: ChildPath,
+    generation: u64,
+    run: RunId,
+    tasks: TrackedTasks,
+    stop: CancellationToken,
+    reason: Arc<OnceLock<StopReason>>,
+    now: Arc<Mutex<String>>,
+    scheduler: SchedulerHandle,
+}
+
+impl Actor for RunActor {
+    type Msg = Envelope<RunMessage>;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        Arguments { runtime, child }: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let run: RunId = child.path.id().parse()?;
+        let state = State {
+            path: child.path.clone(),
+            generation: child.generation,
+            run,
+            tasks: TrackedTasks::default(),
+            stop: CancellationToken::new(),
+            reason: Arc::default(),
+            now: Arc::default(),
+            scheduler: SchedulerHandle::new(child.directory.clone(), "run"),
+        };
+        let held = Claimed::load(&runtime.store, run, runtime.node).await?;
+        let (stop, store) = (state.stop.clone(), runtime.store.clone());
+        let journal = Journal::load(store, held.fence, run, stop.clone()).await?;
+        let work = Work {
+            classifier: ClassifierHandle::new(child.directory.clone(), "run"),
+            learner: LearnerHandle::new(child.directory.clone(), "run"),
+            runtime,
+            held,
+            stop,
+            reason: Arc::clone(&state.reason),
+            now: Arc::clone(&state.now),
+            journal,
+        };
+        state.tasks.spawn(move |_| async move {
+            // Whatever happens to the work, the actor must not outlive it.
+            let done = tokio::spawn(execute(work));
+            if let Err(error) = done.await {
+                tracing::error!(error = %error, run.id = %run, "a run's work ended by a panic");
+            }
+            myself.stop(None);
+        });
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        envelope: Envelope<RunMessage>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        envelope
+            .open(state.generation, |_, message| async {
+                match message {
+                    RunMessage::Stop { reason } => {
+                        // The first reason stands.
+                        let _ = state.reason.set(reason);
+                        state.stop.cancel();
+                    }
+                    RunMessage::Snapshot { reply } => {
+                        let now = state.now.lock().map(|now| now.clone()).unwrap_or_default();
+                        // Whoever asked may have gone.
+                        let _ = reply.send(Ok(RunSnapshot { now }));
+                    }
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let _ = state.reason.set(StopReason::Shutdown);
+        state.stop.cancel();
+        state.tasks.stop(STOP_LIMIT).await;
+        state.scheduler.run_ended(state.run);
+        tracing::debug!(path = %state.path, "a run's actor stopped");
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! The auditor's shell.
+
+use std::time::Duration;
+
+use journeyman_store::{Acting, StoreError};
+use journeyman_supervision::{Change, ChildContext, Exit, SupervisionRecord};
+use journeyman_telemetry::metrics::metrics;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};
+use crate::context::Runtime;
+use crate::support::{Envelope, TrackedTasks};
+
+/// Between two looks at what is not sealed yet, while something is.
+const BUSY: Duration = Duration::from_secs(5);
+/// The same, while nothing is: an idle runtime shall cost nothing.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The auditor.
+#[derive(Debug)]
+pub struct AuditorActor;
+
+/// What it starts with.
+pub struct Arguments {
+    /// What all actors share.
+    pub runtime: Runtime,
+    /// Its place in the tree, and where the records of the tree are.
+    pub child: ChildContext,
+}
+
+/// What it holds.
+pub struct State {
+    runtime: Runtime,
+    generation: u64,
+    done: AuditorSnapshot,
+    tasks: TrackedTasks,
+    handle: AuditorHandle,
+}
+
+impl Actor for AuditorActor {
+    type Msg = Envelope<AuditorMessage>;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        Arguments { runtime, child }: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let handle = AuditorHandle::new(child.directory.clone(), "auditor");
+        let state = State {
+            runtime,
+            generation: child.generation,
+            done: AuditorSnapshot::default(),
+            tasks: TrackedTasks::default(),
+            handle: handle.clone(),
+        };
+        let mut records = child.records();
+        state.tasks.spawn(move |stop| async move {
+            loop {
+                let record = tokio::select! {
+                    record = records.recv() => record,
+                    () = stop.cancelled() => return,
+                };
+                match record {
+                    Ok(record) => {
+                        handle.tell(AuditorMessage::Supervised { record: Box::new(record) });
+                    }
+                    Err(RecvError::Lagged(lost)) => {
+                        tracing::warn!(lost, "supervision records came too fast");
+                    }
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        state.tick_after(BUSY);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        envelope: Envelope<AuditorMessage>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let generation = state.generation;
+        envelope
+            .open(generation, |_, message| async {
+                match message {
+                    AuditorMessage::Supervised { record } => state.record(&record).await,
+                    AuditorMessage::Tick => {
+                        let sealed = state.seal().await;
+                        state.tick_after(if sealed == 0 { IDLE } else { BUSY });
+                    }
+                    AuditorMessage::Snapshot { reply } => {
+                        // Whoever asked may have gone.
+                        let _ = reply.send(Ok(state.done.clone()));
+                    }
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.tasks.stop(Duration::from_secs(1)).await;
+        state.seal().await;
+        Ok(())
+    }
+}
+
+impl State {
+    fn tick_after(&self, pause: Duration) {
+        let handle = self.handle.clone();
+        self.tasks.spawn(move |stop| async move {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {
+                    handle.tell(AuditorMessage::Tick);
+                }
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    async fn seal(&mut self) -> i64 {
+        match self.runtime.store.audit().seal().await {
+            Ok(sealed) => {
+                self.done.sealed += sealed;
+                sealed
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "the audit was not sealed; it will be later");
+                0
+            }
+        }
+    }
+
+    async fn record(&mut self, record: &SupervisionRecord) {
+        if let Change::Exited { exit } = &record.change
+            && !exit.is_normal()
+        {
+            metrics().actor_restarted(actor_of(record), word(exit));
+            tracing::warn!(path = %record.path, exit = %exit, "a supervised child ended");
+        }
+        match self.write(record).await {
+            Ok(()) => self.done.recorded += 1,
+            Err(error) => {
+                self.done.lost += 1;
+                tracing::warn!(error = %error, "a supervision record was not written");
+            }
+        }
+    }
+
+    async fn write(&self, record: &SupervisionRecord) -> Result<(), StoreError> {
+        let detail = serde_json::to_value(record).unwrap_or_default();
+        let acting = Acting::now("auditor");
+        let node = [self.runtime.node.as_uuid()];
+        let audit = self.runtime.store.audit();
+        audit.record(&acting, "supervision", "runtime_nodes", &node, &detail).await
+    }
+}
+
+/// The exit as a metric's label.
+const fn word(exit: &Exit) -> &'static str {
+    match exit {
+        Exit::Normal => "normal",
+        Exit::Shutdown => "shutdown",
+        Exit::Drained => "drained",
+        Exit::Killed => "killed",
+        Exit::Cancelled => "cancelled",
+        Exit::Failed(_) => "failed",
+    }
+}
+
+/// The name in the table of actors of whoever a record is about.
+fn actor_of(record: &SupervisionRecord) -> &'static str {
+    let id = record.path.id();
+    crate::ACTORS.iter().find(|actor| actor.name == id).map_or("run", |actor| actor.name)
+}

@@ -1,0 +1,99 @@
+//! What the classifier understands, and the typed way to it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use journeyman_domain::failure::{Classification, Evidence, Policy};
+use journeyman_domain::ids::{CodebaseId, RunId, TaskId};
+use journeyman_store::StoreError;
+use journeyman_supervision::Directory;
+use serde::{Deserialize, Serialize};
+
+use crate::support::{AskError, Mailbox, Message, Reply};
+
+/// Where the classifier is.
+const PATH: &str = "root/minds/classifier";
+
+/// A failure to judge.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The task.
+    pub task: TaskId,
+    /// Its codebase.
+    pub codebase: Option<CodebaseId>,
+    /// The run that it happened in.
+    pub run: RunId,
+    /// What is known.
+    pub evidence: Evidence,
+}
+
+/// The judgement, which is also a row of `error_reports`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classified {
+    /// What it is.
+    pub classification: Classification,
+    /// What follows.
+    pub policy: Policy,
+}
+
+/// A message to the classifier.
+#[derive(Debug)]
+pub enum ClassifierMessage {
+    /// Judge a failure and report it.
+    Classify {
+        /// It.
+        failure: Box<Failure>,
+        /// Where to.
+        reply: Reply<Classified, StoreError>,
+    },
+    /// What it has done.
+    Snapshot {
+        /// Where to.
+        reply: Reply<ClassifierSnapshot, Infallible>,
+    },
+}
+
+/// What the classifier has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassifierSnapshot {
+    /// Failures judged.
+    pub classified: u64,
+    /// Of them, those that no matcher knew.
+    pub unknown: u64,
+}
+
+impl Message for ClassifierMessage {
+    const ACTOR: &'static str = "classifier";
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Classify { .. } => "Classify",
+            Self::Snapshot { .. } => "Snapshot",
+        }
+    }
+}
+
+/// The typed way to the classifier.
+#[derive(Clone, Debug)]
+pub struct ClassifierHandle(Mailbox<ClassifierMessage>);
+
+impl ClassifierHandle {
+    /// The way from an actor.
+    pub fn new(directory: Directory, sender: &'static str) -> Self {
+        Self(Mailbox::new(directory, PATH, sender))
+    }
+
+    /// Has a failure judged and reported.
+    pub async fn classify(&self, failure: Failure) -> Result<Classified, AskError<StoreError>> {
+        let failure = Box::new(failure);
+        let about = self.0.about(failure.task);
+        about
+            .ask(Duration::from_secs(20), |reply| ClassifierMessage::Classify { failure, reply })
+            .await
+    }
+
+    /// What it has done.
+    pub async fn snapshot(&self) -> Result<ClassifierSnapshot, AskError<Infallible>> {
+        self.0.ask(Duration::from_secs(2), |reply| ClassifierMessage::Snapshot { reply }).await
+    }
+}

@@ -1,0 +1,65 @@
+//! The typed way to the scheduler.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use journeyman_domain::ids::{RunId, TaskId};
+use journeyman_store::{NewTask, StoreError, Task};
+use journeyman_supervision::Directory;
+
+use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
+use crate::support::{AskError, Mailbox};
+
+/// Where the scheduler is.
+const PATH: &str = "root/scheduler";
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The typed way to the scheduler.
+#[derive(Clone, Debug)]
+pub struct SchedulerHandle(Mailbox<SchedulerMessage>);
+
+impl SchedulerHandle {
+    /// The way from an actor, or from the edge that a request came in by.
+    pub fn new(directory: Directory, sender: &'static str) -> Self {
+        Self(Mailbox::new(directory, PATH, sender))
+    }
+
+    /// Adds tasks with those that they wait for; all of them, or none.
+    pub async fn add(
+        &self,
+        tasks: Vec<(NewTask, Vec<TaskId>)>,
+    ) -> Result<Vec<Task>, AskError<StoreError>> {
+        self.0.ask(LIMIT, |reply| SchedulerMessage::AddTasks { tasks, reply }).await
+    }
+
+    /// Does with a task what the user wishes; the task as it is then.
+    pub async fn wish(&self, task: TaskId, wish: Wish) -> Result<Task, AskError<StoreError>> {
+        let about = self.0.about(task);
+        about.ask(LIMIT, |reply| SchedulerMessage::Wish { task, wish, reply }).await
+    }
+
+    /// Says that there may be work.
+    pub fn hint(&self) -> bool {
+        self.0.tell(SchedulerMessage::Hint)
+    }
+
+    pub(super) fn tick(&self) -> bool {
+        self.0.tell(SchedulerMessage::Tick)
+    }
+
+    /// Says that a run's actor is gone.
+    pub fn run_ended(&self, run: RunId) -> bool {
+        self.0.tell(SchedulerMessage::RunEnded { run })
+    }
+
+    /// Stops all runs where they are and takes nothing new.
+    pub async fn drain(&self) -> Result<(), AskError<Infallible>> {
+        self.0.ask(LIMIT, |reply| SchedulerMessage::Drain { reply }).await
+    }
+
+    /// What it does.
+    pub async fn snapshot(&self) -> Result<SchedulerSnapshot, AskError<Infallible>> {
+        self.0.ask(Duration::from_secs(2), |reply| SchedulerMessage::Snapshot { reply }).await
+    }
+}

@@ -1,0 +1,106 @@
+//! What the scheduler understands.
+
+use std::convert::Infallible;
+
+use journeyman_domain::ids::{RunId, TaskId};
+use journeyman_store::{NewTask, StoreError, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Message, Reply};
+
+/// A message to the scheduler.
+#[derive(Debug)]
+pub enum SchedulerMessage {
+    /// Add tasks with those that they wait for; all of them, or none.
+    AddTasks {
+        /// In order.
+        tasks: Vec<(NewTask, Vec<TaskId>)>,
+        /// Where to.
+        reply: Reply<Vec<Task>, StoreError>,
+    },
+    /// Do with a task what the user wishes.
+    Wish {
+        /// The task.
+        task: TaskId,
+        /// What.
+        wish: Wish,
+        /// Where to.
+        reply: Reply<Task, StoreError>,
+    },
+    /// Time passed.
+    Tick,
+    /// There may be work.
+    Hint,
+    /// A run's actor is gone; the rows say how it left the run.
+    RunEnded {
+        /// The run.
+        run: RunId,
+    },
+    /// Take nothing new, and stop what runs where it is.
+    Drain {
+        /// Answered when all runs have stopped.
+        reply: Reply<(), Infallible>,
+    },
+    /// What it does.
+    Snapshot {
+        /// Where to.
+        reply: Reply<SchedulerSnapshot, Infallible>,
+    },
+    /// Whether it answers at all.
+    Ping {
+        /// Where to.
+        reply: ractor::RpcReplyPort<()>,
+    },
+}
+
+/// What a user can wish of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Stop it; what was done stays.
+    Cancel,
+    /// Hold it.
+    Pause,
+    /// Let a held one go on.
+    Resume,
+    /// Consent to an unverified change.
+    Approve,
+    /// Try a failed or parked one again.
+    Retry,
+    /// Answer its question.
+    Answer {
+        /// The words.
+        text: String,
+    },
+}
+
+/// What the scheduler does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulerSnapshot {
+    /// Runs with an actor here.
+    pub running: u32,
+    /// How many may run.
+    pub max_concurrent: u32,
+    /// Nothing new is taken.
+    pub draining: bool,
+    /// Claims since it started.
+    pub claimed: u64,
+    /// Take-overs since it started.
+    pub taken_over: u64,
+}
+
+impl Message for SchedulerMessage {
+    const ACTOR: &'static str = "scheduler";
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::AddTasks { .. } => "AddTasks",
+            Self::Wish { .. } => "Wish",
+            Self::Tick => "Tick",
+            Self::Hint => "Hint",
+            Self::RunEnded { .. } => "RunEnded",
+            Self::Drain { .. } => "Drain",
+            Self::Snapshot { .. } => "Snapshot",
+            Self::Ping { .. } => "Ping",
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The scheduler's shell: translates messages into inputs, and effects into calls of the store.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use journeyman_domain::ids::{RunId, TaskId};
+use journeyman_domain::schedule::{self, Effect, Input};
+use journeyman_store::{
+    Acting, Claim, ClaimRequest, Held, NewTask, StoreError, Task, TakeOverRequest,
+};
+use journeyman_supervision::ChildContext;
+use journeyman_telemetry::metrics::metrics;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::handle::SchedulerHandle;
+use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
+use crate::agent::{AgentsHandle, StopReason};
+use crate::context::{Change, Mode, Runtime};
+use crate::support::{Envelope, Reply, TrackedTasks};
+
+/// The task scheduler.
+#[derive(Debug)]
+pub struct SchedulerActor;
+
+/// What it starts with.
+pub struct Arguments {
+    /// What all actors share.
+    pub runtime: Runtime,
+    /// Its place in the tree.
+    pub child: ChildContext,
+}
+
+/// What it holds; all of it can be rebuilt from rows.
+pub struct State {
+    runtime: Runtime,
+    generation: u64,
+    decided: schedule::State,
+    /// With their tasks.
+    runs: HashMap<RunId, TaskId>,
+    done: SchedulerSnapshot,
+    drained: Option<Reply<(), Infallible>>,
+    agents: AgentsHandle,
+    handle: SchedulerHandle,
+    began: Instant,
+    tasks: TrackedTasks,
+}
+
+impl Actor for SchedulerActor {
+    type Msg = Envelope<SchedulerMessage>;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        Arguments { runtime, child }: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let agents = AgentsHandle::new(child.directory.clone());
+        // A restarted scheduler finds the runs that are still there.
+        let mut runs = HashMap::new();
+        for handle in agents.runs() {
+            if let Some(task) = runtime.store.runs().get(handle.run).await?.task_id {
+                runs.insert(handle.run, task);
+            }
+        }
+        let decided = schedule::State {
+            running: u32::try_from(runs.len()).unwrap_or(u32::MAX),
+            draining: runtime.mode == Mode::Observer,
+            ..schedule::State::default()
+        };
+        let state = State {
+            generation: child.generation,
+            decided,
+            runs,
+            done: SchedulerSnapshot::default(),
+            drained: None,
+            agents,
+            handle: SchedulerHandle::new(child.directory, "scheduler"),
+            began: Instant::now(),
+            tasks: TrackedTasks::default(),
+            runtime,
+        };
+        state.start_clock();
+        state.start_listening();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        envelope: Envelope<SchedulerMessage>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let generation = state.generation;
+        envelope.open(generation, |_, message| state.take(message)).await;
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.tasks.stop(Duration::from_secs(2)).await;
+        Ok(())
+    }
+}
+
+impl State {
+    fn start_clock(&self) {
+        if self.runtime.mode == Mode::Observer {
+            return;
+        }
+        let settings = &self.runtime.settings.schedule;
+        let every = Duration::from_millis(settings.poll_ms.min(settings.lease_ms / 3));
+        let handle = self.handle.clone();
+        self.tasks.spawn(move |stop| async move {
+            handle.tick();
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(every) => {
+                        handle.tick();
+                    }
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+    }
+
+    /// Hints from other processes. Losing them costs time, never a task.
+    fn start_listening(&self) {
+        if self.runtime.mode != Mode::Daemon {
+            return;
+        }
+        let (handle, store) = (self.handle.clone(), self.runtime.store.clone());
+        self.tasks.spawn(move |stop| async move {
+            loop {
+                let listened = async {
+                    let hints = store.listen(journeyman_store::TASKS_CHANNEL).await?;
+                    let mut hints = std::pin::pin!(hints);
+                    while let Some(hint) = hints.next().await {
+                        hint?;
+                        handle.hint();
+                    }
+                    Ok(())
+                };
+                let ended: Result<(), StoreError> = tokio::select! {
+                    ended = listened => ended,
+                    () = stop.cancelled() => return,
+                };
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "hints are lost; the poll goes on");
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+
+    async fn take(&mut self, message: SchedulerMessage) {
+        match message {
+            SchedulerMessage::Tick => self.step(Input::Tick).await,
+            SchedulerMessage::Hint => self.step(Input::Hint).await,
+            SchedulerMessage::RunEnded { run } => {
+                if self.runs.remove(&run).is_some() {
+                    self.step(Input::RunEnded).await;
+                }
+                self.settle_drain();
+            }
+            SchedulerMessage::AddTasks { tasks, reply } => {
+                let added = self.add(tasks).await;
+                answer(reply, added);
+                self.step(Input::Hint).await;
+            }
+            SchedulerMessage::Wish { task, wish, reply } => {
+                let done = self.wish(task, wish).await;
+                answer(reply, done);
+                self.step(Input::Hint).await;
+            }
+            SchedulerMessage::Drain { reply } => {
+                self.drained = Some(reply);
+                self.step(Input::Drain).await;
+                for run in self.agents.runs() {
+                    run.stop(StopReason::Shutdown);
+                }
+                self.settle_drain();
+            }
+            SchedulerMessage::Snapshot { reply } => {
+                let snapshot = SchedulerSnapshot {
+                    running: self.decided.running,
+                    max_concurrent: self.runtime.settings.schedule.max_concurrent,
+                    draining: self.decided.draining,
+                    ..self.done.clone()
+                };
+                answer(reply, Ok(snapshot));
+            }
+            SchedulerMessage::Ping { reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn settle_drain(&mut self) {
+        if self.runs.is_empty()
+            && let Some(reply) = self.drained.take()
+        {
+            answer(reply, Ok(()));
+        }
+    }
+
+    async fn step(&mut self, input: Input) {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let settings = &self.runtime.settings.schedule;
+        let (state, effects) = schedule::step(settings, &self.decided, input, now_ms);
+        self.decided = state;
+        if self.runtime.mode == Mode::Observer {
+            return;
+        }
+        for effect in effects {
+            let done = match effect {
+                Effect::Renew => self.renew().await,
+                Effect::TakeOver { limit } => self.take_over(limit).await,
+                Effect::Claim { limit } => self.claim(limit).await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(error = %error, effect = ?effect, "the scheduler tries again later");
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), StoreError> {
+        let lease_ms = self.runtime.settings.schedule.lease_ms;
+        let lease = Duration::from_millis(lease_ms);
+        let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
+        for run in held {
+            self.steer(&run);
+        }
+        Ok(())
+    }
+
+    /// Passes on to a run what the user wishes of its task.
+    fn steer(&self, held: &Held) {
+        let reason = if held.cancel_requested {
+            StopReason::Cancelled
+        } else if held.pause_requested {
+            StopReason::Paused
+        } else {
+            return;
+        };
+        if let Some((run, _)) = self.runs.iter().find(|(_, task)| **task == held.task_id)
+            && let Some(run) = self.agents.runs().into_iter().find(|other| other.run == *run)
+        {
+            run.stop(reason);
+        }
+    }
+
+    async fn take_over(&mut self, limit: u32) -> Result<(), StoreError> {
+        if self.runtime.mode != Mode::Daemon {
+            return Ok(());
+        }
+        let settings = &self.runtime.settings.schedule;
+        let request = TakeOverRequest {
+            node_id: self.runtime.node,
+            limit,
+            only_task: None,
+            lease: Duration::from_millis(settings.lease_ms),
+            max_reclaims: settings.max_reclaims,
+        };
+        let acting = Acting::now("scheduler");
+        let taken = self.runtime.store.queue().take_over(&acting, &request).await?;
+        for parked in taken.parked {
+            tracing::warn!(task.id = %parked, "a task is parked: no progress over its reclaims");
+            self.changed(parked);
+        }
+        for over in taken.taken {
+            tracing::info!(task.id = %over.claim.task.id, "a run is taken over");
+            self.done.taken_over += 1;
+            self.start(over.claim);
+        }
+        Ok(())
+    }
+
+    async fn claim(&mut self, limit: u32) -> Result<(), StoreError> {
+        if self.runtime.settings.maintenance {
+            return Ok(());
+        }
+        let settings = &self.runtime.settings.schedule;
+        let request = ClaimRequest {
+            node_id: self.runtime.node,
+            limit,
+            agents: None,
+            lease: Duration::from_millis(settings.lease_ms),
+            only_task: match self.runtime.mode {
+                Mode::Foreground(task) => Some(task),
+                Mode::Daemon | Mode::Observer => None,
+            },
+            max_concurrent: settings.max_concurrent,
+        };
+        let began = Instant::now();
+        let acting = Acting::now("scheduler");
+        let claims = self.runtime.store.queue().claim(&acting, &request).await?;
+        let took = began.elapsed();
+        for claim in claims {
+            let waited = (chrono::Utc::now() - claim.task.updated_at).to_std().unwrap_or_default();
+            metrics().task_claimed(waited, took);
+            self.done.claimed += 1;
+            self.start(claim);
+        }
+        Ok(())
+    }
+
+    /// Starts the actor of a claimed run, outside of this handler: it may take a while.
+    fn start(&mut self, claim: Claim) {
+        let run = claim.run.id;
+        if self.runs.insert(run, claim.task.id).is_some() {
+            return;
+        }
+        self.decided.running += 1;
+        self.changed(claim.task.id);
+        let (agents, handle) = (self.agents.clone(), self.handle.clone());
+        let store = self.runtime.store.clone();
+        self.tasks.spawn(move |_| async move {
+            if let Err(error) = agents.start_run(claim.agent.id, run).await {
+                tracing::error!(error = %error, run.id = %run, "a run's actor did not start");
+                let acting = Acting::now("scheduler");
+                if let Some(fence) = claim.fence()
+                    && let Err(error) = store.queue().release(&acting, fence).await
+                {
+                    tracing::debug!(error = %error, "its lease was not released; it will expire");
+                }
+                handle.run_ended(run);
+            }
+        });
+    }
+
+    async fn add(
+        &self,
+        tasks: Vec<(NewTask, Vec<TaskId>)>,
+    ) -> Result<Vec<Task>, StoreError> {
+        let store = &self.runtime.store;
+        store.tasks().insert_many(&Acting::now("scheduler"), &tasks).await?;
+        let mut added = Vec::with_capacity(tasks.len());
+        for (task, _) in &tasks {
+            added.push(store.tasks().get(task.id).await?);
+        }
+        Ok(added)
+    }
+
+    async fn wish(&mut self, task: TaskId, wish: Wish) -> Result<Task, StoreError> {
+        let (tasks, acting) = (self.runtime.store.tasks(), Acting::now("user"));
+        let after = match &wish {
+            Wish::Cancel => tasks.request_cancel(&acting, task).await,
+            Wish::Pause => tasks.pause(&acting, task).await,
+            Wish::Resume => tasks.resume(&acting, task).await,
+            Wish::Approve => tasks.approve(&acting, task).await,
+            Wish::Retry => tasks.retry(&acting, task).await,
+            Wish::Answer { text } => tasks.answer(&acting, task, text).await,
+        }?;
+        self.changed(task);
+        if matches!(wish, Wish::Cancel | Wish::Pause) {
+            self.renew().await?;
+        }
+        Ok(after)
+    }
+
+    fn changed(&self, task: TaskId) {
+        // Nobody need be watching.
+        let _ = self.runtime.changes.send(Change { task, now: None });
+    }
+}
+
+fn answer<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
+    // Whoever asked may have gone.
+    let _ = reply.send(answer);
+}

@@ -1,0 +1,227 @@
+//! Leases: renewed by their owner, taken over by anybody once they expired.
+
+use std::time::Duration;
+
+use journeyman_domain::ids::{ExecutionId, NodeId, TaskId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Claim, Fence, Queue, load};
+use crate::audit::record_event;
+use crate::column::MaybeId;
+use crate::tables::tasks::refresh_dependants;
+use crate::{Acting, StoreError, TASKS_CHANNEL};
+
+/// An execution that the node holds, and what the user wants of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, FromRow)]
+pub struct Held {
+    /// The execution.
+    #[sqlx(try_from = "Uuid")]
+    pub execution_id: ExecutionId,
+    /// Its task.
+    #[sqlx(try_from = "Uuid")]
+    pub task_id: TaskId,
+    /// The epoch of its lease.
+    pub lease_epoch: i64,
+    /// The user wants it stopped.
+    pub cancel_requested: bool,
+    /// The user wants it held.
+    pub pause_requested: bool,
+}
+
+/// What a node is willing to take over.
+#[derive(Clone, Debug)]
+pub struct TakeOverRequest {
+    /// Who takes over.
+    pub node_id: NodeId,
+    /// How many at the most.
+    pub limit: u32,
+    /// Only this task's: what a foreground node takes.
+    pub only_task: Option<TaskId>,
+    /// How long the new leases are good for.
+    pub lease: Duration,
+    /// Take-overs in a row without a new step after which a task is parked.
+    pub max_reclaims: u32,
+}
+
+/// An execution that goes on here under a new epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// With its new fence.
+    pub claim: Claim,
+    /// Who held it; `None` where that node had given it back.
+    pub previous_node: Option<NodeId>,
+}
+
+/// What came of looking for expired leases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TakeOver {
+    /// These go on here.
+    pub taken: Vec<TakenOver>,
+    /// These made no step in several lives, and wait for a person now.
+    pub parked: Vec<TaskId>,
+}
+
+const BEAT: &str =
+    "UPDATE runtime_nodes SET heartbeat_at = now() WHERE id = $1 AND stopped_at IS NULL";
+const RENEW: &str = "UPDATE task_executions e \
+     SET lease_expires_at = now() + make_interval(secs => $2) FROM tasks t \
+     WHERE e.node_id = $1 AND e.status = 'running' AND t.id = e.task_id \
+     RETURNING e.id AS execution_id, e.task_id, e.lease_epoch, \
+     t.cancel_requested_at IS NOT NULL AS cancel_requested, \
+     t.pause_requested_at IS NOT NULL AS pause_requested";
+// A lease that was given back (no node) is nobody's failure and counts no reclaim.
+const TAKE_OVER: &str = "WITH lost AS ( \
+     SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, coalesce((SELECT max(p.seq) \
+         FROM run_steps p JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) AS seq \
+     FROM task_executions e WHERE e.status = 'running' AND e.lease_expires_at <= now() \
+         AND e.node_id IS DISTINCT FROM $1 AND ($3::uuid IS NULL OR e.task_id = $3) \
+     ORDER BY e.lease_expires_at LIMIT $2 FOR UPDATE OF e SKIP LOCKED) \
+ UPDATE task_executions e SET node_id = $1, lease_epoch = e.lease_epoch + 1, \
+     lease_expires_at = now() + make_interval(secs => $4), last_step_seq = l.seq, \
+     reclaims = CASE WHEN l.seq > l.last_step_seq THEN 0 WHEN l.node_id IS NULL THEN l.reclaims \
+         ELSE l.reclaims + 1 END \
+ FROM lost l WHERE e.id = l.id \
+ RETURNING e.id, e.task_id, l.node_id AS previous_node, e.reclaims, e.last_step_seq";
+const PARK_EXECUTION: &str = "UPDATE task_executions SET status = 'failed', completed_at = now(), \
+     error_message = $2 WHERE id = $1";
+const PARK_RUNS: &str = "UPDATE agent_tasks SET status = 'failed', completed_at = now(), \
+     error_message = $2 WHERE execution_id = $1 AND status = 'running'";
+const PARK_TASK: &str = "UPDATE tasks SET status = 'parked', error = $2 WHERE id = $1";
+const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL \
+     WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
+
+pub(crate) const ALL: &[&str] = &[
+    BEAT,
+    RENEW,
+    TAKE_OVER,
+    PARK_EXECUTION,
+    PARK_RUNS,
+    PARK_TASK,
+    RELEASE,
+];
+
+#[derive(FromRow)]
+struct Lost {
+    id: Uuid,
+    #[sqlx(try_from = "Uuid")]
+    task_id: TaskId,
+    #[sqlx(try_from = "MaybeId")]
+    previous_node: Option<NodeId>,
+    reclaims: i32,
+    last_step_seq: i32,
+}
+
+impl Queue<'_> {
+    /// Renews the node's heartbeat and all its leases, and tells what it still holds: whatever it
+    /// works on beyond that is lost and must stop. Leaves no audit row.
+    pub async fn renew(&self, node: NodeId, lease: Duration) -> Result<Vec<Held>, StoreError> {
+        sqlx::query(BEAT)
+            .bind(node.as_uuid())
+            .execute(self.0.pool())
+            .await?;
+        let held = sqlx::query_as(RENEW)
+            .bind(node.as_uuid())
+            .bind(lease.as_secs_f64());
+        Ok(held.fetch_all(self.0.pool()).await?)
+    }
+
+    /// Takes over executions of other nodes whose leases expired. One that made no step in
+    /// `max_reclaims` lives is failed and its task parked.
+    pub async fn take_over(
+        &self,
+        acting: &Acting<'_>,
+        request: &TakeOverRequest,
+    ) -> Result<TakeOver, StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let lost: Vec<Lost> = sqlx::query_as(TAKE_OVER)
+            .bind(request.node_id.as_uuid())
+            .bind(i64::from(request.limit))
+            .bind(request.only_task.map(TaskId::as_uuid))
+            .bind(request.lease.as_secs_f64())
+            .fetch_all(&mut *transaction)
+            .await?;
+        let (stuck, alive): (Vec<Lost>, Vec<Lost>) = lost
+            .into_iter()
+            .partition(|row| i64::from(row.reclaims) >= i64::from(request.max_reclaims));
+        for row in &stuck {
+            let evidence = format!(
+                "taken over {} times in a row without a new step; the last one was step {}",
+                row.reclaims, row.last_step_seq
+            );
+            for statement in [PARK_EXECUTION, PARK_RUNS] {
+                sqlx::query(statement)
+                    .bind(row.id)
+                    .bind(&evidence)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            sqlx::query(PARK_TASK)
+                .bind(row.task_id.as_uuid())
+                .bind(&evidence)
+                .execute(&mut *transaction)
+                .await?;
+            let attributes = json!({ "execution_id": row.id, "evidence": evidence });
+            let ids = [row.task_id.as_uuid()];
+            record_event(
+                &mut transaction,
+                acting,
+                "task_parked",
+                "tasks",
+                &ids,
+                &attributes,
+            )
+            .await?;
+            refresh_dependants(&mut transaction, row.task_id).await?;
+        }
+        let ids: Vec<Uuid> = alive.iter().map(|row| row.id).collect();
+        let claims = load(&mut transaction, &ids).await?;
+        transaction.commit().await?;
+        for row in &stuck {
+            self.0.hint(TASKS_CHANNEL, row.task_id).await;
+        }
+        let previous = |claim: &Claim| {
+            let row = alive
+                .iter()
+                .find(|row| row.id == claim.execution.id.as_uuid());
+            row.and_then(|row| row.previous_node)
+        };
+        let taken = claims
+            .into_iter()
+            .map(|claim| TakenOver {
+                previous_node: previous(&claim),
+                claim,
+            })
+            .collect();
+        Ok(TakeOver {
+            taken,
+            parked: stuck.into_iter().map(|row| row.task_id).collect(),
+        })
+    }
+
+    /// Gives an execution back at an ordered stop: any node may go on with it at once.
+    pub async fn release(&self, acting: &Acting<'_>, fence: Fence) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let done = sqlx::query(RELEASE)
+            .bind(fence.execution_id.as_uuid())
+            .bind(fence.node_id.as_uuid())
+            .bind(fence.lease_epoch)
+            .execute(&mut *transaction)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Fenced);
+        }
+        transaction.commit().await?;
+        self.0.hint(TASKS_CHANNEL, fence.execution_id).await;
+        Ok(())
+    }
+
+    /// Whether this owner still holds the lease.
+    pub async fn holds(&self, fence: Fence) -> Result<bool, StoreError> {
+        let execution = self.0.executions().get(fence.execution_id).await?;
+        let running = execution.status == journeyman_domain::status::Status::Running;
+        Ok(running && execution.fence() == Some(fence))
+    }
+}

@@ -1,3 +1,0 @@
-//! dev
-mod launcher;
-mod workspace;

@@ -1,1 +1,0 @@
-../../../../tests/it/workspace.rs
