@@ -143,7 +143,8 @@ impl Screen {
             return;
         }
         let width = 100;
-        let line: String = format!("{}  … {}", self.clock(), self.now).chars().take(width).collect();
+        let line: String =
+            format!("{}  … {}", self.clock(), self.now).chars().take(width).collect();
         let mut out = anstream::stderr().lock();
         let _ = write!(out, "\r\x1b[2K\x1b[2m{line}\x1b[0m");
         let _ = out.flush();
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn events_arrive_whole_however_they_are_cut() {
-        let event = r#"{"seq":3,"at":"2026-01-02T03:04:05Z","kind":"now","text":"ä","detail":null}"#;
+        let event =
+            r#"{"seq":3,"at":"2026-01-02T03:04:05Z","kind":"now","text":"ä","detail":null}"#;
         let wire = format!(": keep\n\nid: 3\ndata: {event}\n\n");
         for cut in 0..wire.len() {
             let mut parser = Parser::default();

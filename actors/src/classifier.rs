@@ -7,5 +7,5 @@
 mod messages;
 mod shell;
 
-pub use messages::{ClassifierHandle, ClassifierMessage, Classified, Failure};
+pub use messages::{Classified, ClassifierHandle, ClassifierMessage, Failure};
 pub use shell::ClassifierActor;

@@ -57,12 +57,7 @@ pub const ACTORS: &[Actor] = &[
         restart: "permanent",
         asks: &[],
     },
-    Actor {
-        name: "learner",
-        owns: "what resolved which failure",
-        restart: "permanent",
-        asks: &[],
-    },
+    Actor { name: "learner", owns: "what resolved which failure", restart: "permanent", asks: &[] },
     Actor {
         name: "auditor",
         owns: "the chain of the audit, and the record of every start and exit",

@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let error = Repository::parse("rounds = 2\ncheks = []\n").unwrap_err();
-        assert!(error.to_string().starts_with(".journeyman.toml:2: unknown field `cheks`"), "{error}");
+        assert!(
+            error.to_string().starts_with(".journeyman.toml:2: unknown field `cheks`"),
+            "{error}"
+        );
         let own = Repository::parse("checks = ['make test']\nforbidden = ['ci/']\n").unwrap();
         assert_eq!((own.checks.len(), own.forbidden.len(), own.rounds), (1, 1, None));
     }

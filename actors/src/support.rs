@@ -10,3 +10,6 @@ pub mod tasks;
 pub use envelope::{Correlation, Envelope, Message, Meta};
 pub use mailbox::{AskError, Mailbox, Reply};
 pub use tasks::TrackedTasks;
+
+/// What starting an actor gives.
+pub type Spawned<T> = Result<T, ractor::SpawnErr>;

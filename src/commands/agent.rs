@@ -63,9 +63,10 @@ fn parse(changes: &[String]) -> Result<Value, Failure> {
             "active" => Value::Bool(value.parse().map_err(|_| {
                 Failure::usage(format!("active takes true or false, not '{value}'"))
             })?),
-            "command" => json!(shlex::split(value).ok_or_else(|| {
-                Failure::usage(format!("a quote is open in: {value}"))
-            })?),
+            "command" => json!(
+                shlex::split(value)
+                    .ok_or_else(|| { Failure::usage(format!("a quote is open in: {value}")) })?
+            ),
             "driver" | "model" | "description" => json!(value),
             _ => {
                 return Err(Failure::usage(format!(

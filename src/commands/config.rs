@@ -47,19 +47,23 @@ pub async fn execute(context: &Context, command: cli::Config) -> Result<Exit, Fa
         }
         cli::Config::List { origin } => {
             let rows = rows(context).await?;
-            output::either(context.json, &json!({ "settings": rows, "next_cursor": null }), || {
-                if origin {
-                    let cells: Vec<_> = rows
-                        .iter()
-                        .map(|row| [row.key.clone(), plain(&row.value), row.origin.clone()])
-                        .collect();
-                    output::table(["SETTING", "VALUE", "FROM"], &cells)
-                } else {
-                    let cells: Vec<_> =
-                        rows.iter().map(|row| [row.key.clone(), plain(&row.value)]).collect();
-                    output::table(["SETTING", "VALUE"], &cells)
-                }
-            })?;
+            output::either(
+                context.json,
+                &json!({ "settings": rows, "next_cursor": null }),
+                || {
+                    if origin {
+                        let cells: Vec<_> = rows
+                            .iter()
+                            .map(|row| [row.key.clone(), plain(&row.value), row.origin.clone()])
+                            .collect();
+                        output::table(["SETTING", "VALUE", "FROM"], &cells)
+                    } else {
+                        let cells: Vec<_> =
+                            rows.iter().map(|row| [row.key.clone(), plain(&row.value)]).collect();
+                        output::table(["SETTING", "VALUE"], &cells)
+                    }
+                },
+            )?;
         }
     }
     Ok(Exit::Done)

@@ -99,7 +99,10 @@ fn classify(context: &Context) -> Result<Exit, Failure> {
         text: text.into_owned(),
     };
     let found = journeyman_learning::classify(&evidence);
-    let policy = journeyman_domain::failure::first_policy(found.category);
+    let policy = journeyman_domain::failure::policy(
+        found.category,
+        &journeyman_domain::failure::Attempt::first(),
+    );
     let document = json!({ "classification": found, "policy": policy });
     output::either(context.json, &document, || {
         format!(

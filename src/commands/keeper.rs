@@ -44,9 +44,7 @@ fn hold(arguments: &[OsString]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let cluster = runtime.block_on(Cluster::open(options))?;
     writeln!(io::stdout(), "{}", cluster.url())?;
-    io::stdin()
-        .read_to_end(&mut Vec::new())
-        .context("cannot read the standard input")?;
+    io::stdin().read_to_end(&mut Vec::new()).context("cannot read the standard input")?;
     Ok(())
 }
 
@@ -60,11 +58,5 @@ pub fn options(
     let mut as_user = vec![program.clone().into_os_string()];
     // Any number but 0 will do: it exists only in the server's namespace.
     as_user.extend([journeyman_launcher::COMMAND, "--map-user", "1000", "--"].map(OsString::from));
-    Ok(ClusterOptions {
-        data_dir,
-        bin_dir,
-        program,
-        as_user,
-        fsync,
-    })
+    Ok(ClusterOptions { data_dir, bin_dir, program, as_user, fsync })
 }

@@ -115,12 +115,7 @@ async fn watch(context: &Context, client: &Client, id: &str) -> Result<Exit, Fai
     Ok(exit_of(&task))
 }
 
-async fn steer(
-    context: &Context,
-    client: &Client,
-    id: &str,
-    verb: &str,
-) -> Result<Exit, Failure> {
+async fn steer(context: &Context, client: &Client, id: &str, verb: &str) -> Result<Exit, Failure> {
     let path = format!("/api/v1/tasks/{}/{verb}", segment(id));
     let task: Task = client.post(&path, &json!({})).await?;
     output::either(context.json, &task, || {
@@ -141,7 +136,8 @@ async fn logs(context: &Context, client: &Client, id: &str, full: bool) -> Resul
     for event in events.iter().filter(|event| !event.text.is_empty()) {
         output::text(&format!("{}  {}", event.at.format("%H:%M:%S"), event.text))?;
         if let Some(shown) = event.detail["output"].as_str().filter(|_| full) {
-            let indented: String = shown.lines().map(|line| format!("          {line}\n")).collect();
+            let indented: String =
+                shown.lines().map(|line| format!("          {line}\n")).collect();
             output::text(&indented)?;
         }
     }
@@ -157,7 +153,11 @@ async fn deps(context: &Context, client: &Client, id: &str) -> Result<Exit, Fail
         };
         let section = |title: &str, key: &str| {
             let lines: String = document[key].as_array().into_iter().flatten().map(line).collect();
-            if lines.is_empty() { format!("{title}: nothing\n") } else { format!("{title}:\n{lines}") }
+            if lines.is_empty() {
+                format!("{title}: nothing\n")
+            } else {
+                format!("{title}:\n{lines}")
+            }
         };
         section("waits for", "depends_on") + &section("is waited for by", "blocks")
     })?;

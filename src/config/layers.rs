@@ -68,7 +68,10 @@ impl Layers {
 
     /// Puts the rows of `system_configuration` below the file and above the defaults. Rows that
     /// are no settings of ours are left to their readers.
-    pub fn with_table(mut self, rows: impl IntoIterator<Item = (String, serde_json::Value)>) -> Self {
+    pub fn with_table(
+        mut self,
+        rows: impl IntoIterator<Item = (String, serde_json::Value)>,
+    ) -> Self {
         for (key, json) in rows {
             let Some((old, Origin::Default)) = self.values.get(&key) else { continue };
             let Ok(value) = Value::try_from(&json) else { continue };
@@ -164,9 +167,7 @@ pub fn edit_file(file: &Path, layers: &Layers, key: &str, text: &str) -> Result<
         message,
     };
     let value = value_like(old, text).map_err(bad)?;
-    let io = |action| {
-        move |source| ConfigError::Io { path: file.to_owned(), action, source }
-    };
+    let io = |action| move |source| ConfigError::Io { path: file.to_owned(), action, source };
     let before = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),

@@ -19,10 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
 const LIMIT: Duration = Duration::from_mins(2);
 
 fn data() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .prefix("jm cluster ü-")
-        .tempdir()
-        .unwrap()
+    tempfile::Builder::new().prefix("jm cluster ü-").tempdir().unwrap()
 }
 
 fn options(data_dir: &Path) -> ClusterOptions {
@@ -30,9 +27,7 @@ fn options(data_dir: &Path) -> ClusterOptions {
         data_dir: data_dir.to_owned(),
         bin_dir: None,
         program: PathBuf::from(PROGRAM),
-        as_user: [PROGRAM, "sandbox-exec", "--map-user", "1000", "--"]
-            .map(Into::into)
-            .to_vec(),
+        as_user: [PROGRAM, "sandbox-exec", "--map-user", "1000", "--"].map(Into::into).to_vec(),
         fsync: false,
     }
 }
@@ -51,18 +46,11 @@ impl User {
     fn spawn(command: &mut Command) -> Self {
         let mut process = command.spawn().unwrap();
         let mut url = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut url)
-            .unwrap();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let url = url.trim().to_owned();
         if url.is_empty() {
             let mut errors = String::new();
-            process
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut errors)
-                .unwrap();
+            process.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
             panic!("no address: {errors}");
         }
         Self { process, url }
@@ -70,14 +58,8 @@ impl User {
 
     fn command(data_dir: &Path) -> Command {
         let mut command = Command::new(PROGRAM);
-        command
-            .args(["cluster-keeper", "hold"])
-            .arg(data_dir)
-            .arg("false");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(["cluster-keeper", "hold"]).arg(data_dir).arg("false");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -95,11 +77,9 @@ impl User {
 /// Keeper and server of a running cluster.
 fn running(data_dir: &Path) -> Option<(u32, u32, String)> {
     match cluster::status(data_dir).unwrap() {
-        ClusterStatus::Running {
-            keeper: Some(keeper),
-            server: Some((server, url)),
-            ..
-        } => Some((keeper, server, url)),
+        ClusterStatus::Running { keeper: Some(keeper), server: Some((server, url)), .. } => {
+            Some((keeper, server, url))
+        }
         ClusterStatus::Running { .. } | ClusterStatus::Stopped { .. } | ClusterStatus::Absent => {
             None
         }
@@ -120,15 +100,9 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// Waits until the cluster has stopped, and none of its processes is left.
 fn assert_stops(data_dir: &Path) {
     eventually("the cluster stops", || {
-        matches!(
-            cluster::status(data_dir).unwrap(),
-            ClusterStatus::Stopped { .. }
-        )
-        .then_some(())
+        matches!(cluster::status(data_dir).unwrap(), ClusterStatus::Stopped { .. }).then_some(())
     });
-    eventually("its processes end", || {
-        processes_in(data_dir).is_empty().then_some(())
-    });
+    eventually("its processes end", || processes_in(data_dir).is_empty().then_some(()));
 }
 
 fn processes_in(data_dir: &Path) -> Vec<u32> {
@@ -147,13 +121,7 @@ fn processes_in(data_dir: &Path) -> Vec<u32> {
 }
 
 fn send(signal: &str, pid: u32) {
-    assert!(
-        Command::new("kill")
-            .args([signal, &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
 async fn value(url: &str, sql: &'static str) -> Result<String, sqlx::Error> {
@@ -168,13 +136,8 @@ async fn value(url: &str, sql: &'static str) -> Result<String, sqlx::Error> {
 fn eight_commands_at_once_share_one_server_which_stops_with_the_last() {
     let data = data();
     let users: Vec<User> = thread::scope(|scope| {
-        let starts: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| User::start(data.path())))
-            .collect();
-        starts
-            .into_iter()
-            .map(|start| start.join().unwrap())
-            .collect()
+        let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| User::start(data.path()))).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
     });
     let (keeper, server, url) = running(data.path()).unwrap();
     assert!(users.iter().all(|user| user.url == url));
@@ -194,10 +157,7 @@ async fn a_user_that_comes_while_the_cluster_stops_gets_a_new_one() {
     let data = data();
     for _ in 0..8 {
         let cluster = Cluster::open(options(data.path())).await.unwrap();
-        assert_eq!(
-            value(&cluster.url(), "SELECT 'here'").await.unwrap(),
-            "here"
-        );
+        assert_eq!(value(&cluster.url(), "SELECT 'here'").await.unwrap(), "here");
     }
     assert_stops(data.path());
 }
@@ -208,9 +168,8 @@ async fn a_killed_keeper_leaves_no_server_and_is_replaced_while_somebody_uses_th
     let cluster = Cluster::open(options(data.path())).await.unwrap();
     let (keeper, server, url) = running(data.path()).unwrap();
     send("-KILL", keeper);
-    let (next_keeper, next_server, next_url) = eventually("a new keeper", || {
-        running(data.path()).filter(|found| found.0 != keeper)
-    });
+    let (next_keeper, next_server, next_url) =
+        eventually("a new keeper", || running(data.path()).filter(|found| found.0 != keeper));
     assert!(next_keeper != keeper && next_server != server);
     assert_eq!(
         (next_url.as_str(), cluster.url()),
@@ -225,10 +184,7 @@ async fn a_killed_keeper_leaves_no_server_and_is_replaced_while_somebody_uses_th
 #[tokio::test]
 async fn a_killed_server_is_started_again_and_keeps_what_was_committed() {
     let data = data();
-    let durable = ClusterOptions {
-        fsync: true,
-        ..options(data.path())
-    };
+    let durable = ClusterOptions { fsync: true, ..options(data.path()) };
     let cluster = Cluster::open(durable).await.unwrap();
     let mut connection = cluster.connect_options().connect().await.unwrap();
     sqlx::raw_sql("CREATE TABLE kept AS SELECT 'kept' AS word")
@@ -237,9 +193,8 @@ async fn a_killed_server_is_started_again_and_keeps_what_was_committed() {
         .unwrap();
     let (keeper, server, url) = running(data.path()).unwrap();
     send("-KILL", server);
-    let again = eventually("a new server", || {
-        running(data.path()).filter(|found| found.1 != server)
-    });
+    let again =
+        eventually("a new server", || running(data.path()).filter(|found| found.1 != server));
     assert_eq!((again.0, &again.2), (keeper, &url));
     assert_eq!(value(&url, "SELECT word FROM kept").await.unwrap(), "kept");
     drop(cluster);
@@ -286,12 +241,7 @@ fn a_killed_start_leaves_nothing_half_made() {
             .flatten()
             .find(|entry| entry.file_name().to_string_lossy().starts_with("new-"))
     });
-    let keeper = initdb
-        .file_name()
-        .to_string_lossy()
-        .trim_start_matches("new-")
-        .parse()
-        .unwrap();
+    let keeper = initdb.file_name().to_string_lossy().trim_start_matches("new-").parse().unwrap();
     send("-KILL", keeper);
     first.kill().unwrap();
     first.wait().unwrap();
@@ -304,31 +254,15 @@ fn a_killed_start_leaves_nothing_half_made() {
 #[tokio::test]
 async fn attaching_starts_nothing() {
     let data = data();
-    assert!(
-        Cluster::attach_if_running(options(data.path()))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(Cluster::attach_if_running(options(data.path())).await.unwrap().is_none());
     assert_eq!(cluster::status(data.path()).unwrap(), ClusterStatus::Absent);
     let user = User::start(data.path());
-    let attached = Cluster::attach_if_running(options(data.path()))
-        .await
-        .unwrap()
-        .unwrap();
+    let attached = Cluster::attach_if_running(options(data.path())).await.unwrap().unwrap();
     user.kill();
-    assert_eq!(
-        value(&attached.url(), "SELECT 'still'").await.unwrap(),
-        "still"
-    );
+    assert_eq!(value(&attached.url(), "SELECT 'still'").await.unwrap(), "still");
     drop(attached);
     assert_stops(data.path());
-    assert!(
-        Cluster::attach_if_running(options(data.path()))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(Cluster::attach_if_running(options(data.path())).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -347,12 +281,8 @@ async fn a_runtime_folder_that_is_too_long_does_not_stop_the_server_from_startin
 #[tokio::test]
 async fn the_server_is_durable_private_and_not_root() {
     let data = data();
-    let cluster = Cluster::open(ClusterOptions {
-        fsync: true,
-        ..options(data.path())
-    })
-    .await
-    .unwrap();
+    let cluster =
+        Cluster::open(ClusterOptions { fsync: true, ..options(data.path()) }).await.unwrap();
     let url = cluster.url();
     for (sql, expected) in [
         ("SHOW fsync", "on"),
@@ -374,10 +304,7 @@ async fn the_server_is_durable_private_and_not_root() {
         let names = environment
             .split(|byte| *byte == 0)
             .filter_map(|line| line.split(|byte| *byte == b'=').next());
-        for name in names
-            .filter(|name| !name.is_empty())
-            .map(String::from_utf8_lossy)
-        {
+        for name in names.filter(|name| !name.is_empty()).map(String::from_utf8_lossy) {
             assert!(
                 ["PATH", "LD_LIBRARY_PATH"].contains(&&*name),
                 "{name} is handed on to process {pid}"
@@ -393,10 +320,7 @@ async fn missing_programs_are_told_apart_from_those_of_another_version() {
     let data = data();
     let empty = data.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    let without = ClusterOptions {
-        bin_dir: Some(empty.clone()),
-        ..options(data.path())
-    };
+    let without = ClusterOptions { bin_dir: Some(empty.clone()), ..options(data.path()) };
     let error = Cluster::open(without.clone()).await.unwrap_err();
     assert!(
         matches!(&error, ClusterError::ProgramsUnusable { bin, .. } if *bin == empty),
@@ -406,10 +330,7 @@ async fn missing_programs_are_told_apart_from_those_of_another_version() {
     fs::create_dir_all(data.path().join("postgres-99/data")).unwrap();
     fs::write(data.path().join("postgres-99/data/PG_VERSION"), "99\n").unwrap();
     let error = Cluster::open(options(data.path())).await.unwrap_err();
-    assert!(
-        matches!(error, ClusterError::MajorMissing { major: 99, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ClusterError::MajorMissing { major: 99, .. }), "{error}");
     assert!(
         !data.path().join("postgres-15").exists(),
         "a new, empty database would hide the old one"
@@ -440,10 +361,7 @@ async fn where_root_gets_no_namespace_an_account_is_used_if_it_can_enter_the_fol
         return; // Only root needs a way around the server's refusal.
     }
     for as_user in [vec![], vec!["false".into()]] {
-        let without = ClusterOptions {
-            as_user,
-            ..options(data.path())
-        };
+        let without = ClusterOptions { as_user, ..options(data.path()) };
         fs::set_permissions(data.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let error = Cluster::open(without.clone()).await.unwrap_err();
         assert!(
@@ -455,21 +373,13 @@ async fn where_root_gets_no_namespace_an_account_is_used_if_it_can_enter_the_fol
         let cluster = Cluster::open(without).await.unwrap();
         let (_, server, url) = running(data.path()).unwrap();
         assert_ne!(fs::metadata(format!("/proc/{server}")).unwrap().uid(), 0);
-        assert_eq!(
-            value(&url, "SELECT 'by account'").await.unwrap(),
-            "by account"
-        );
+        assert_eq!(value(&url, "SELECT 'by account'").await.unwrap(), "by account");
         drop(cluster);
         assert_stops(data.path());
     }
     // Both ways share one cluster.
     let cluster = Cluster::open(options(data.path())).await.unwrap();
-    assert_eq!(
-        value(&cluster.url(), "SELECT 'by namespace'")
-            .await
-            .unwrap(),
-        "by namespace"
-    );
+    assert_eq!(value(&cluster.url(), "SELECT 'by namespace'").await.unwrap(), "by namespace");
     drop(cluster);
     assert_stops(data.path());
 }

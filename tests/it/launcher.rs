@@ -32,11 +32,7 @@ fn policy(writable: &Path, namespaces: bool) -> Policy {
 
 fn launcher(options: &[&str], program: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    command
-        .arg("sandbox-exec")
-        .args(options)
-        .arg("--")
-        .args(program);
+    command.arg("sandbox-exec").args(options).arg("--").args(program);
     command.stdin(Stdio::null());
     command
 }
@@ -96,9 +92,7 @@ fn only_the_workspace_and_a_private_tmp_can_be_written() {
     fs::write(machine_tmp.path().join("other"), "not for the sandbox").unwrap();
     let mut policy = policy(&workspace, true);
     policy.writable.push(in_tmp.clone());
-    policy.hidden = ["secret", "token", "missing"]
-        .map(|name| home.path().join(name))
-        .to_vec();
+    policy.hidden = ["secret", "token", "missing"].map(|name| home.path().join(name)).to_vec();
     let script = format!(
         "echo in > file; echo in > '{tmp}/file'; echo in > /tmp/file && cat /tmp/file
         touch '{home}/escaped' /etc/escaped; cat '{tmp}/../other' '{home}/token'
@@ -115,10 +109,7 @@ fn only_the_workspace_and_a_private_tmp_can_be_written() {
     let no_capability = "0000000000000000";
     assert_eq!(lines[0], "in");
     // The launcher, the shell, `ls` and `wc`.
-    assert!(
-        (3..=4).contains(&lines[1].parse::<usize>().unwrap()),
-        "{shown}"
-    );
+    assert!((3..=4).contains(&lines[1].parse::<usize>().unwrap()), "{shown}");
     assert_eq!(
         lines[2..],
         [
@@ -131,11 +122,7 @@ fn only_the_workspace_and_a_private_tmp_can_be_written() {
     assert_eq!(fs::read_to_string(in_tmp.join("file")).unwrap(), "in\n");
     assert!(!home.path().join("escaped").exists());
     assert!(!Path::new("/etc/escaped").exists());
-    let entered: i32 = fs::read_to_string(workspace.join("pid"))
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let entered: i32 = fs::read_to_string(workspace.join("pid")).unwrap().trim().parse().unwrap();
     assert!(entered < 10, "the process numbers are the sandbox's own");
 }
 
@@ -148,15 +135,9 @@ fn a_private_folder_can_stand_for_tmp_and_parts_of_it_stay_visible() {
     fs::write(machine_tmp.path().join("tool"), "tool").unwrap();
     let mut policy = policy(workspace.path(), true);
     policy.temporary = Some(tmp.path().into());
-    policy.readable = vec![
-        machine_tmp.path().join("tool"),
-        PathBuf::from("/tmp/not there"),
-    ];
+    policy.readable = vec![machine_tmp.path().join("tool"), PathBuf::from("/tmp/not there")];
     let tool = machine_tmp.path().join("tool");
-    let script = format!(
-        "echo x > /tmp/kept; cat '{0}'; echo y > '{0}'",
-        tool.display()
-    );
+    let script = format!("echo x > /tmp/kept; cat '{0}'; echo y > '{0}'", tool.display());
     let output = sandboxed(&policy, &script).output().unwrap();
     assert_eq!(stdout(&output), "tool");
     assert_eq!(fs::read_to_string(&tool).unwrap(), "tool");
@@ -181,14 +162,9 @@ fn without_the_network_there_is_a_loopback_of_its_own() {
     open.network = true;
     let run = |policy: &Policy| {
         let policy = serde_json::to_string(policy).unwrap();
-        launcher(&["--policy", &policy], &["bash", "-c", &script])
-            .output()
-            .unwrap()
+        launcher(&["--policy", &policy], &["bash", "-c", &script]).output().unwrap()
     };
-    assert_eq!(
-        stdout(&run(&policy(workspace.path(), true))),
-        "1\nloopback\n"
-    );
+    assert_eq!(stdout(&run(&policy(workspace.path(), true))), "1\nloopback\n");
     assert!(stdout(&run(&open)).starts_with("reached\n"));
 }
 
@@ -200,32 +176,21 @@ fn the_exit_status_is_the_programs() {
         let code = |script: &str| {
             use std::os::unix::process::ExitStatusExt as _;
             let status = sandboxed(&policy, script).status().unwrap();
-            status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap())
+            status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
         };
         assert_eq!(code("exit 7"), 7);
         assert_eq!(code("kill -SEGV $$"), 139);
         let json = serde_json::to_string(&policy).unwrap();
-        let missing = launcher(&["--policy", &json], &["no-such-program"])
-            .output()
-            .unwrap();
+        let missing = launcher(&["--policy", &json], &["no-such-program"]).output().unwrap();
         assert_eq!(missing.status.code(), Some(127));
         let message = String::from_utf8_lossy(&missing.stderr);
-        assert!(
-            message.starts_with("sandbox-exec: cannot start no-such-program: "),
-            "{message}"
-        );
+        assert!(message.starts_with("sandbox-exec: cannot start no-such-program: "), "{message}");
     }
     let mut nowhere = policy(workspace.path(), capabilities().namespaces());
     nowhere.writable = vec![workspace.path().join("missing")];
     nowhere.cwd = workspace.path().join("missing");
     let output = sandboxed(&nowhere, "touch /tmp/started").output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "a sandbox that is not whole starts nothing"
-    );
+    assert_eq!(output.status.code(), Some(125), "a sandbox that is not whole starts nothing");
 }
 
 #[test]
@@ -239,9 +204,7 @@ fn when_the_launcher_is_killed_everything_in_the_sandbox_dies() {
     let mut command = sandboxed(&policy(workspace.path(), true), script);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "up\n");
     assert!(!alive("86399.1").is_empty());
     child.kill().unwrap();
@@ -256,9 +219,7 @@ fn when_the_program_ends_what_it_left_behind_dies() {
     }
     let workspace = outside();
     let script = "setsid sleep 86399.2 < /dev/null > /dev/null 2>&1 & exit 3";
-    let status = sandboxed(&policy(workspace.path(), true), script)
-        .status()
-        .unwrap();
+    let status = sandboxed(&policy(workspace.path(), true), script).status().unwrap();
     assert_eq!(status.code(), Some(3));
     assert_gone("86399.2");
 }
@@ -270,9 +231,7 @@ fn when_the_parent_is_killed_the_program_dies() {
         let policy = serde_json::to_string(&policy(workspace.path(), namespaces)).unwrap();
         vec!["--policy".to_owned(), policy]
     };
-    let mapped = ["--map-user", "70", "--die-with-parent", "INT"]
-        .map(str::to_owned)
-        .to_vec();
+    let mapped = ["--map-user", "70", "--die-with-parent", "INT"].map(str::to_owned).to_vec();
     let plain = ["--die-with-parent", "KILL"].map(str::to_owned).to_vec();
     let ways = [
         (found.namespaces(), sandbox(true), "86399.3"),
@@ -284,9 +243,7 @@ fn when_the_parent_is_killed_the_program_dies() {
         let script = format!("\"$0\" sandbox-exec \"$@\" -- sleep {mark} & echo; wait");
         let mut parent = Command::new("bash");
         // An interactive shell's children do not ignore SIGINT.
-        parent
-            .args(["-c", &format!("set -m; {script}"), PROGRAM])
-            .args(options);
+        parent.args(["-c", &format!("set -m; {script}"), PROGRAM]).args(options);
         let mut parent = parent.stdout(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while !alive(mark).iter().any(|line| line.starts_with("sleep")) {
@@ -315,27 +272,16 @@ fn a_workspace_within_a_hidden_folder_is_still_there() {
     let script = "touch file ../other ../git/other; cd ../..; echo *; echo 1/*; touch 1/x; pwd";
     let output = sandboxed(&policy, script).output().unwrap();
     let runs = data.path().join("runs");
-    assert_eq!(
-        stdout(&output),
-        format!("1\n1/git 1/tree\n{}\n", runs.display())
-    );
+    assert_eq!(stdout(&output), format!("1\n1/git 1/tree\n{}\n", runs.display()));
     assert!(tree.join("file").exists());
-    assert_eq!(
-        fs::read_dir(data.path().join("runs/1/git"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(fs::read_dir(data.path().join("runs/1/git")).unwrap().count(), 0);
 }
 
 #[test]
 fn a_parent_that_is_gone_already_is_noticed() {
     let output = launcher(&["--die-with-parent", "KILL", "--parent", "1"], &["echo"]).output();
     let output = output.unwrap();
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(125), "")
-    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(125), ""));
 }
 
 #[test]
@@ -348,13 +294,7 @@ fn a_signal_reaches_the_program() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "up");
         let pid = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(lines.next().unwrap().unwrap(), "stopping");
         assert_eq!(child.wait().unwrap().code(), Some(5));
     }
@@ -377,10 +317,7 @@ fn without_namespaces_landlock_confines_writes() {
     );
     let output = sandboxed(&policy, &script).output().unwrap();
     assert_eq!(stdout(&output), "file\ndone\n");
-    assert_eq!(
-        fs::read_to_string(elsewhere.path().join("file")).unwrap(),
-        "whole"
-    );
+    assert_eq!(fs::read_to_string(elsewhere.path().join("file")).unwrap(), "whole");
     assert!(workspace.path().join("in").exists() && tmp.path().join("in").exists());
 }
 
@@ -402,8 +339,6 @@ fn a_user_can_appear_as_another_one() {
     if !capabilities().user_namespace {
         return;
     }
-    let output = launcher(&["--map-user", "70"], &["sh", "-c", "id -u; id -g"])
-        .output()
-        .unwrap();
+    let output = launcher(&["--map-user", "70"], &["sh", "-c", "id -u; id -g"]).output().unwrap();
     assert_eq!(stdout(&output), "70\n70\n");
 }

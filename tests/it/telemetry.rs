@@ -42,18 +42,10 @@ fn send_an_execution(receiver: &OtlpReceiver, protocol: &str) -> TraceContext {
     assert!(problems.is_empty(), "{problems:?}");
     let subscriber = providers.subscriber();
     let cause = tracing::subscriber::with_default(subscriber, || {
-        let root = info_span!(
-            "execute_task",
-            task.id = "0199",
-            verified = tracing::field::Empty
-        );
+        let root = info_span!("execute_task", task.id = "0199", verified = tracing::field::Empty);
         let cause = root.in_scope(|| {
             let cause = TraceContext::current().unwrap();
-            let tool = info_span!(
-                "tool",
-                otel.name = "execute_tool bash",
-                prompt = "write a poem"
-            );
+            let tool = info_span!("tool", otel.name = "execute_tool bash", prompt = "write a poem");
             tool.in_scope(|| {
                 tracing::info!("an event stays a log line");
                 let _library =
@@ -74,10 +66,9 @@ fn send_an_execution(receiver: &OtlpReceiver, protocol: &str) -> TraceContext {
         // Elsewhere, later: what counts is the relation, not the span around.
         let around = info_span!("around");
         around.in_scope(|| {
-            for (name, relation) in [
-                ("scheduler Claim", Relation::Child),
-                ("auditor Note", Relation::Link),
-            ] {
+            for (name, relation) in
+                [("scheduler Claim", Relation::Child), ("auditor Note", Relation::Link)]
+            {
                 let span = info_span!(
                     "message",
                     otel.name = name,
@@ -104,36 +95,24 @@ fn send_an_execution(receiver: &OtlpReceiver, protocol: &str) -> TraceContext {
     );
     metrics.mailbox_depth("scheduler", 3);
     metrics.actor_restarted("scheduler", "panicked");
-    assert!(
-        providers.shutdown(LIMIT),
-        "the collector accepted everything"
-    );
+    assert!(providers.shutdown(LIMIT), "the collector accepted everything");
     cause
 }
 
 fn by_name<'a>(spans: &'a [ReceivedSpan], name: &str) -> &'a ReceivedSpan {
-    spans
-        .iter()
-        .find(|span| span.name == name)
-        .unwrap_or_else(|| panic!("no span {name}"))
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no span {name}"))
 }
 
 fn check(receiver: &OtlpReceiver, cause: TraceContext) {
     let spans = receiver.wait_for(LIMIT, |spans| spans.len() >= 9).unwrap();
     assert_eq!(tree(&spans), TREE);
     let root = by_name(&spans, "execute_task");
-    assert_eq!(
-        (&root.trace_id, &root.span_id),
-        (&cause.trace_id_hex(), &cause.span_id_hex())
-    );
+    assert_eq!((&root.trace_id, &root.span_id), (&cause.trace_id_hex(), &cause.span_id_hex()));
     assert_eq!(root.resource["service.name"], "journeyman");
     assert_eq!(root.resource["service.version"], "1.2.3");
     assert_eq!(root.resource["service.instance.id"], "node-1");
     assert!(spans.iter().all(|span| span.events.is_empty()), "{spans:?}");
-    let (ask, tell) = (
-        by_name(&spans, "scheduler Claim"),
-        by_name(&spans, "auditor Note"),
-    );
+    let (ask, tell) = (by_name(&spans, "scheduler Claim"), by_name(&spans, "auditor Note"));
     assert_eq!(ask.trace_id, root.trace_id);
     assert_ne!(tell.trace_id, root.trace_id);
     assert_ne!(tell.trace_id, by_name(&spans, "around").trace_id);
@@ -173,10 +152,7 @@ fn the_end_is_bounded_when_the_collector_accepts_and_never_answers() {
         tracing::subscriber::with_default(subscriber, || drop(info_span!("lost")));
         Metrics::new(&providers.meter().unwrap()).mailbox_depth("scheduler", 1);
         let start = Instant::now();
-        assert!(
-            !providers.shutdown(Duration::from_millis(300)),
-            "nothing was accepted"
-        );
+        assert!(!providers.shutdown(Duration::from_millis(300)), "nothing was accepted");
         assert!(start.elapsed() < LIMIT, "{protocol}: {:?}", start.elapsed());
     }
 }

@@ -32,11 +32,8 @@ impl Scene {
         scene.write("run me.sh", "#!/bin/sh\n");
         scene.write(".gitignore", "target/\n*.log\n");
         scene.write(".gitattributes", "* text=auto\n*.bat eol=crlf\n");
-        fs::set_permissions(
-            scene.repository.join("run me.sh"),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        fs::set_permissions(scene.repository.join("run me.sh"), fs::Permissions::from_mode(0o755))
+            .unwrap();
         std::os::unix::fs::symlink("src/lib.rs", scene.repository.join("link")).unwrap();
         scene.commit("first");
         scene
@@ -71,9 +68,7 @@ impl Scene {
     async fn workspace_in(&self, name: &str) -> Workspace {
         let facts = inspect(&self.repository).await.unwrap();
         let folder = self.folder.path().join(name);
-        create(&facts.root, &facts.head_commit, run(), &folder)
-            .await
-            .unwrap()
+        create(&facts.root, &facts.head_commit, run(), &folder).await.unwrap()
     }
 }
 
@@ -85,20 +80,12 @@ fn run() -> RunId {
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=User", "-c", "user.email=user@localhost"]);
-    command
-        .args(["-c", "protocol.file.allow=always"])
-        .args(arguments)
-        .current_dir(folder);
-    command
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
+    command.args(["-c", "protocol.file.allow=always"]).args(arguments).current_dir(folder);
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "git {arguments:?}: {error}");
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim_end()
-        .to_owned()
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 fn write(folder: &Path, path: &str, text: &str) {
@@ -127,11 +114,7 @@ fn files(folder: &Path) -> BTreeMap<String, (char, String)> {
             } else if metadata.is_dir() {
                 folders.push(path);
             } else if metadata.is_file() {
-                let kind = if metadata.permissions().mode() & 0o100 == 0 {
-                    'f'
-                } else {
-                    'x'
-                };
+                let kind = if metadata.permissions().mode() & 0o100 == 0 { 'f' } else { 'x' };
                 let text = fs::read(&path).unwrap();
                 found.insert(name, (kind, String::from_utf8_lossy(&text).into_owned()));
             }

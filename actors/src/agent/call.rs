@@ -46,9 +46,9 @@ pub(super) async fn perform(
         let done = execute(work, scene, &call.tool).await;
         let (ended, output) = match done {
             Ok(done) => done,
-            Err(RunError::Workspace(error @ (WorkspaceError::Edit { .. } | WorkspaceError::OutsideWorkspace(_)))) => {
-                (Ended::Refused { reason: error.to_string() }, String::new())
-            }
+            Err(RunError::Workspace(
+                error @ (WorkspaceError::Edit { .. } | WorkspaceError::OutsideWorkspace(_)),
+            )) => (Ended::Refused { reason: error.to_string() }, String::new()),
             Err(error) => return Err(error),
         };
         if work.stop.is_cancelled() {
@@ -127,15 +127,12 @@ async fn settle(
     Ok(())
 }
 
-async fn execute(
-    work: &Work,
-    scene: &mut Scene,
-    tool: &Tool,
-) -> Result<(Ended, String), RunError> {
+async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, String), RunError> {
     let done = Ended::Exited { code: 0 };
     match tool {
         Tool::Exec(exec) => {
-            let policy = scene.workspace.policy(work.runtime.settings.sandbox.namespaces, exec.network);
+            let policy =
+                scene.workspace.policy(work.runtime.settings.sandbox.namespaces, exec.network);
             let limit = scene.limits.call_timeout_ms;
             run(work, exec, policy, exec.timeout_ms.unwrap_or(limit)).await
         }

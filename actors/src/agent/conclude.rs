@@ -74,13 +74,12 @@ async fn classified(work: &Work, reason: &str) -> Policy {
         task: work.held.task.id,
         codebase: work.held.task.codebase_id,
         run: work.held.run.id,
+        round: work.journal.run.round(),
         evidence,
     };
-    match work.classifier.classify(failure).await {
-        // A round with evidence needs a driver that can use it; the runtime's own failure has none.
-        Ok(answer) if answer.policy != Policy::RetryWithEvidence => answer.policy,
-        _ => Policy::Stop,
-    }
+    let answer = work.classifier.classify(failure).await.ok().map(|answer| answer.policy);
+    // A round with evidence needs a driver that can use it; the runtime's own failure has none.
+    answer.filter(|policy| *policy != Policy::RetryWithEvidence).unwrap_or(Policy::Stop)
 }
 
 fn sentence(error: &RunError) -> String {
@@ -113,12 +112,10 @@ const fn waiting(reason: WaitingFor) -> TaskAfter {
 
 async fn finish(work: &mut Work, after: &TaskAfter) -> &'static str {
     let facts = Facts::of(work);
-    let status = match after.status {
-        // The task goes on with another attempt; this one is over.
-        Status::Ready => Status::Retrying,
-        Status::Waiting if after.waiting_for != Some(WaitingFor::Approval) => Status::Retrying,
-        other => other,
-    };
+    let aside = after.waiting_for == Some(WaitingFor::Approval);
+    // Where the task goes on with another attempt, this one is over.
+    let again = matches!(after.status, Status::Ready | Status::Waiting) && !aside;
+    let status = if again { Status::Retrying } else { after.status };
     let finish = Finish {
         error_message: after.error.clone(),
         result: facts.result,

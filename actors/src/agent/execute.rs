@@ -14,10 +14,10 @@ use journeyman_workspace::WorkspaceError;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::journal::Journal;
-use super::messages::StopReason;
 use super::claimed::Claimed;
 use super::conclude::conclude;
+use super::journal::Journal;
+use super::messages::StopReason;
 use super::scene::Scene;
 use super::{call, deliver, prepare, verify};
 use crate::classifier::ClassifierHandle;
@@ -69,8 +69,8 @@ impl Work {
     /// Says what the run does now.
     pub(super) fn say(&self, now: impl Into<String>) {
         let now = now.into();
-        if let Ok(mut held) = self.now.lock() {
-            held.clone_from(&now);
+        if let Ok(mut shown) = self.now.lock() {
+            shown.clone_from(&now);
         }
         // Nobody need be watching.
         let _ = self.runtime.changes.send(Change { task: self.held.task.id, now: Some(now) });
@@ -96,22 +96,34 @@ pub(super) async fn execute(mut work: Work) {
         execution.outcome = tracing::field::Empty,
         verified = tracing::field::Empty,
     );
-    let cause = work.held.execution.traceparent.as_deref().or(work.held.task.traceparent.as_deref());
+    let cause =
+        work.held.execution.traceparent.as_deref().or(work.held.task.traceparent.as_deref());
     let cause = cause.and_then(|text| text.parse().ok());
     journeyman_telemetry::attach(&span, cause, journeyman_telemetry::Relation::Link);
     let began = Instant::now();
     async {
-        let ended = work.go().await;
-        let word = conclude(&mut work, ended).await;
-        tracing::Span::current().record("execution.outcome", word);
+        work.remember_trace().await;
+        let left = work.go().await;
+        let outcome = conclude(&mut work, left).await;
+        tracing::Span::current().record("execution.outcome", outcome);
         let driver = work.held.driver().as_str();
-        journeyman_telemetry::metrics().execution_ended(driver, word, began.elapsed());
+        journeyman_telemetry::metrics().execution_ended(driver, outcome, began.elapsed());
     }
     .instrument(span)
     .await;
 }
 
 impl Work {
+    /// Whoever goes on with the execution links its trace to this one.
+    async fn remember_trace(&self) {
+        let Some(trace) = journeyman_telemetry::TraceContext::current() else { return };
+        let executions = self.runtime.store.executions();
+        let acting = journeyman_store::Acting::now("run");
+        if let Err(error) = executions.set_trace(&acting, self.held.fence, trace).await {
+            tracing::debug!(error = %error, "the trace was not recorded");
+        }
+    }
+
     async fn go(&mut self) -> Result<Left, RunError> {
         prepare::reap(self).await?;
         let mut scene: Option<Scene> = None;
@@ -120,7 +132,9 @@ impl Work {
                 return Err(RunError::Stopped);
             }
             let next = self.journal.run.next(self.journal.elapsed_ms(), self.wishes());
-            if !matches!(next, Next::Prepare | Next::Ended(_) | Next::Conclude(_)) && scene.is_none() {
+            if !matches!(next, Next::Prepare | Next::Ended(_) | Next::Conclude(_))
+                && scene.is_none()
+            {
                 scene = Some(Scene::set(self).await?);
             }
             match (next, &mut scene) {
@@ -149,7 +163,11 @@ impl Work {
                 self.journal.append(Entry::LimitReached { hit }).await?;
             }
             Next::Verify => {
-                let span = tracing::info_span!("verify", otel.name = names::SPAN_VERIFY, verified = tracing::field::Empty);
+                let span = tracing::info_span!(
+                    "verify",
+                    otel.name = names::SPAN_VERIFY,
+                    verified = tracing::field::Empty
+                );
                 verify::verify(self, scene).instrument(span).await?;
             }
             Next::NextRound { round, evidence } => {

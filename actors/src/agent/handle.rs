@@ -10,7 +10,7 @@ use super::messages::{RunMessage, RunSnapshot, StopReason};
 use crate::support::{AskError, Mailbox};
 
 /// Where the supervisors of the agents are.
-pub const AGENTS: &str = "root/agents";
+const AGENTS: &str = "root/agents";
 
 /// Starts runs below their agents.
 #[derive(Clone, Debug)]

@@ -155,9 +155,7 @@ impl Journal {
         let end = match after_call {
             None => self.steps.len(),
             Some(call) => {
-                let is_result = |step: &Recorded| {
-                    matches!(&step.entry, Entry::ToolResult { result } if result.call_id == call)
-                };
+                let is_result = |step: &Recorded| matches!(&step.entry, Entry::ToolResult { result } if result.call_id == call);
                 self.steps.iter().rposition(is_result)? + 1
             }
         };

@@ -34,6 +34,8 @@ pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
     let left: Vec<_> = rows.iter().map(|row| identity(row, work.held.run.id)).collect();
     reap::reap(&left).await?;
+    // A child that was started in the last moment has no row; its marker finds it.
+    reap::reap_run(work.held.run.id).await?;
     for row in rows {
         store.children().ended(&Acting::now("run"), row.id).await?;
     }
@@ -83,6 +85,7 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         files,
         command: work.held.command(),
         workspace: workspace.tree().display().to_string(),
+        network: own.network || work.held.agent.configuration["network"] == true,
     };
     let driver = work.held.driver();
     if driver == DriverKind::Command && assignment.command.is_empty() {
@@ -182,7 +185,8 @@ pub(super) async fn dependencies(
 ) -> Result<Vec<(String, PathBuf)>, RunError> {
     let mut prepared = Vec::new();
     for prepare in &plan.prepare {
-        let key = journeyman_workspace::key_of(workspace, &prepare.argv, &prepare.lock_files).await?;
+        let key =
+            journeyman_workspace::key_of(workspace, &prepare.argv, &prepare.lock_files).await?;
         let folder = work.runtime.settings.prepared.join(key);
         if !tokio::fs::try_exists(folder.join(DONE)).await.unwrap_or(false) {
             work.say(format!("fetching dependencies: {}", prepare.argv.join(" ")));
@@ -228,7 +232,8 @@ async fn fetch(
         return Err(RunError::Stopped);
     }
     if !ended.is_success() {
-        let said: String = output.chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
+        let said: String =
+            output.chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
         tracing::warn!(command = prepare.argv.join(" "), said, "dependencies were not fetched");
         return Ok(());
     }

@@ -34,7 +34,7 @@ impl Scene {
     /// Sets it again from the journal: the workspace as it was after the last step, the driver as
     /// far as it was.
     pub(super) async fn set(work: &mut Work) -> Result<Self, RunError> {
-        let Some((assignment, plan, limits, base)) = started(&work.journal.steps) else {
+        let Some(Start { assignment, plan, limits, base }) = started(&work.journal.steps) else {
             return Err(RunError::Task("the journal has no start".to_owned()));
         };
         let base: ObjectId = base.parse().map_err(|_| {
@@ -48,13 +48,7 @@ impl Scene {
         let mut driver = journeyman_drivers::build(kind, assignment);
         let mut outputs = Vec::with_capacity(work.journal.steps.len());
         for step in &work.journal.steps {
-            outputs.push(match &step.entry {
-                Entry::ToolResult { result } if result.tail.is_none() => result.head.clone(),
-                Entry::ToolResult { .. } => {
-                    String::from_utf8_lossy(&work.journal.output(step).await?).into_owned()
-                }
-                _ => String::new(),
-            });
+            outputs.push(whole_output(work, step).await?);
         }
         let entries: Vec<_> = work.journal.steps.iter().map(|step| step.entry.clone()).collect();
         for seen in observations(&entries, |index| std::mem::take(&mut outputs[index])) {
@@ -97,11 +91,32 @@ pub(super) fn object(name: &str) -> Result<ObjectId, RunError> {
     name.parse().map_err(|_| RunError::Task(format!("'{name}' is no object of git")))
 }
 
-fn started(steps: &[Recorded]) -> Option<(Assignment, CheckPlan, Limits, String)> {
-    steps.iter().find_map(|step| match &step.entry {
-        Entry::Started { assignment, plan, limits, base_commit, .. } => {
-            Some((assignment.clone(), plan.clone(), limits.clone(), base_commit.clone()))
-        }
-        _ => None,
+async fn whole_output(work: &Work, step: &Recorded) -> Result<String, RunError> {
+    let Entry::ToolResult { result } = &step.entry else { return Ok(String::new()) };
+    if result.tail.is_none() {
+        return Ok(result.head.clone());
+    }
+    Ok(String::from_utf8_lossy(&work.journal.output(step).await?).into_owned())
+}
+
+/// What the run started with.
+struct Start {
+    assignment: Assignment,
+    plan: CheckPlan,
+    limits: Limits,
+    base: String,
+}
+
+fn started(steps: &[Recorded]) -> Option<Start> {
+    steps.iter().find_map(|step| {
+        let Entry::Started { assignment, plan, limits, base_commit, .. } = &step.entry else {
+            return None;
+        };
+        Some(Start {
+            assignment: assignment.clone(),
+            plan: plan.clone(),
+            limits: limits.clone(),
+            base: base_commit.clone(),
+        })
     })
 }

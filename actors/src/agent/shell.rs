@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use journeyman_domain::ids::RunId;
-use journeyman_supervision::{ChildContext, ChildPath};
+use journeyman_supervision::{Child, ChildContext, ChildPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::classifier::ClassifierHandle;
 use crate::context::Runtime;
 use crate::learner::LearnerHandle;
 use crate::scheduler::SchedulerHandle;
-use crate::support::{Envelope, TrackedTasks};
+use crate::support::{Envelope, Spawned, TrackedTasks};
 
 /// How long a stopping run may take before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -43,6 +43,15 @@ pub struct State {
     reason: Arc<OnceLock<StopReason>>,
     now: Arc<Mutex<String>>,
     scheduler: SchedulerHandle,
+}
+
+impl RunActor {
+    /// Starts a run at its place in the tree.
+    pub async fn start(arguments: Arguments) -> Spawned<Child> {
+        let supervisor = arguments.child.supervisor.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
+        Ok(Child::new(actor))
+    }
 }
 
 impl Actor for RunActor {

@@ -88,12 +88,10 @@ async fn base_outcomes(
     scene: &Scene,
     base: &ObjectId,
 ) -> Result<Vec<CheckOutcome>, RunError> {
-    let known = work.journal.steps.iter().find_map(|step| match &step.entry {
-        Entry::BaseChecked { checks } => Some(checks.clone()),
-        _ => None,
-    });
-    if let Some(known) = known {
-        return Ok(known);
+    for step in &work.journal.steps {
+        if let Entry::BaseChecked { checks } = &step.entry {
+            return Ok(checks.clone());
+        }
     }
     let checks = check_all(work, scene, Side::Base, base).await?;
     work.journal.append(Entry::BaseChecked { checks: checks.clone() }).await?;
@@ -144,7 +142,8 @@ async fn check_one(
         check.outcome = tracing::field::Empty,
     );
     async {
-        let sandbox = scene.workspace.policy(work.runtime.settings.sandbox.namespaces, check.network);
+        let sandbox =
+            scene.workspace.policy(work.runtime.settings.sandbox.namespaces, check.network);
         let sandbox = Sandbox {
             cwd: folder.to_owned(),
             writable: vec![folder.to_owned()],
@@ -159,9 +158,9 @@ async fn check_one(
             return Err(RunError::Stopped);
         }
         let took = began.elapsed();
-        let word = outcome_word(&ended);
-        tracing::Span::current().record("check.outcome", word);
-        journeyman_telemetry::metrics().check_ran(side.word(), word, took);
+        let outcome = outcome_word(&ended);
+        tracing::Span::current().record("check.outcome", outcome);
+        journeyman_telemetry::metrics().check_ran(side.word(), outcome, took);
         let output = journeyman_telemetry::redact::clean(&output).into_owned();
         let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
         Ok(CheckOutcome {
@@ -201,13 +200,14 @@ async fn link(source: &Path, target: &Path) {
 
 /// A change of a forbidden path is never verified.
 fn forbid(work: &Work, change: &Change, verdict: &mut Verdict) {
-    let forbidden = work.journal.steps.iter().find_map(|step| match &step.entry {
-        Entry::Started { forbidden, .. } => Some(forbidden.clone()),
-        _ => None,
-    });
-    let forbidden = forbidden.unwrap_or_default();
+    let mut prefixes = Vec::new();
+    for step in &work.journal.steps {
+        if let Entry::Started { forbidden, .. } = &step.entry {
+            prefixes.clone_from(forbidden);
+        }
+    }
     for path in &change.paths {
-        if forbidden.iter().any(|prefix| path.starts_with(prefix.as_str())) {
+        if prefixes.iter().any(|prefix| path.starts_with(prefix.as_str())) {
             verdict.verified = false;
             verdict.reasons.push(format!("{path} is changed, which the repository forbids"));
         }
@@ -225,6 +225,7 @@ async fn classify(work: &Work, verdict: &Verdict, candidate: &[CheckOutcome]) ->
             task: work.held.task.id,
             codebase: work.held.task.codebase_id,
             run: work.held.run.id,
+            round: work.journal.run.round(),
             evidence: evidence_of(outcome),
         };
         match work.classifier.classify(failure).await {

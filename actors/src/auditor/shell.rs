@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use journeyman_store::{Acting, StoreError};
-use journeyman_supervision::{Change, ChildContext, Exit, SupervisionRecord};
+use journeyman_supervision::{Change, Child, ChildContext, Exit, SupervisionRecord};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};
 use crate::context::Runtime;
-use crate::support::{Envelope, TrackedTasks};
+use crate::support::{Envelope, Spawned, TrackedTasks};
 
 /// Between two looks at what is not sealed yet, while something is.
 const BUSY: Duration = Duration::from_secs(5);
 /// The same, while nothing is: an idle runtime shall cost nothing.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// The auditor.
 #[derive(Debug)]
@@ -36,6 +36,15 @@ pub struct State {
     done: AuditorSnapshot,
     tasks: TrackedTasks,
     handle: AuditorHandle,
+}
+
+impl AuditorActor {
+    /// Starts the auditor at its place in the tree.
+    pub async fn start(arguments: Arguments) -> Spawned<Child> {
+        let supervisor = arguments.child.supervisor.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
+        Ok(Child::new(actor))
+    }
 }
 
 impl Actor for AuditorActor {

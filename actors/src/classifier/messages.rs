@@ -23,6 +23,8 @@ pub struct Failure {
     pub codebase: Option<CodebaseId>,
     /// The run that it happened in.
     pub run: RunId,
+    /// The round of the run, from 1.
+    pub round: u32,
     /// What is known.
     pub evidence: Evidence,
 }

@@ -1,20 +1,21 @@
 //! The classifier's shell.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 
-use journeyman_domain::failure::{self, Classification, Policy};
+use journeyman_domain::failure::{self, Attempt, Category, Classification, Policy};
 use journeyman_domain::ids::{ErrorReportId, RunId};
 use journeyman_store::{Acting, NewErrorReport, StoreError};
+use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{Classified, ClassifierMessage, ClassifierSnapshot, Failure};
 use crate::context::Runtime;
-use crate::support::{Envelope, Reply};
+use crate::support::{Envelope, Reply, Spawned};
 
 /// Bytes of evidence that a report keeps.
 const EVIDENCE: usize = 16 * 1024;
-/// Runs whose last failures are remembered.
+/// Failures that are remembered.
 const REMEMBERED: usize = 256;
 
 /// The error classifier.
@@ -26,8 +27,25 @@ pub struct State {
     runtime: Runtime,
     generation: u64,
     done: ClassifierSnapshot,
-    /// The last fingerprints of each run, newest last.
-    seen: VecDeque<(RunId, String)>,
+    /// The last failures, newest last.
+    seen: VecDeque<Seen>,
+}
+
+/// A failure that was judged.
+struct Seen {
+    run: RunId,
+    round: u32,
+    category: Category,
+    fingerprint: String,
+}
+
+impl ClassifierActor {
+    /// Starts the classifier at its place in the tree.
+    pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
+        let arguments = (runtime, child.generation);
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, child.supervisor).await?;
+        Ok(Child::new(actor))
+    }
 }
 
 impl Actor for ClassifierActor {
@@ -76,23 +94,37 @@ fn answer_with<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
 impl State {
     async fn classify(&mut self, failure: Failure) -> Result<Classified, StoreError> {
         let classification = journeyman_learning::classify(&failure.evidence);
-        let repeated = self.remember(failure.run, &classification.fingerprint);
-        let policy = failure::policy(classification.category, repeated);
+        let attempt = self.attempt(&failure, &classification);
+        let policy = failure::policy(classification.category, &attempt);
         self.report(&failure, &classification, policy).await?;
         self.done.classified += 1;
-        self.done.unknown += u64::from(classification.category == failure::Category::Unknown);
+        self.done.unknown += u64::from(classification.category == Category::Unknown);
         Ok(Classified { classification, policy })
     }
 
-    /// Whether the run's failure before was the same one.
-    fn remember(&mut self, run: RunId, fingerprint: &str) -> bool {
-        let last = self.seen.iter().rev().find(|(other, _)| *other == run);
-        let repeated = last.is_some_and(|(_, before)| before == fingerprint);
+    /// What is known of the run's failures so far, this one included. Several checks may fail in
+    /// one round; what counts is in how many rounds something failed.
+    fn attempt(&mut self, failure: &Failure, now: &Classification) -> Attempt {
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
         }
-        self.seen.push_back((run, fingerprint.to_owned()));
-        repeated
+        self.seen.push_back(Seen {
+            run: failure.run,
+            round: failure.round,
+            category: now.category,
+            fingerprint: now.fingerprint.clone(),
+        });
+        let rounds = |like: &dyn Fn(&Seen) -> bool| {
+            let of_run = self.seen.iter().filter(|seen| seen.run == failure.run);
+            let rounds: BTreeSet<u32> =
+                of_run.filter(|seen| like(seen)).map(|seen| seen.round).collect();
+            u32::try_from(rounds.len()).unwrap_or(u32::MAX)
+        };
+        Attempt {
+            failures: rounds(&|seen| seen.category == now.category),
+            identical: rounds(&|seen| seen.fingerprint == now.fingerprint),
+            ..Attempt::first()
+        }
     }
 
     async fn report(

@@ -1,11 +1,12 @@
 //! The learner's shell.
 
 use journeyman_store::{Acting, NewResolution, StoreError};
+use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{LearnerMessage, LearnerSnapshot, Resolution};
 use crate::context::Runtime;
-use crate::support::Envelope;
+use crate::support::{Envelope, Spawned};
 
 /// The pattern learner.
 #[derive(Debug)]
@@ -16,6 +17,15 @@ pub struct State {
     runtime: Runtime,
     generation: u64,
     done: LearnerSnapshot,
+}
+
+impl LearnerActor {
+    /// Starts the learner at its place in the tree.
+    pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
+        let arguments = (runtime, child.generation);
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, child.supervisor).await?;
+        Ok(Child::new(actor))
+    }
 }
 
 impl Actor for LearnerActor {

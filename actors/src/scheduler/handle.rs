@@ -44,6 +44,11 @@ impl SchedulerHandle {
         self.0.tell(SchedulerMessage::Hint)
     }
 
+    /// Whether it answers; the supervisor sets the time limit.
+    pub(super) async fn ping(&self) -> bool {
+        self.0.ask(LIMIT, |reply| SchedulerMessage::Ping { reply }).await.is_ok()
+    }
+
     pub(super) fn tick(&self) -> bool {
         self.0.tell(SchedulerMessage::Tick)
     }

@@ -49,7 +49,7 @@ pub enum SchedulerMessage {
     /// Whether it answers at all.
     Ping {
         /// Where to.
-        reply: ractor::RpcReplyPort<()>,
+        reply: Reply<(), Infallible>,
     },
 }
 

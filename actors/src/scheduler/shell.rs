@@ -8,9 +8,9 @@ use futures_util::StreamExt as _;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
 use journeyman_store::{
-    Acting, Claim, ClaimRequest, Held, NewTask, StoreError, Task, TakeOverRequest,
+    Acting, Claim, ClaimRequest, Held, NewTask, StoreError, TakeOverRequest, Task,
 };
-use journeyman_supervision::ChildContext;
+use journeyman_supervision::{Child, ChildContext};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -18,7 +18,7 @@ use super::handle::SchedulerHandle;
 use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
 use crate::agent::{AgentsHandle, StopReason};
 use crate::context::{Change, Mode, Runtime};
-use crate::support::{Envelope, Reply, TrackedTasks};
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks};
 
 /// The task scheduler.
 #[derive(Debug)]
@@ -45,6 +45,19 @@ pub struct State {
     handle: SchedulerHandle,
     began: Instant,
     tasks: TrackedTasks,
+}
+
+impl SchedulerActor {
+    /// Starts the scheduler at its place in the tree; it answers health probes.
+    pub async fn start(arguments: Arguments) -> Spawned<Child> {
+        let supervisor = arguments.child.supervisor.clone();
+        let handle = SchedulerHandle::new(arguments.child.directory.clone(), "supervisor");
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
+        Ok(Child::new(actor).with_probe(move || {
+            let handle = handle.clone();
+            async move { handle.ping().await }
+        }))
+    }
 }
 
 impl Actor for SchedulerActor {
@@ -195,10 +208,7 @@ impl State {
                 };
                 answer(reply, Ok(snapshot));
             }
-            SchedulerMessage::Ping { reply } => {
-                // Whoever asked may have gone.
-                let _ = reply.send(());
-            }
+            SchedulerMessage::Ping { reply } => answer(reply, Ok(())),
         }
     }
 
@@ -335,10 +345,7 @@ impl State {
         });
     }
 
-    async fn add(
-        &self,
-        tasks: Vec<(NewTask, Vec<TaskId>)>,
-    ) -> Result<Vec<Task>, StoreError> {
+    async fn add(&self, tasks: Vec<(NewTask, Vec<TaskId>)>) -> Result<Vec<Task>, StoreError> {
         let store = &self.runtime.store;
         store.tasks().insert_many(&Acting::now("scheduler"), &tasks).await?;
         let mut added = Vec::with_capacity(tasks.len());

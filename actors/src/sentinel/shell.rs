@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use journeyman_supervision::{ChildContext, Directory, Status, TreeNode};
+use journeyman_supervision::{Child, ChildContext, Directory, Status, TreeNode};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{SentinelHandle, SentinelMessage, SentinelSnapshot};
 use crate::context::Runtime;
-use crate::support::{Envelope, TrackedTasks};
+use crate::support::{Envelope, Spawned, TrackedTasks};
 
 /// Between two looks.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// The sentinel.
 #[derive(Debug)]
@@ -31,6 +31,15 @@ pub struct State {
     directory: Directory,
     seen: SentinelSnapshot,
     tasks: TrackedTasks,
+}
+
+impl SentinelActor {
+    /// Starts the sentinel at its place in the tree.
+    pub async fn start(arguments: Arguments) -> Spawned<Child> {
+        let supervisor = arguments.child.supervisor.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
+        Ok(Child::new(actor))
+    }
 }
 
 impl Actor for SentinelActor {

@@ -117,4 +117,3 @@ impl<M: Message> Mailbox<M> {
             .map_err(|_| AskError::Restarting(M::ACTOR))
     }
 }
-

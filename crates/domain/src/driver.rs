@@ -22,6 +22,9 @@ pub struct Assignment {
     pub command: Vec<String>,
     /// The absolute path of the workspace, as programs in it see it.
     pub workspace: String,
+    /// Whether the program of the driver `command` may use the network.
+    #[serde(default)]
+    pub network: bool,
 }
 
 /// Something that a driver learns.
@@ -60,7 +63,7 @@ pub enum Action {
 }
 
 /// An agent's way of acting.
-pub trait Driver: Send {
+pub trait Driver: Send + Sync {
     /// The next action. Called again without a new observation it answers the same.
     fn next(&mut self) -> Action;
 

@@ -124,10 +124,7 @@ impl Redactor {
         no_jwt_before: &mut usize,
     ) -> Option<(usize, usize)> {
         let rest = &bytes[at..];
-        if let Some(secret) = self
-            .secrets
-            .iter()
-            .find(|secret| rest.starts_with(secret.as_bytes()))
+        if let Some(secret) = self.secrets.iter().find(|secret| rest.starts_with(secret.as_bytes()))
         {
             return Some((at, at + secret.len()));
         }
@@ -148,9 +145,7 @@ impl Redactor {
             }
             _ => None,
         };
-        found
-            .or_else(|| token(rest).map(|len| (0, len)))
-            .map(|(from, to)| (at + from, at + to))
+        found.or_else(|| token(rest).map(|len| (0, len))).map(|(from, to)| (at + from, at + to))
     }
 }
 
@@ -159,17 +154,13 @@ const fn is_token_byte(byte: u8) -> bool {
 }
 
 fn run(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
-    bytes
-        .iter()
-        .position(|byte| !belongs(*byte))
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|byte| !belongs(*byte)).unwrap_or(bytes.len())
 }
 
 /// A token with a well-known prefix: long enough, and with a digit, which words lack.
 fn token(rest: &[u8]) -> Option<usize> {
-    let (prefix, least) = PREFIXES
-        .iter()
-        .find(|(prefix, _)| rest.starts_with(prefix.as_bytes()))?;
+    let (prefix, least) =
+        PREFIXES.iter().find(|(prefix, _)| rest.starts_with(prefix.as_bytes()))?;
     let body = &rest[prefix.len()..];
     let seen = &body[..body.len().min(SHAPE)];
     let len = run(seen, is_token_byte);
@@ -197,25 +188,20 @@ fn jwt(rest: &[u8]) -> Result<usize, usize> {
 /// The value after `Authorization:` and its scheme, or after a bare `Bearer`.
 fn bearer(rest: &[u8]) -> Option<(usize, usize)> {
     let starts = |text: &[u8], word: &str| {
-        text.get(..word.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+        text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
     };
     let value = |byte: u8| is_token_byte(byte) || b"._~+/=".contains(&byte);
     let header = starts(rest, "authorization");
     let mut from = if header { "authorization".len() } else { 0 };
     if header {
         let glue = run(&rest[from..], |byte| b" \t\"':=\\".contains(&byte));
-        if !rest[from..from + glue]
-            .iter()
-            .any(|byte| b":=".contains(byte))
-        {
+        if !rest[from..from + glue].iter().any(|byte| b":=".contains(byte)) {
             return None;
         }
         from += glue;
     }
-    let scheme = ["bearer ", "basic ", "token "]
-        .into_iter()
-        .find(|scheme| starts(&rest[from..], scheme));
+    let scheme =
+        ["bearer ", "basic ", "token "].into_iter().find(|scheme| starts(&rest[from..], scheme));
     if !header && scheme != Some("bearer ") {
         return None;
     }
@@ -234,9 +220,8 @@ fn bearer(rest: &[u8]) -> Option<(usize, usize)> {
 /// The password in `scheme://user:password@host`, or a user that is itself a long token.
 fn url_password(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let rest = bytes[at..].strip_prefix(b"://")?;
-    let authority = &rest[..run(rest, |byte| {
-        !byte.is_ascii_whitespace() && !b"/?#\"'<>`".contains(&byte)
-    })];
+    let authority =
+        &rest[..run(rest, |byte| !byte.is_ascii_whitespace() && !b"/?#\"'<>`".contains(&byte))];
     let host = authority.iter().rposition(|byte| *byte == b'@')?;
     let from = match authority[..host].iter().position(|byte| *byte == b':') {
         Some(colon) => colon + 1,
@@ -250,9 +235,8 @@ fn url_password(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 fn private_key(rest: &[u8]) -> Option<(usize, usize)> {
     const END: &[u8] = b"-----END";
     let label = rest.strip_prefix(b"-----BEGIN ")?;
-    let label = run(label, |byte| {
-        byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' '
-    });
+    let label =
+        run(label, |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ');
     let from = "-----BEGIN ".len() + label;
     if !rest[..from].ends_with(b"PRIVATE KEY") || !rest[from..].starts_with(b"-----") {
         return None;
@@ -263,10 +247,7 @@ fn private_key(rest: &[u8]) -> Option<(usize, usize)> {
     };
     let length = run(&rest[from..], body);
     let body = &rest[from..from + length];
-    let to = body
-        .windows(END.len())
-        .position(|window| window == END)
-        .unwrap_or(length);
+    let to = body.windows(END.len()).position(|window| window == END).unwrap_or(length);
     (to > 0).then(|| (from, from + to))
 }
 
@@ -290,49 +271,28 @@ mod tests {
         check("xhunter2x hunter2-and-more", "x***x ***");
         check("ä pässwört ä", "ä *** ä");
         check("short is no secret", "short is no secret");
-        assert!(matches!(
-            Redactor::default().redact("plain"),
-            Cow::Borrowed("plain")
-        ));
-        assert_eq!(
-            format!("{:?}", Redactor::new(vec!["hunter2".into()])),
-            "Redactor(1 secrets)"
-        );
+        assert!(matches!(Redactor::default().redact("plain"), Cow::Borrowed("plain")));
+        assert_eq!(format!("{:?}", Redactor::new(vec!["hunter2".into()])), "Redactor(1 secrets)");
     }
 
     #[test]
     fn shapes_of_tokens() {
-        check(
-            "token=ghp_0123456789abcdefghijABCDEFGHIJ012345, x",
-            "token=***, x",
-        );
+        check("token=ghp_0123456789abcdefghijABCDEFGHIJ012345, x", "token=***, x");
         check("github_pat_11ABCDEFG0abcdefghijkl_mnopqrstu", "***");
-        check(
-            "sk-ant-api03-abcdefghijklmnop sk-proj-abcdefghijklmno1234",
-            "*** ***",
-        );
+        check("sk-ant-api03-abcdefghijklmnop sk-proj-abcdefghijklmno1234", "*** ***");
         check(
             "xoxb-1234567890-abc lin_api_0123456789abcdefXYZ AKIAIOSFODNN7EXAMPLE",
             "*** *** ***",
         );
         check("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl.", "***.");
-        check(
-            "Authorization: Bearer abc.def-ghi",
-            "Authorization: Bearer ***",
-        );
-        check(
-            r#"{"authorization":"Basic dXNlcjpwYXNz"}"#,
-            r#"{"authorization":"Basic ***"}"#,
-        );
+        check("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***");
+        check(r#"{"authorization":"Basic dXNlcjpwYXNz"}"#, r#"{"authorization":"Basic ***"}"#);
         check("curl -H 'bearer 0123456789abcdef'", "curl -H 'bearer ***'");
         check(
             "postgres://me:p@ss:w0rd@db:5432/x https://u@h/",
             "postgres://me:***@db:5432/x https://u@h/",
         );
-        check(
-            "https://0123456789abcdef0123@github.com/x",
-            "https://***@github.com/x",
-        );
+        check("https://0123456789abcdef0123@github.com/x", "https://***@github.com/x");
         check(
             "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc+/=\n-----END RSA PRIVATE KEY-----\nx",
             "-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----\nx",
@@ -354,14 +314,9 @@ mod tests {
     #[test]
     fn hostile_runs_stay_linear() {
         // Quadratic work on these would take minutes.
-        for piece in [
-            "sk-",
-            "eyJ-",
-            "://",
-            "-----BEGIN A PRIVATE KEY-----",
-            "authorization:",
-            "bearer ",
-        ] {
+        for piece in
+            ["sk-", "eyJ-", "://", "-----BEGIN A PRIVATE KEY-----", "authorization:", "bearer "]
+        {
             let text = piece.repeat(2_000_000 / piece.len());
             let _ = Redactor::default().redact(&text);
         }

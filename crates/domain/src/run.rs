@@ -193,7 +193,9 @@ impl Run {
         }
         let policy = match judgement.policy {
             Policy::RetryWithEvidence => Policy::Stop,
-            other @ (Policy::Wait { .. } | Policy::OtherAgent | Policy::Stop | Policy::Ask) => other,
+            other @ (Policy::Wait { .. } | Policy::OtherAgent | Policy::Stop | Policy::Ask) => {
+                other
+            }
         };
         Next::Conclude(Outcome::Failed { reason: judgement.verdict.reasons.join("; "), policy })
     }
@@ -233,10 +235,9 @@ pub fn observations(
         .iter()
         .enumerate()
         .filter_map(|(index, entry)| match entry {
-            Entry::ToolResult { result } => Some(Observation::CallEnded {
-                result: result.clone(),
-                output: output(index),
-            }),
+            Entry::ToolResult { result } => {
+                Some(Observation::CallEnded { result: result.clone(), output: output(index) })
+            }
             Entry::RoundStarted { evidence, .. } => {
                 Some(Observation::RoundFailed { evidence: evidence.clone() })
             }

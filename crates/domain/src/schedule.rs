@@ -25,7 +25,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_concurrent: 10, lease_ms: 15_000, poll_ms: 2_000, max_attempts: 3, max_reclaims: 3 }
+        Self {
+            max_concurrent: 10,
+            lease_ms: 15_000,
+            poll_ms: 2_000,
+            max_attempts: 3,
+            max_reclaims: 3,
+        }
     }
 }
 
@@ -124,7 +130,12 @@ pub struct TaskAfter {
 }
 
 /// Decides what follows an attempt. `attempt` counts from 1; `jitter` is in 0..1.
-pub fn after_attempt(settings: &Settings, outcome: &Outcome, attempt: u32, jitter: f64) -> TaskAfter {
+pub fn after_attempt(
+    settings: &Settings,
+    outcome: &Outcome,
+    attempt: u32,
+    jitter: f64,
+) -> TaskAfter {
     let ended = |status, error: Option<&String>| TaskAfter {
         status,
         waiting_for: None,
@@ -161,8 +172,12 @@ pub fn after_attempt(settings: &Settings, outcome: &Outcome, attempt: u32, jitte
 }
 
 /// Between half of the delay and the whole of it, so that many waiters do not come back at once.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss,
-    reason = "milliseconds of at most hours fit a double exactly, and jitter is in 0..1")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "milliseconds of at most hours fit a double exactly, and jitter is in 0..1"
+)]
 fn jittered(delay_ms: u64, jitter: f64) -> u64 {
     let half = delay_ms as f64 / 2.0;
     (half + half * jitter.clamp(0.0, 1.0)) as u64

@@ -85,37 +85,25 @@ pub fn judge(base: &[CheckOutcome], candidate: &[CheckOutcome], change: &Change)
         reasons: vec![],
     };
     if candidate.is_empty() {
-        verdict
-            .reasons
-            .push("no check ran, so nothing is known of the change".to_owned());
+        verdict.reasons.push("no check ran, so nothing is known of the change".to_owned());
     }
     for now in candidate {
         let before = base.iter().find(|outcome| outcome.check == now.check);
         let tests = Tests::compare(before, now, change);
         let comparison = compare(before, now, &tests);
-        verdict
-            .reasons
-            .extend(reason(now, before, comparison, &tests));
+        verdict.reasons.extend(reason(now, before, comparison, &tests));
         verdict.reasons.extend(tests.missing_reason(&now.check));
         verdict.checks.push((now.check.clone(), comparison));
         verdict.newly_failing.extend(tests.newly_failing);
         verdict.newly_passing.extend(tests.newly_passing);
         verdict.missing.extend(tests.missing);
     }
-    for gone in base
-        .iter()
-        .filter(|outcome| !candidate.iter().any(|now| now.check == outcome.check))
+    for gone in
+        base.iter().filter(|outcome| !candidate.iter().any(|now| now.check == outcome.check))
     {
-        verdict.reasons.push(format!(
-            "{} ran on the base, but not on the change",
-            gone.check
-        ));
+        verdict.reasons.push(format!("{} ran on the base, but not on the change", gone.check));
     }
-    for list in [
-        &mut verdict.newly_failing,
-        &mut verdict.newly_passing,
-        &mut verdict.missing,
-    ] {
+    for list in [&mut verdict.newly_failing, &mut verdict.newly_passing, &mut verdict.missing] {
         list.sort_unstable();
         list.dedup();
     }
@@ -143,14 +131,8 @@ impl Tests {
         let Some(after) = &now.tests else {
             let had = before
                 .filter(|report| now.passed() && report.passed_count + report.failed_count > 0);
-            let missing = had.map(|report| {
-                report
-                    .passed
-                    .iter()
-                    .chain(&report.failed)
-                    .cloned()
-                    .collect()
-            });
+            let missing =
+                had.map(|report| report.passed.iter().chain(&report.failed).cloned().collect());
             return Self {
                 silent: had.is_some(),
                 missing: missing.unwrap_or_default(),
@@ -168,11 +150,7 @@ impl Tests {
         };
         let mut tests = Self {
             newly_failing: newly(&failed, &failed_before),
-            newly_passing: if named {
-                newly(&passed, &passed_before)
-            } else {
-                vec![]
-            },
+            newly_passing: if named { newly(&passed, &passed_before) } else { vec![] },
             ..Self::default()
         };
         if named {
@@ -189,9 +167,7 @@ impl Tests {
             tests.mended = over.min(after.passed_count - report.passed_count);
             if tests.newly_failing.is_empty() && after.failed_count > report.failed_count {
                 let more = after.failed_count - report.failed_count;
-                tests
-                    .newly_failing
-                    .push(format!("{}: {more} more without a name", now.check));
+                tests.newly_failing.push(format!("{}: {more} more without a name", now.check));
             }
         }
         tests
@@ -199,9 +175,7 @@ impl Tests {
 
     fn missing_reason(&self, check: &str) -> Option<String> {
         if self.silent {
-            return Some(format!(
-                "{check} passes, but no longer says which tests ran"
-            ));
+            return Some(format!("{check} passes, but no longer says which tests ran"));
         }
         if let Some([ran_before, ran, passed_before, passed]) = self.fewer {
             return Some(format!(
@@ -258,18 +232,16 @@ fn reason(
         Comparison::Broken if before.is_none() => {
             Some(format!("{check} {}{newly}", ending(&now.ended)))
         }
-        Comparison::Broken => Some(format!(
-            "{check} passed before the change and now {}{newly}",
-            ending(&now.ended)
-        )),
+        Comparison::Broken => {
+            Some(format!("{check} passed before the change and now {}{newly}", ending(&now.ended)))
+        }
         Comparison::StillFails if newly.is_empty() => Some(format!(
             "{check} {}, as before the change, and nothing got better",
             ending(&now.ended)
         )),
-        Comparison::StillFails => Some(format!(
-            "{check} failed before the change and now {}{newly}",
-            ending(&now.ended)
-        )),
+        Comparison::StillFails => {
+            Some(format!("{check} failed before the change and now {}{newly}", ending(&now.ended)))
+        }
         Comparison::Passes | Comparison::Mended if !newly.is_empty() => {
             Some(format!("{check} exits with success, but tests fail{newly}"))
         }
@@ -293,12 +265,7 @@ fn ending(ended: &Ended) -> String {
 /// The first names, and how many more.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let first = names
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => first,
         more => format!("{first} and {more} more"),

@@ -91,6 +91,7 @@ fn call(assignment: &Assignment, round: u32, evidence: Option<&str>) -> Action {
         tool: Tool::Exec(Exec {
             argv,
             env,
+            network: assignment.network,
             ..Exec::default()
         }),
     })
@@ -155,6 +156,7 @@ mod tests {
             files: vec![],
             command: command.iter().map(ToString::to_string).collect(),
             workspace: "/w s".into(),
+            network: false,
         }
     }
 

@@ -41,6 +41,9 @@ pub(crate) fn mask(text: &str, detail: Detail) -> Cow<'_, str> {
     volatile.replace_all(text, |found: &Captures<'_>| replacement(found, detail, terse))
 }
 
+/// What names are quoted with.
+const QUOTES: [char; 5] = ['`', '\'', '"', '\u{2018}', '\u{2019}'];
+
 /// Words of a headline, below which the names in it are part of its kind.
 const TERSE_WORDS: usize = 5;
 
@@ -87,11 +90,11 @@ fn is_temporary(path: &str) -> bool {
 /// path of a library, by its last part; `_` otherwise.
 fn quoted(whole: &str, exact: bool, terse: bool) -> String {
     if exact {
-        let inner = &whole[1..whole.len() - whole.chars().next_back().map_or(1, char::len_utf8)];
+        let inner = whole.trim_matches(QUOTES);
         return if inner.contains('/') || inner.contains("0x") { "`_`".to_owned() } else { whole.to_owned() };
     }
     let mut masked = String::from("`");
-    let inner = whole.trim_matches(['`', '\'', '"', '\u{2018}', '\u{2019}']);
+    let inner = whole.trim_matches(QUOTES);
     let callee = inner.split('(').next().unwrap_or_default();
     let callee = callee.split("::<").next().unwrap_or_default();
     let path = inner.contains("::") || inner.ends_with(')');

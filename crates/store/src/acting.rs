@@ -17,10 +17,7 @@ pub struct Acting<'a> {
 impl<'a> Acting<'a> {
     /// An actor within the active span's trace.
     pub fn now(actor: &'a str) -> Self {
-        Self {
-            actor,
-            trace: TraceContext::current(),
-        }
+        Self { actor, trace: TraceContext::current() }
     }
 }
 

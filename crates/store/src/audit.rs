@@ -67,12 +67,7 @@ pub struct AuditFilter {
 
 impl Default for AuditFilter {
     fn default() -> Self {
-        Self {
-            table: None,
-            record: None,
-            limit: 50,
-            cursor: None,
-        }
+        Self { table: None, record: None, limit: 50, cursor: None }
     }
 }
 
@@ -90,11 +85,7 @@ const LIST: &str = concat!(
      AND ($2::uuid IS NULL OR record_id = $2) AND ($3::uuid IS NULL OR id < $3) \
      ORDER BY id DESC LIMIT $4"
 );
-const SHOW: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM audit_log WHERE id = $1 LIMIT 1"
-);
+const SHOW: &str = concat!("SELECT ", columns!(), " FROM audit_log WHERE id = $1 LIMIT 1");
 const RECORD: &str = "INSERT INTO audit_events \
      (kind, table_name, record_ids, attributes, actor, trace_id, span_id) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -182,10 +173,7 @@ impl Audit<'_> {
 
     /// One entry.
     pub async fn show(&self, id: Uuid) -> Result<AuditEntry, StoreError> {
-        let found = sqlx::query_as(SHOW)
-            .bind(id)
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(SHOW).bind(id).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("audit entry", id))
     }
 }

@@ -81,10 +81,7 @@ impl Cluster {
     /// where there is none. Returns when the database answers.
     pub async fn open(options: ClusterOptions) -> Result<Self, ClusterError> {
         let deadline = Instant::now() + START_LIMIT;
-        blocking(move || start::open(&options, deadline))
-            .await?
-            .connected(deadline)
-            .await
+        blocking(move || start::open(&options, deadline)).await?.connected(deadline).await
     }
 
     /// Attaches to the cluster of a data folder where it runs; starts nothing.
@@ -138,6 +135,12 @@ pub enum ClusterStatus {
     },
 }
 
+/// The folder of PostgreSQL's programs that a data folder's cluster uses, where they are found.
+pub fn bin_dir(setting: Option<&Path>, data_dir: &Path) -> Option<PathBuf> {
+    let existing = Folder::newest(data_dir).ok().flatten();
+    programs::find(setting, data_dir, existing.as_ref()).ok().map(|found| found.bin)
+}
+
 /// Says whether a data folder has a cluster and whether that runs.
 pub fn status(data_dir: &Path) -> Result<ClusterStatus, ClusterError> {
     let Some(folder) = Folder::newest(data_dir)? else {
@@ -145,10 +148,7 @@ pub fn status(data_dir: &Path) -> Result<ClusterStatus, ClusterError> {
     };
     let (major, path) = (folder.major(), folder.path().to_owned());
     if !lock::is_held(&folder.keeper_lock())? {
-        return Ok(ClusterStatus::Stopped {
-            major,
-            folder: path,
-        });
+        return Ok(ClusterStatus::Stopped { major, folder: path });
     }
     Ok(ClusterStatus::Running {
         major,
@@ -172,12 +172,7 @@ struct Opened {
 impl Opened {
     /// Waits for the database to answer, and makes it in a new cluster.
     async fn connected(self, deadline: Instant) -> Result<Cluster, ClusterError> {
-        let Self {
-            options,
-            folder,
-            user,
-            mut started,
-        } = self;
+        let Self { options, folder, user, mut started } = self;
         while let Err(error) = ensure_database(&started.sockets).await {
             if !is_passing(&error) || Instant::now() > deadline {
                 return Err(ClusterError::Connect { source: error });
@@ -187,10 +182,7 @@ impl Opened {
                 (started.keeper.take(), options.clone(), folder.clone());
             let next =
                 blocking(move || start::ensure(&next_folder, &next_options, deadline)).await?;
-            started = start::Started {
-                keeper: next.keeper.or(keeper),
-                ..next
-            };
+            started = start::Started { keeper: next.keeper.or(keeper), ..next };
         }
         let sockets = started.sockets.clone();
         Ok(Cluster {
@@ -205,9 +197,7 @@ impl Opened {
 /// Whether an error only says that the server is not ready yet, or was just replaced.
 fn is_passing(error: &sqlx::Error) -> bool {
     // Class 57P: shut down by the operator, crashed, cannot connect now.
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     matches!(error, sqlx::Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P"))
 }
 
@@ -215,19 +205,14 @@ fn is_passing(error: &sqlx::Error) -> bool {
 async fn ensure_database(sockets: &Path) -> Result<(), sqlx::Error> {
     const NO_SUCH_DATABASE: &str = "3D000";
     let code = |error: &sqlx::Error| {
-        error
-            .as_database_error()
-            .and_then(|error| error.code().map(String::from))
+        error.as_database_error().and_then(|error| error.code().map(String::from))
     };
     match connect_options(sockets, NAME).connect().await {
         Ok(connection) => connection.close().await,
         Err(error) if code(&error).as_deref() == Some(NO_SUCH_DATABASE) => {
             let mut connection: PgConnection =
                 connect_options(sockets, "postgres").connect().await?;
-            match sqlx::raw_sql("CREATE DATABASE journeyman")
-                .execute(&mut connection)
-                .await
-            {
+            match sqlx::raw_sql("CREATE DATABASE journeyman").execute(&mut connection).await {
                 // Two commands may do it at once: a duplicate name, found early or by the index.
                 Err(error) if !matches!(code(&error).as_deref(), Some("42P04" | "23505")) => {
                     Err(error)

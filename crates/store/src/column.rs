@@ -36,11 +36,7 @@ impl<'r, T: FromStr<Err: Error + Send + Sync + 'static>> Decode<'r, Postgres> fo
 
 impl<'r, T: FromStr<Err: Error + Send + Sync + 'static>> Decode<'r, Postgres> for MaybeText<T> {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        if value.is_null() {
-            Ok(Self(None))
-        } else {
-            parse(value).map(|word| Self(Some(word)))
-        }
+        if value.is_null() { Ok(Self(None)) } else { parse(value).map(|word| Self(Some(word))) }
     }
 }
 
@@ -94,13 +90,7 @@ macro_rules! words {
         }
     )*};
 }
-words!(
-    Status,
-    Priority,
-    WaitingFor,
-    journeyman_domain::failure::ErrorClass,
-    crate::NodeKind
-);
+words!(Status, Priority, WaitingFor, journeyman_domain::failure::ErrorClass, crate::NodeKind);
 
 macro_rules! identifiers {
     ($($id:ty),*) => {$(
@@ -171,10 +161,7 @@ pub(crate) fn only(
     match ids {
         [] => Err(crate::StoreError::not_found(what, part)),
         [id] => Ok(*id),
-        _ => Err(crate::StoreError::Ambiguous {
-            what,
-            part: part.to_owned(),
-        }),
+        _ => Err(crate::StoreError::Ambiguous { what, part: part.to_owned() }),
     }
 }
 
@@ -186,10 +173,7 @@ mod tests {
     fn a_part_bounds_ids_and_foreign_text_is_none() {
         let part = IdPart::parse("0193A2F0-11").unwrap();
         assert_eq!(part.low.to_string(), "0193a2f0-1100-0000-0000-000000000000");
-        assert_eq!(
-            part.high.to_string(),
-            "0193a2f0-11ff-ffff-ffff-ffffffffffff"
-        );
+        assert_eq!(part.high.to_string(), "0193a2f0-11ff-ffff-ffff-ffffffffffff");
         assert_eq!(part.reversed_suffix, "110f2a3910%");
         for text in ["", "-", "xyz", "%", &"0".repeat(33)] {
             assert!(IdPart::parse(text).is_none(), "{text}");

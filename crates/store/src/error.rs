@@ -76,11 +76,8 @@ impl StoreError {
         }
     }
 
-    pub(crate) fn not_found(what: &'static str, id: impl ToString) -> Self {
-        Self::NotFound {
-            what,
-            id: id.to_string(),
-        }
+    pub(crate) fn not_found(what: &'static str, id: impl ToString + Copy) -> Self {
+        Self::NotFound { what, id: id.to_string() }
     }
 }
 
@@ -88,10 +85,7 @@ impl StoreError {
 /// deadlock, a lock that was not free in time.
 pub fn is_transient(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_))
-        || matches!(
-            error.sqlstate().as_deref(),
-            Some("40001" | "40P01" | "55P03")
-        )
+        || matches!(error.sqlstate().as_deref(), Some("40001" | "40P01" | "55P03"))
 }
 
 impl From<sqlx::Error> for StoreError {

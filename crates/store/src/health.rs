@@ -11,13 +11,8 @@ const INTEGRATION: &str = "SELECT get_integration_health()";
 const ENSURE_PARTITIONS: &str = "SELECT ensure_partitions(now())";
 const APPLY_RETENTION: &str = "SELECT apply_retention(now())";
 
-pub(crate) const ALL: &[&str] = &[
-    SYSTEM,
-    LEARNING,
-    INTEGRATION,
-    ENSURE_PARTITIONS,
-    APPLY_RETENTION,
-];
+pub(crate) const ALL: &[&str] =
+    &[SYSTEM, LEARNING, INTEGRATION, ENSURE_PARTITIONS, APPLY_RETENTION];
 
 /// The three judgements. Each has `status` (healthy, degraded, unhealthy), `reasons`
 /// (`[{"grade", "text"}]`), `timestamp` and its figures.
@@ -46,12 +41,8 @@ impl Store {
     /// `analytics.retention_days`; says which partitions went. May be called at any time.
     pub async fn upkeep(&self, acting: &Acting<'_>) -> Result<Vec<String>, StoreError> {
         let mut transaction = self.begin(acting).await?;
-        sqlx::query(ENSURE_PARTITIONS)
-            .execute(&mut *transaction)
-            .await?;
-        let dropped = sqlx::query_scalar(APPLY_RETENTION)
-            .fetch_all(&mut *transaction)
-            .await?;
+        sqlx::query(ENSURE_PARTITIONS).execute(&mut *transaction).await?;
+        let dropped = sqlx::query_scalar(APPLY_RETENTION).fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(dropped)
     }

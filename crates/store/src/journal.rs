@@ -99,10 +99,7 @@ pub struct StepPosition {
 impl Step {
     /// Where it stands.
     pub const fn position(&self) -> StepPosition {
-        StepPosition {
-            run_id: self.run_id,
-            seq: self.seq,
-        }
+        StepPosition { run_id: self.run_id, seq: self.seq }
     }
 }
 
@@ -204,10 +201,8 @@ impl Journal<'_> {
 
     /// All steps of a run.
     pub async fn load(&self, run: RunId) -> Result<Vec<Step>, StoreError> {
-        let rows: Vec<StepRow> = sqlx::query_as(LOAD)
-            .bind(run.as_uuid())
-            .fetch_all(self.0.pool())
-            .await?;
+        let rows: Vec<StepRow> =
+            sqlx::query_as(LOAD).bind(run.as_uuid()).fetch_all(self.0.pool()).await?;
         Ok(rows.into_iter().map(Step::from).collect())
     }
 
@@ -231,10 +226,8 @@ impl Journal<'_> {
 
     /// A blob's bytes.
     pub async fn blob(&self, hash: &BlobHash) -> Result<Blob, StoreError> {
-        let found: Option<Blob> = sqlx::query_scalar(BLOB)
-            .bind(hash.0.as_slice())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found: Option<Blob> =
+            sqlx::query_scalar(BLOB).bind(hash.0.as_slice()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("blob", hash))
     }
 }

@@ -30,9 +30,7 @@ pub use error::{StoreError, is_transient};
 pub use journal::{Blob, BlobHash, NewStep, Step, StepPosition};
 pub use listen::TASKS_CHANNEL;
 pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
-pub use queue::{
-    Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver,
-};
+pub use queue::{Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver};
 pub use tables::agents::{Agent, AgentChange};
 pub use tables::children::{Child, NewChild};
 pub use tables::codebases::{Codebase, NewCodebase};
@@ -60,7 +58,7 @@ impl Default for PoolOptions {
         Self {
             max: 8,
             acquire_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
         }
     }
 }

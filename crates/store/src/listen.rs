@@ -30,11 +30,8 @@ impl Store {
     /// Sends a hint, after the commit that it is about and outside of it. A failure is only logged:
     /// the change itself is durable.
     pub(crate) async fn hint(&self, channel: &str, payload: impl ToString) {
-        let sent = sqlx::query(NOTIFY)
-            .bind(channel)
-            .bind(payload.to_string())
-            .execute(self.pool())
-            .await;
+        let sent =
+            sqlx::query(NOTIFY).bind(channel).bind(payload.to_string()).execute(self.pool()).await;
         if let Err(error) = sent {
             tracing::debug!(channel, %error, "hint not sent");
         }

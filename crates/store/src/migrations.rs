@@ -16,11 +16,7 @@ pub(crate) const ALL: &[&str] = &[MIGRATED, FOUND];
 
 /// The newest migration of this binary.
 pub fn newest() -> i64 {
-    MIGRATOR
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// A short name for this set of migrations: equal sets, equal names.
@@ -29,20 +25,17 @@ pub fn fingerprint() -> String {
     for migration in MIGRATOR.iter() {
         hash.update(&*migration.checksum);
     }
-    hash.finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut name = crate::BlobHash::of(&hash.finalize()).to_string();
+    name.truncate(12);
+    name
 }
 
 pub(crate) async fn run(pool: &PgPool) -> Result<(), StoreError> {
     match MIGRATOR.run(pool).await {
         Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(_)) => Err(StoreError::NewerDatabase {
-            found: found(pool).await?,
-            known: newest(),
-        }),
+        Err(MigrateError::VersionMissing(_)) => {
+            Err(StoreError::NewerDatabase { found: found(pool).await?, known: newest() })
+        }
         Err(MigrateError::Execute(error)) => Err(error.into()),
         Err(error) => Err(StoreError::Migration(Box::new(error))),
     }

@@ -76,7 +76,8 @@ const WAKE: &str = "UPDATE tasks SET status = 'ready', waiting_for = NULL, wake_
 
 // `candidate`: ready tasks in their order; the agent is the wanted one, else the first active one
 // that can do what the type of the task needs, else the General Assistant. A task whose execution
-// was put aside (waiting, paused) goes on with it under a new epoch.
+// was put aside (waiting, paused) goes on with it under a new epoch. The updates take their rows
+// from arrays: joined, the planner would expect a tenth of all tasks and read the whole table.
 const CLAIM: &str = "WITH candidate AS ( \
      SELECT t.id, t.attempts, t.priority, coalesce(t.description, t.title) AS prompt, t.driver, \
          t.model, t.traceparent, a.id AS agent_id, a.agent_type, s.id AS suspended \
@@ -115,19 +116,20 @@ const CLAIM: &str = "WITH candidate AS ( \
          lease_epoch = e.lease_epoch + 1, lease_expires_at = now() + make_interval(secs => $6), \
          reclaims = 0, last_step_seq = coalesce((SELECT max(p.seq) FROM run_steps p \
              JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) \
-     FROM candidate c WHERE e.id = c.suspended RETURNING e.id, e.task_id), \
+     WHERE e.id = ANY (ARRAY(SELECT suspended FROM candidate)) RETURNING e.id, e.task_id), \
  run AS ( \
      INSERT INTO agent_tasks (agent_id, task_id, prompt, status, priority, started_at, \
          execution_id, attempt, driver, model) \
      SELECT c.agent_id, c.id, c.prompt, 'running', c.priority, now(), f.id, c.attempts + 1, \
          c.driver, c.model FROM candidate c JOIN fresh f ON f.task_id = c.id), \
  resumed_run AS ( \
-     UPDATE agent_tasks r SET status = 'running' FROM resumed e \
-     WHERE r.execution_id = e.id AND r.status IN ('waiting', 'paused')), \
+     UPDATE agent_tasks r SET status = 'running' \
+     WHERE r.execution_id = ANY (ARRAY(SELECT id FROM resumed)) \
+         AND r.status IN ('waiting', 'paused')), \
  taken AS ( \
      UPDATE tasks t SET status = 'running', started_at = coalesce(t.started_at, now()), \
-         attempts = t.attempts + CASE WHEN c.suspended IS NULL THEN 1 ELSE 0 END, error = NULL \
-     FROM candidate c WHERE t.id = c.id) \
+         attempts = t.attempts + (t.id = ANY (ARRAY(SELECT task_id FROM fresh)))::integer, \
+         error = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))) \
  SELECT id FROM fresh UNION ALL SELECT id FROM resumed";
 
 pub(crate) const ALL: &[&str] = &[WAKE, CLAIM];
@@ -157,10 +159,8 @@ impl Queue<'_> {
         acting: &Acting<'_>,
         request: &ClaimRequest,
     ) -> Result<Vec<Claim>, StoreError> {
-        let wanted: Option<Vec<Uuid>> = request
-            .agents
-            .as_ref()
-            .map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
+        let wanted: Option<Vec<Uuid>> =
+            request.agents.as_ref().map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(WAKE).execute(&mut *transaction).await?;
         let ids: Vec<Uuid> = sqlx::query_scalar(CLAIM)
@@ -216,12 +216,7 @@ async fn load(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Claim>,
         let run = runs.remove(&Some(execution.id))?;
         let agent = agents.get(&run.agent_id)?.clone();
         let task = tasks.remove(&execution.task_id)?;
-        Some(Claim {
-            task,
-            execution,
-            agent,
-            run,
-        })
+        Some(Claim { task, execution, agent, run })
     });
     Ok(claims.collect())
 }

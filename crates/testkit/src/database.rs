@@ -55,26 +55,16 @@ impl TestDatabase {
     }
 
     async fn make(server: &Server, template: Option<&str>) -> Result<Self> {
-        let mut random = [0; 8];
-        std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
-        let name = format!("jm_test_{:016x}", u64::from_be_bytes(random));
+        let name = format!("jm_test_{}", sqlx::types::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect_with(&server.options).await?;
         let template = template.unwrap_or("template0");
-        // The copy by files costs two checkpoints; by WAL it is quicker for so small a template.
-        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" STRATEGY wal_log");
+        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\"");
         admin.execute(AssertSqlSafe(create)).await?;
         admin.close().await?;
         let options = server.options.clone().database(&name);
-        let pool = PoolOptions {
-            max: 20,
-            ..PoolOptions::default()
-        };
+        let pool = PoolOptions { max: 20, ..PoolOptions::default() };
         let store = Store::connect(options.to_url_lossy().as_str(), pool).await?;
-        Ok(Self {
-            name,
-            options,
-            store,
-        })
+        Ok(Self { name, options, store })
     }
 
     /// The store on it.
@@ -100,9 +90,7 @@ impl Drop for TestDatabase {
         let options = self.options.clone().database("postgres");
         // A thread of its own: the test's runtime is inside this call and cannot be blocked on.
         let removal = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut admin = PgConnection::connect_with(&options).await?;
                 admin.execute(AssertSqlSafe(drop)).await?;
@@ -119,36 +107,26 @@ async fn server() -> Result<&'static Server> {
 }
 
 async fn start() -> Result<Server> {
-    let (url, cluster) = match std::env::var(URL_VARIABLE) {
-        Ok(url) => (url, None),
-        Err(_) => {
-            let cluster = open_cluster().await?;
-            (cluster.url(), Some(cluster))
-        }
+    let (url, cluster) = if let Ok(url) = std::env::var(URL_VARIABLE) {
+        (url, None)
+    } else {
+        let cluster = open_cluster().await?;
+        (cluster.url(), Some(cluster))
     };
     let options = PgConnectOptions::from_str(&url)
         .context("the address of the test cluster")?
         .database("postgres")
         .disable_statement_logging();
     let template = format!("jm_template_{}", migrations_fingerprint());
-    make_template(&options, &template)
-        .await
-        .context("the template database")?;
-    Ok(Server {
-        options,
-        template,
-        _cluster: cluster,
-    })
+    make_template(&options, &template).await.context("the template database")?;
+    Ok(Server { options, template, _cluster: cluster })
 }
 
 async fn open_cluster() -> Result<Cluster> {
     let program = PROGRAM
         .get()
         .with_context(|| format!("call testkit::database::init, or set {URL_VARIABLE}"))?;
-    let folder = program
-        .parent()
-        .unwrap_or(Path::new("."))
-        .join("test-cluster");
+    let folder = program.parent().unwrap_or(Path::new(".")).join("test-cluster");
     std::fs::create_dir_all(&folder)?;
     let as_user = [program.as_os_str()]
         .into_iter()
@@ -168,9 +146,7 @@ async fn open_cluster() -> Result<Cluster> {
 /// Several test processes may come here at once: the first one makes it, under a lock.
 async fn make_template(options: &PgConnectOptions, name: &str) -> Result<()> {
     let mut admin = PgConnection::connect_with(options).await?;
-    admin
-        .execute("SELECT pg_advisory_lock(hashtext('journeyman.test_template'))")
-        .await?;
+    admin.execute("SELECT pg_advisory_lock(hashtext('journeyman.test_template'))").await?;
     let exists: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(name)
@@ -180,9 +156,7 @@ async fn make_template(options: &PgConnectOptions, name: &str) -> Result<()> {
         let making = format!("{name}_making");
         let drop = format!("DROP DATABASE IF EXISTS \"{making}\" WITH (FORCE)");
         admin.execute(AssertSqlSafe(drop)).await?;
-        admin
-            .execute(AssertSqlSafe(format!("CREATE DATABASE \"{making}\"")))
-            .await?;
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE \"{making}\""))).await?;
         let url = options.clone().database(&making).to_url_lossy();
         let store = Store::connect(url.as_str(), PoolOptions::default()).await?;
         store.migrate().await?;

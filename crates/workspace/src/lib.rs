@@ -16,6 +16,7 @@ pub mod edit;
 pub mod process;
 pub mod reap;
 
+mod base;
 mod checkout;
 mod clone;
 mod deliver;
@@ -25,11 +26,13 @@ mod repository;
 mod snapshot;
 mod submodules;
 
+pub use base::{files, identity, key_of, snapshot_of};
 pub use checkout::checkout;
 pub use clone::{Workspace, create, open, remove};
 pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
+pub use journeyman_launcher::Policy;
 pub use repository::{RepositoryFacts, inspect, resolve};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,

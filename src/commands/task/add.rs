@@ -26,11 +26,13 @@ pub async fn execute(
         (None, Some(prompt)) => {
             let due = due
                 .map(|text| {
-                    chrono::DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()).map_err(|_| {
-                        Failure::usage(format!(
-                            "'{text}' is no time; one looks like 2026-01-31T17:00:00Z"
-                        ))
-                    })
+                    chrono::DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()).map_err(
+                        |_| {
+                            Failure::usage(format!(
+                                "'{text}' is no time; one looks like 2026-01-31T17:00:00Z"
+                            ))
+                        },
+                    )
                 })
                 .transpose()?;
             vec![NewTask { after, priority, due, unique, ..request(&prompt, &options)? }]

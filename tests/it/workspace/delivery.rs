@@ -10,10 +10,7 @@ use journeyman_workspace::{
 use super::{Scene, files, write};
 
 fn delivery() -> Delivery {
-    let person = |name: &str| Signature {
-        name: name.into(),
-        email: format!("{name}@localhost"),
-    };
+    let person = |name: &str| Signature { name: name.into(), email: format!("{name}@localhost") };
     Delivery {
         branch: "journeyman/456789ab-mend-it".into(),
         message: "Mend it\n\nÜber alles.\n".into(),
@@ -38,30 +35,16 @@ async fn a_delivery_is_one_commit_on_a_branch_and_touches_nothing_else() {
     let trap = scene.folder.path().join("trapped");
     let hook = scene.repository.join(".git/hooks/reference-transaction");
     fs::write(&hook, format!("#!/bin/sh\ntouch '{}'\n", trap.display())).unwrap();
-    std::process::Command::new("chmod")
-        .arg("+x")
-        .arg(&hook)
-        .status()
-        .unwrap();
+    std::process::Command::new("chmod").arg("+x").arg(&hook).status().unwrap();
     let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
     scene.write("README.md", "the user's own work\n");
     scene.write("untracked", "x");
-    let before = (
-        files(&scene.repository),
-        fs::read(scene.repository.join(".git/index")).unwrap(),
-    );
-    let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery())
-        .await
-        .unwrap();
-    let again = deliver(&scene.repository, &workspace, &snapshot, &delivery())
-        .await
-        .unwrap();
+    let before = (files(&scene.repository), fs::read(scene.repository.join(".git/index")).unwrap());
+    let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
+    let again = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
     assert_eq!(delivered, again);
     assert!(!trap.exists());
-    let after = (
-        files(&scene.repository),
-        fs::read(scene.repository.join(".git/index")).unwrap(),
-    );
+    let after = (files(&scene.repository), fs::read(scene.repository.join(".git/index")).unwrap());
     assert_eq!(before, after);
     assert_eq!(
         scene.git(&["branch", "--format=%(refname:short)"]),
@@ -74,10 +57,7 @@ async fn a_delivery_is_one_commit_on_a_branch_and_touches_nothing_else() {
         "Author Author@localhost|Committer|1700000000 1700000000|{base}|Mend it\n\nÜber alles."
     );
     assert_eq!(shown, expected);
-    assert_eq!(
-        scene.git(&["diff", "--name-only", "main", commit]),
-        "added\nsrc/lib.rs"
-    );
+    assert_eq!(scene.git(&["diff", "--name-only", "main", commit]), "added\nsrc/lib.rs");
     scene.git(&["fsck", "--strict"]);
 }
 
@@ -86,12 +66,8 @@ async fn a_branch_that_is_taken_is_left_alone() {
     let scene = Scene::new();
     let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
     scene.git(&["branch", "journeyman/456789ab-mend-it"]);
-    let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery())
-        .await
-        .unwrap();
-    let again = deliver(&scene.repository, &workspace, &snapshot, &delivery())
-        .await
-        .unwrap();
+    let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
+    let again = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
     assert_eq!(delivered.branch, "journeyman/456789ab-mend-it-2");
     assert_eq!(delivered, again);
     let taken = scene.git(&["rev-parse", "journeyman/456789ab-mend-it"]);
@@ -106,10 +82,8 @@ async fn a_branch_that_is_taken_is_left_alone() {
 async fn applying_is_all_or_nothing() {
     let scene = Scene::new();
     let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
-    let commit = deliver(&scene.repository, &workspace, &snapshot, &delivery())
-        .await
-        .unwrap()
-        .commit;
+    let commit =
+        deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap().commit;
     let committer = delivery().committer;
     let repository = scene.repository.as_path();
 
@@ -120,14 +94,8 @@ async fn applying_is_all_or_nothing() {
     scene.git(&["checkout", "-q", "README.md"]);
 
     scene.write("added", "in the way\n");
-    assert!(matches!(
-        apply(repository, &commit, &committer).await,
-        Err(WorkspaceError::Git(_))
-    ));
-    assert_eq!(
-        fs::read_to_string(repository.join("added")).unwrap(),
-        "in the way\n"
-    );
+    assert!(matches!(apply(repository, &commit, &committer).await, Err(WorkspaceError::Git(_))));
+    assert_eq!(fs::read_to_string(repository.join("added")).unwrap(), "in the way\n");
     fs::remove_file(repository.join("added")).unwrap();
 
     scene.git(&["checkout", "-q", "-b", "conflicting"]);
@@ -137,10 +105,7 @@ async fn applying_is_all_or_nothing() {
     let refused = apply(repository, &commit, &committer).await;
     let expected = [PathBuf::from("src/lib.rs")];
     assert!(matches!(refused, Err(WorkspaceError::Conflict(paths)) if paths == expected));
-    assert_eq!(
-        (files(repository), scene.git(&["rev-parse", "HEAD"])),
-        before
-    );
+    assert_eq!((files(repository), scene.git(&["rev-parse", "HEAD"])), before);
     assert_eq!(scene.git(&["status", "--porcelain"]), "");
 
     scene.git(&["checkout", "-q", "-b", "beside", "main"]);
@@ -149,23 +114,11 @@ async fn applying_is_all_or_nothing() {
     let picked = apply(repository, &commit, &committer).await.unwrap();
     let head = scene.git(&["rev-parse", "HEAD"]);
     assert!(matches!(picked, Applied::Picked(made) if made.as_str() == head));
-    assert_eq!(
-        scene.git(&["show", "-s", "--format=%an %cn"]),
-        "Author Committer"
-    );
-    assert_eq!(
-        fs::read_to_string(repository.join("src/lib.rs")).unwrap(),
-        "fn mended() {}\n"
-    );
+    assert_eq!(scene.git(&["show", "-s", "--format=%an %cn"]), "Author Committer");
+    assert_eq!(fs::read_to_string(repository.join("src/lib.rs")).unwrap(), "fn mended() {}\n");
 
     scene.git(&["checkout", "-q", "main"]);
-    assert_eq!(
-        apply(repository, &commit, &committer).await.unwrap(),
-        Applied::FastForward
-    );
-    assert_eq!(
-        apply(repository, &commit, &committer).await.unwrap(),
-        Applied::AlreadyThere
-    );
+    assert_eq!(apply(repository, &commit, &committer).await.unwrap(), Applied::FastForward);
+    assert_eq!(apply(repository, &commit, &committer).await.unwrap(), Applied::AlreadyThere);
     assert_eq!(scene.git(&["rev-parse", "main"]), commit.as_str());
 }

@@ -22,15 +22,9 @@ async fn what_cannot_be_worked_on_is_refused_in_one_sentence() {
     git(scene.folder.path(), &["init", "-q", "--bare", "bare"]);
     let missing = inspect(&scene.folder.path().join("missing")).await;
     assert!(matches!(missing, Err(WorkspaceError::NoSuchFolder(_))));
-    assert!(matches!(
-        inspect(&plain).await,
-        Err(WorkspaceError::NotARepository(_))
-    ));
+    assert!(matches!(inspect(&plain).await, Err(WorkspaceError::NotARepository(_))));
     assert!(matches!(inspect(&bare).await, Err(WorkspaceError::Bare(_))));
-    assert!(matches!(
-        inspect(&scene.repository).await,
-        Err(WorkspaceError::Empty(_))
-    ));
+    assert!(matches!(inspect(&scene.repository).await, Err(WorkspaceError::Empty(_))));
 }
 
 #[tokio::test]
@@ -43,29 +37,17 @@ async fn a_repository_is_described_without_being_touched() {
     let index = fs::read(scene.repository.join(".git/index")).unwrap();
     let facts = inspect(&scene.repository.join("src")).await.unwrap();
     assert_eq!(facts.root, scene.repository);
-    assert_eq!(
-        facts.head_commit.as_str(),
-        scene.git(&["rev-parse", "HEAD"])
-    );
+    assert_eq!(facts.head_commit.as_str(), scene.git(&["rev-parse", "HEAD"]));
     assert_eq!(facts.branch.as_deref(), Some("main"));
     assert_eq!(facts.dirty, ["README.md", "neu/ö.txt"].map(PathBuf::from));
     assert!(!facts.shallow && !facts.detached());
     scene.git(&["checkout", "-q", "--detach"]);
     assert!(inspect(&scene.repository).await.unwrap().detached());
-    assert_eq!(
-        fs::read(scene.repository.join(".git/index")).unwrap(),
-        index
-    );
-    assert_eq!(
-        resolve(&scene.repository, "main").await.unwrap(),
-        facts.head_commit
-    );
+    assert_eq!(fs::read(scene.repository.join(".git/index")).unwrap(), index);
+    assert_eq!(resolve(&scene.repository, "main").await.unwrap(), facts.head_commit);
     for wrong in ["no-such-branch", "--all", "HEAD:README.md", ""] {
         let refused = resolve(&scene.repository, wrong).await;
-        assert!(
-            matches!(refused, Err(WorkspaceError::NoSuchRevision { .. })),
-            "{wrong}"
-        );
+        assert!(matches!(refused, Err(WorkspaceError::NoSuchRevision { .. })), "{wrong}");
     }
 }
 
@@ -87,19 +69,10 @@ async fn a_workspace_needs_nothing_of_its_source() {
     git(&tree, &["fsck", "--full", "--strict"]);
     assert_eq!(git(&tree, &["remote"]), "");
     assert_eq!(git(&tree, &["status", "--porcelain"]), "");
-    assert_eq!(
-        git(&tree, &["rev-parse", "HEAD"]),
-        workspace.base().commit.as_str()
-    );
-    assert_eq!(
-        git(&tree, &["branch", "--list", "main", "--format=%(refname)"]),
-        "refs/heads/main"
-    );
+    assert_eq!(git(&tree, &["rev-parse", "HEAD"]), workspace.base().commit.as_str());
+    assert_eq!(git(&tree, &["branch", "--list", "main", "--format=%(refname)"]), "refs/heads/main");
     // What the agent can write shares no file with the user's repository.
-    git(
-        &tree,
-        &["commit", "-q", "--allow-empty", "-m", "the agent's own"],
-    );
+    git(&tree, &["commit", "-q", "--allow-empty", "-m", "the agent's own"]);
     let own = fs::read(tree.join(".git/objects/info/alternates")).unwrap();
     assert!(own.ends_with(b"/git/objects\n"));
 }
@@ -110,10 +83,7 @@ async fn a_half_made_workspace_is_made_anew_and_a_whole_one_is_kept() {
     let folder = scene.folder.path().join("wörk 1");
     write(&folder, "git/objects/half", "x");
     write(&folder, "tree/README.md", "half");
-    assert!(matches!(
-        open(run(), &folder).await,
-        Err(WorkspaceError::Incomplete(_))
-    ));
+    assert!(matches!(open(run(), &folder).await, Err(WorkspaceError::Incomplete(_))));
     let workspace = scene.workspace().await;
     assert_eq!(files(&workspace.tree()), files(&scene.repository));
     write(&workspace.tree(), "work", "of the agent");
@@ -145,9 +115,7 @@ async fn a_restore_gives_exactly_the_files_of_the_snapshot() {
     let first = take(&workspace, 2, &unchanged).await.unwrap();
     assert!(first.changed && !first.pack.is_empty());
     let at_first = files(&tree);
-    let kinds = changed_paths(&workspace, &workspace.base().commit, &first.commit)
-        .await
-        .unwrap();
+    let kinds = changed_paths(&workspace, &workspace.base().commit, &first.commit).await.unwrap();
     let expected = [
         ("README.md", ChangeKind::Modified),
         ("call.bat", ChangeKind::Added),
@@ -158,10 +126,7 @@ async fn a_restore_gives_exactly_the_files_of_the_snapshot() {
         ("src", ChangeKind::Added),
         ("src/lib.rs", ChangeKind::Deleted),
     ];
-    let expected = expected.map(|(path, kind)| ChangedPath {
-        path: path.into(),
-        kind,
-    });
+    let expected = expected.map(|(path, kind)| ChangedPath { path: path.into(), kind });
     assert_eq!(kinds, expected);
 
     write(&tree, "crlf.txt", "other\n");
@@ -172,9 +137,7 @@ async fn a_restore_gives_exactly_the_files_of_the_snapshot() {
     write(&tree, "README.md", "same length?\n");
     let second = take(&workspace, 3, &first).await.unwrap();
     let mut at_second = files(&tree);
-    restore(&workspace, &first.commit, &["target"])
-        .await
-        .unwrap();
+    restore(&workspace, &first.commit, &["target"]).await.unwrap();
     let mut restored = files(&tree);
     assert_eq!(restored.remove("target/cache").unwrap().1, "kept");
     assert_eq!(restored, at_first);
@@ -182,9 +145,7 @@ async fn a_restore_gives_exactly_the_files_of_the_snapshot() {
     restore(&workspace, &second.commit, &[]).await.unwrap();
     at_second.retain(|name, _| name != "debug.log" && name != "target/cache");
     assert_eq!(files(&tree), at_second);
-    restore(&workspace, &workspace.base().commit, &[])
-        .await
-        .unwrap();
+    restore(&workspace, &workspace.base().commit, &[]).await.unwrap();
     assert_eq!(files(&tree), files(&scene.repository));
 }
 
@@ -195,12 +156,7 @@ async fn what_an_agent_does_to_git_neither_fools_nor_harms() {
     let tree = workspace.tree();
     let trap = scene.folder.path().join("trapped");
     let touch = format!("#!/bin/sh\ntouch '{}'\n", trap.display());
-    for hook in [
-        "post-checkout",
-        "reference-transaction",
-        "post-index-change",
-        "pre-commit",
-    ] {
+    for hook in ["post-checkout", "reference-transaction", "post-index-change", "pre-commit"] {
         write(&tree, &format!(".git/hooks/{hook}"), &touch);
         let hook = tree.join(".git/hooks").join(hook);
         fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).unwrap();
@@ -228,19 +184,13 @@ async fn what_an_agent_does_to_git_neither_fools_nor_harms() {
     write(&tree, ".GIT/config", "[core]\n");
     write(&tree, "locked", "x");
     fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
-    let pipe = std::process::Command::new("mkfifo")
-        .arg(tree.join("pipe"))
-        .status()
-        .unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(tree.join("pipe")).status().unwrap();
     assert!(pipe.success());
 
     let snapshot = take(&workspace, 1, &workspace.base()).await.unwrap();
     let kinds = changed_paths(&workspace, &workspace.base().commit, &snapshot.commit).await;
-    let names: Vec<_> = kinds
-        .unwrap()
-        .iter()
-        .map(|change| change.path.display().to_string())
-        .collect();
+    let names: Vec<_> =
+        kinds.unwrap().iter().map(|change| change.path.display().to_string()).collect();
     let expected = [
         ".gitattributes",
         "README.md",
@@ -254,34 +204,15 @@ async fn what_an_agent_does_to_git_neither_fools_nor_harms() {
     ];
     assert_eq!(names, expected);
     let folder = scene.folder.path().join("check out");
-    checkout(&workspace, &snapshot.commit, &folder)
-        .await
-        .unwrap();
-    assert_eq!(
-        fs::read_to_string(folder.join("README.md")).unwrap(),
-        "$Id$ changed\n"
-    );
-    assert_eq!(
-        fs::read_to_string(folder.join("src/inner.txt")).unwrap(),
-        "inner\n"
-    );
-    assert_eq!(
-        git(&folder, &["rev-parse", "HEAD"]),
-        snapshot.commit.as_str()
-    );
+    checkout(&workspace, &snapshot.commit, &folder).await.unwrap();
+    assert_eq!(fs::read_to_string(folder.join("README.md")).unwrap(), "$Id$ changed\n");
+    assert_eq!(fs::read_to_string(folder.join("src/inner.txt")).unwrap(), "inner\n");
+    assert_eq!(git(&folder, &["rev-parse", "HEAD"]), snapshot.commit.as_str());
     fs::remove_dir_all(tree.join(".git")).unwrap();
-    restore(&workspace, &workspace.base().commit, &[])
-        .await
-        .unwrap();
+    restore(&workspace, &workspace.base().commit, &[]).await.unwrap();
     assert_eq!(files(&tree), files(&scene.repository));
-    assert_eq!(
-        git(&tree, &["rev-parse", "HEAD"]),
-        workspace.base().commit.as_str()
-    );
-    assert!(
-        !trap.exists(),
-        "something of the agent's ran outside of the sandbox"
-    );
+    assert_eq!(git(&tree, &["rev-parse", "HEAD"]), workspace.base().commit.as_str());
+    assert!(!trap.exists(), "something of the agent's ran outside of the sandbox");
 }
 
 #[tokio::test]
@@ -291,9 +222,7 @@ async fn a_folder_without_rights_hinders_no_restore() {
     let cache = workspace.tree().join("target/mod");
     write(&cache, "file", "x");
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o555)).unwrap();
-    restore(&workspace, &workspace.base().commit, &[])
-        .await
-        .unwrap();
+    restore(&workspace, &workspace.base().commit, &[]).await.unwrap();
     assert!(!cache.exists());
 }
 
@@ -305,23 +234,11 @@ async fn stored_packs_rebuild_every_state_elsewhere() {
     let mut states = Vec::new();
     let mut last = workspace.base();
     for seq in 1..=4 {
-        write(
-            &workspace.tree(),
-            &format!("file {seq}"),
-            &"line\n".repeat(100),
-        );
-        write(
-            &workspace.tree(),
-            "src/lib.rs",
-            &format!("{}fn end() {{}}\n", "x\n".repeat(seq)),
-        );
+        write(&workspace.tree(), &format!("file {seq}"), &"line\n".repeat(100));
+        write(&workspace.tree(), "src/lib.rs", &format!("{}fn end() {{}}\n", "x\n".repeat(seq)));
         last = take(&workspace, seq as u64, &last).await.unwrap();
         let (commit, pack) = (last.commit.clone(), last.pack.clone());
-        stored.push(StoredSnapshot {
-            seq: seq as u64,
-            commit,
-            pack,
-        });
+        stored.push(StoredSnapshot { seq: seq as u64, commit, pack });
         states.push(files(&workspace.tree()));
     }
     // The same files after the same snapshot are the same commit.
@@ -333,15 +250,8 @@ async fn stored_packs_rebuild_every_state_elsewhere() {
         restore(&again, &snapshot.commit, &[]).await.unwrap();
         assert_eq!(files(&again.tree()), *state);
     }
-    let patch = diff(&again, &stored[0].commit, &stored[1].commit)
-        .await
-        .unwrap();
-    assert_eq!(
-        patch,
-        diff(&workspace, &stored[0].commit, &stored[1].commit)
-            .await
-            .unwrap()
-    );
+    let patch = diff(&again, &stored[0].commit, &stored[1].commit).await.unwrap();
+    assert_eq!(patch, diff(&workspace, &stored[0].commit, &stored[1].commit).await.unwrap());
     restore(&again, &stored[0].commit, &[]).await.unwrap();
     fs::write(scene.folder.path().join("patch"), patch).unwrap();
     git(&again.tree(), &["apply", "../../patch"]);
@@ -364,15 +274,10 @@ async fn submodules_are_there_to_read_and_missing_ones_are_named() {
     write(&tree, "new", "x");
     let snapshot = take(&workspace, 1, &workspace.base()).await.unwrap();
     let changed = changed_paths(&workspace, &workspace.base().commit, &snapshot.commit).await;
-    let new = ChangedPath {
-        path: "new".into(),
-        kind: ChangeKind::Added,
-    };
+    let new = ChangedPath { path: "new".into(), kind: ChangeKind::Added };
     assert_eq!(changed.unwrap(), [new]);
     let folder = scene.folder.path().join("check out");
-    checkout(&workspace, &snapshot.commit, &folder)
-        .await
-        .unwrap();
+    checkout(&workspace, &snapshot.commit, &folder).await.unwrap();
     assert_eq!(files(&folder)["vendor/lib rary/library.txt"].1, "library\n");
     restore(&workspace, &snapshot.commit, &[]).await.unwrap();
     assert_eq!(files(&tree), files(&folder));

@@ -18,20 +18,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
 
 /// With namespaces where they are permitted, and without.
 fn modes() -> Vec<bool> {
-    if probe(Path::new(PROGRAM)).namespaces() {
-        vec![true, false]
-    } else {
-        vec![false]
-    }
+    if probe(Path::new(PROGRAM)).namespaces() { vec![true, false] } else { vec![false] }
 }
 
 fn new_run(number: u32) -> RunId {
-    format!(
-        "0193a2f0-2222-7abc-8def-{number:08}{:04x}",
-        std::process::id() & 0xffff
-    )
-    .parse()
-    .unwrap()
+    format!("0193a2f0-2222-7abc-8def-{number:08}{:04x}", std::process::id() & 0xffff)
+        .parse()
+        .unwrap()
 }
 
 struct Bench {
@@ -42,10 +35,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        Self {
-            folder,
-            runner: Runner::new(Path::new(PROGRAM)).unwrap(),
-        }
+        Self { folder, runner: Runner::new(Path::new(PROGRAM)).unwrap() }
     }
 
     fn spec(&self, namespaces: bool, run: RunId, script: &str) -> ProcessSpec {
@@ -67,19 +57,14 @@ impl Bench {
     }
 
     async fn run(&self, spec: ProcessSpec) -> ProcessOutcome {
-        self.runner
-            .run(spec, &CancellationToken::new(), |_| {}, |_| {})
-            .await
-            .unwrap()
+        self.runner.run(spec, &CancellationToken::new(), |_| {}, |_| {}).await.unwrap()
     }
 }
 
 fn alive(mark: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines
-        .filter(|line| line.starts_with(b"sleep\0") && contains(line, mark.as_bytes()))
-        .count()
+    lines.filter(|line| line.starts_with(b"sleep\0") && contains(line, mark.as_bytes())).count()
 }
 
 fn contains(line: &[u8], mark: &[u8]) -> bool {
@@ -118,15 +103,9 @@ async fn a_program_runs_with_its_own_environment_and_its_output_in_order() {
             .await
             .unwrap();
         let expected = "out\nerr\n00-trace\nno\n";
-        assert_eq!(
-            (outcome.exit, outcome.output.head.as_str()),
-            (Exit::Code(4), expected)
-        );
+        assert_eq!((outcome.exit, outcome.output.head.as_str()), (Exit::Code(4), expected));
         assert_eq!((outcome.output.bytes, outcome.output.lines), (20, 4));
-        assert_eq!(
-            fs::read(outcome.output.file.unwrap()).unwrap(),
-            expected.as_bytes()
-        );
+        assert_eq!(fs::read(outcome.output.file.unwrap()).unwrap(), expected.as_bytes());
         assert_eq!(seen, expected.as_bytes());
         assert_eq!(started, Some(outcome.identity));
         assert!(outcome.identity.start_time > 0);
@@ -138,10 +117,7 @@ async fn how_a_program_ended_is_told_apart() {
     let bench = Bench::new();
     for namespaces in modes() {
         let spec = |script: &str| bench.spec(namespaces, new_run(2), script);
-        assert_eq!(
-            bench.run(spec("kill -SEGV $$")).await.exit,
-            Exit::Signal(11)
-        );
+        assert_eq!(bench.run(spec("kill -SEGV $$")).await.exit, Exit::Signal(11));
         let mut missing = spec("");
         missing.argv = vec!["no-such-program".into()];
         assert_eq!(bench.run(missing).await.exit, Exit::Code(127));
@@ -195,9 +171,7 @@ async fn a_program_that_hangs_is_stopped_with_all_that_it_started() {
         assert_eq!((outcome.exit, outcome.output.lines), (Exit::Idle, 4));
 
         let mark = format!("86397.{number}");
-        let running = bench
-            .runner
-            .start(bench.spec(namespaces, new_run(4), &leave(&mark)));
+        let running = bench.runner.start(bench.spec(namespaces, new_run(4), &leave(&mark)));
         let running = running.await.unwrap();
         let cancel = CancellationToken::new();
         let canceller = cancel.clone();
@@ -222,9 +196,7 @@ async fn what_a_program_leaves_behind_does_not_stay() {
 
         let mark = format!("86395.{number}");
         let script = format!("setsid sleep {mark} & sleep {mark}");
-        let running = bench
-            .runner
-            .start(bench.spec(namespaces, new_run(5), &script));
+        let running = bench.runner.start(bench.spec(namespaces, new_run(5), &script));
         let running = running.await.unwrap();
         until_alive(&mark).await;
         drop(running);
@@ -242,9 +214,7 @@ async fn processes_of_an_earlier_life_are_reaped_and_no_others() {
     let start = |run: RunId, mark: &str| {
         let script = format!("setsid sleep {mark} & setsid sleep {mark} & exec sleep {mark}");
         let mut command = std::process::Command::new("bash");
-        command
-            .args(["-c", &script])
-            .env("JOURNEYMAN_RUN_ID", run.to_string());
+        command.args(["-c", &script]).env("JOURNEYMAN_RUN_ID", run.to_string());
         command.spawn().unwrap()
     };
     let (run, other_run) = (new_run(6), new_run(7));
@@ -253,17 +223,9 @@ async fn processes_of_an_earlier_life_are_reaped_and_no_others() {
     until_alive("86394.1").await;
     until_alive("86394.2").await;
     let pid = child.id().cast_signed();
-    let identity = ChildIdentity {
-        pid,
-        start_time: start_time(pid).unwrap(),
-        run,
-    };
+    let identity = ChildIdentity { pid, start_time: start_time(pid).unwrap(), run };
     // A number that belongs to another process by now.
-    let reused = ChildIdentity {
-        pid: other.id().cast_signed(),
-        start_time: 1,
-        run,
-    };
+    let reused = ChildIdentity { pid: other.id().cast_signed(), start_time: 1, run };
     let killed = reap(&[identity, reused]).await.unwrap();
     assert!(killed.contains(&pid) && killed.len() >= 3, "{killed:?}");
     assert_eq!((alive("86394.1"), alive("86394.2")), (0, 3));

@@ -45,15 +45,8 @@ const MANIFESTS: &[&str] = &[
 ];
 
 /// Folders of other people's code; manifests in them are not the codebase's.
-const FOREIGN: &[&str] = &[
-    "node_modules",
-    "vendor",
-    "third_party",
-    "target",
-    "venv",
-    "dist",
-    "build",
-];
+const FOREIGN: &[&str] =
+    &["node_modules", "vendor", "third_party", "target", "venv", "dist", "build"];
 
 /// The files whose contents `discover` needs: known manifests at the root and one level down.
 pub fn wanted(paths: &[String]) -> Vec<String> {
@@ -80,11 +73,7 @@ struct Folder<'a> {
 impl<'a> Folder<'a> {
     /// A path inside the folder, relative to the repository.
     fn path(&self, inside: &str) -> String {
-        if self.dir.is_empty() {
-            inside.to_owned()
-        } else {
-            format!("{}/{inside}", self.dir)
-        }
+        if self.dir.is_empty() { inside.to_owned() } else { format!("{}/{inside}", self.dir) }
     }
 
     fn has(&self, inside: &str) -> bool {
@@ -92,31 +81,18 @@ impl<'a> Folder<'a> {
     }
 
     fn text(&self, inside: &str) -> Option<&'a str> {
-        self.files
-            .contents
-            .get(&self.path(inside))
-            .map(String::as_str)
+        self.files.contents.get(&self.path(inside)).map(String::as_str)
     }
 
     /// All files below, relative to the folder.
     fn below(&self) -> impl Iterator<Item = &'a str> {
-        let prefix = if self.dir.is_empty() {
-            String::new()
-        } else {
-            format!("{}/", self.dir)
-        };
-        self.paths
-            .iter()
-            .filter_map(move |path| path.strip_prefix(prefix.as_str()))
+        let prefix = if self.dir.is_empty() { String::new() } else { format!("{}/", self.dir) };
+        self.paths.iter().filter_map(move |path| path.strip_prefix(prefix.as_str()))
     }
 
     /// A check's name: "cargo test", or "cargo test (sub)" for a folder.
     fn name(&self, name: &str) -> String {
-        if self.dir.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{name} ({})", self.dir)
-        }
+        if self.dir.is_empty() { name.to_owned() } else { format!("{name} ({})", self.dir) }
     }
 
     /// The command as it runs in the folder, for tools that cannot be told one.
@@ -131,27 +107,14 @@ impl<'a> Folder<'a> {
 }
 
 fn check(name: String, kind: CheckKind, argv: Vec<String>) -> Check {
-    Check {
-        name,
-        kind,
-        argv,
-        network: false,
-        timeout_ms: None,
-    }
+    Check { name, kind, argv, network: false, timeout_ms: None }
 }
 
 /// Finds how this repository is checked. Pure: the same files give the same plan.
 pub fn discover(files: &RepositoryFiles) -> CheckPlan {
     let paths: BTreeSet<&str> = files.paths.iter().map(String::as_str).collect();
     let mut plan = CheckPlan::default();
-    if !find(
-        &Folder {
-            files,
-            paths: &paths,
-            dir: "",
-        },
-        &mut plan,
-    ) {
+    if !find(&Folder { files, paths: &paths, dir: "" }, &mut plan) {
         let below: BTreeSet<&str> = files
             .contents
             .keys()
@@ -159,15 +122,10 @@ pub fn discover(files: &RepositoryFiles) -> CheckPlan {
             .filter(|folder| is_candidate(folder))
             .collect();
         for dir in below {
-            let folder = Folder {
-                files,
-                paths: &paths,
-                dir,
-            };
+            let folder = Folder { files, paths: &paths, dir };
             if find(&folder, &mut plan) {
-                plan.notes.push(format!(
-                    "{dir}: looked at, since the root has no checks of its own"
-                ));
+                plan.notes
+                    .push(format!("{dir}: looked at, since the root has no checks of its own"));
             }
         }
     }
@@ -194,10 +152,8 @@ fn find(folder: &Folder<'_>, plan: &mut CheckPlan) -> bool {
 pub fn custom(commands: &[String]) -> Vec<Check> {
     let mut names = BTreeSet::new();
     let mut checks = Vec::new();
-    for command in commands
-        .iter()
-        .map(|command| command.trim())
-        .filter(|command| !command.is_empty())
+    for command in
+        commands.iter().map(|command| command.trim()).filter(|command| !command.is_empty())
     {
         let line = command.lines().next().unwrap_or(command);
         let mut name = line.chars().take(60).collect::<String>();

@@ -19,9 +19,7 @@ pub fn without_escapes(text: &str) -> Cow<'_, str> {
             '\u{1b}' => match chars.next() {
                 // CSI: parameters, then one final character.
                 Some('[') => {
-                    chars
-                        .by_ref()
-                        .find(|c| ('@'..='~').contains(c) || *c == '\n');
+                    chars.by_ref().find(|c| ('@'..='~').contains(c) || *c == '\n');
                 }
                 // OSC (titles, links): up to BEL or ESC \.
                 Some(']') => {
@@ -46,10 +44,7 @@ pub fn without_escapes(text: &str) -> Cow<'_, str> {
 
 /// One line as a terminal would leave it: of parts that overwrite each other, the last.
 pub(crate) fn settled(line: &str) -> &str {
-    line.trim_end_matches('\r')
-        .rsplit('\r')
-        .next()
-        .unwrap_or_default()
+    line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default()
 }
 
 /// Lines that say only that something goes on well.
@@ -134,11 +129,7 @@ pub fn telling_parts(output: &str, limit_bytes: usize) -> String {
     const BEFORE: usize = 2;
     const AFTER: usize = 12;
     let plain = without_escapes(output);
-    let lines: Vec<&str> = plain
-        .lines()
-        .map(settled)
-        .filter(|line| !is_noise(line))
-        .collect();
+    let lines: Vec<&str> = plain.lines().map(settled).filter(|line| !is_noise(line)).collect();
     let whole: usize = lines.iter().map(|line| line.len() + 1).sum();
     if whole <= limit_bytes {
         return tidy(&lines, |_| true, limit_bytes);
@@ -159,11 +150,7 @@ pub fn telling_parts(output: &str, limit_bytes: usize) -> String {
         take(index, &mut closing);
     }
     room = room.saturating_sub(closing_before - closing);
-    for (index, _) in lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| is_telling(line))
-    {
+    for (index, _) in lines.iter().enumerate().filter(|(_, line)| is_telling(line)) {
         if room < 32 {
             break;
         }
@@ -222,19 +209,10 @@ mod tests {
 
     #[test]
     fn terminal_codes_go_and_the_text_stays() {
-        assert_eq!(
-            without_escapes("\u{1b}[1m\u{1b}[31merror\u{1b}[0m: x\n"),
-            "error: x\n"
-        );
-        assert_eq!(
-            without_escapes("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{7}."),
-            "link."
-        );
+        assert_eq!(without_escapes("\u{1b}[1m\u{1b}[31merror\u{1b}[0m: x\n"), "error: x\n");
+        assert_eq!(without_escapes("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{7}."), "link.");
         assert_eq!(without_escapes("cut off \u{1b}[3"), "cut off ");
-        assert!(matches!(
-            without_escapes("plain\ttext\r\n"),
-            Cow::Borrowed(_)
-        ));
+        assert!(matches!(without_escapes("plain\ttext\r\n"), Cow::Borrowed(_)));
         assert_eq!(settled("10%\r50%\r100% done\r"), "100% done");
     }
 
@@ -250,13 +228,7 @@ mod tests {
         }
         let parts = telling_parts(&output, 2_000);
         assert!(parts.len() <= 2_000, "{}", parts.len());
-        assert!(
-            parts.contains("error[E0308]: mismatched types\n --> src/lib.rs:3:5\n"),
-            "{parts}"
-        );
-        assert!(
-            parts.contains("cleaning 4999") && parts.starts_with("[4998 lines]"),
-            "{parts}"
-        );
+        assert!(parts.contains("error[E0308]: mismatched types\n --> src/lib.rs:3:5\n"), "{parts}");
+        assert!(parts.contains("cleaning 4999") && parts.starts_with("[4998 lines]"), "{parts}");
     }
 }

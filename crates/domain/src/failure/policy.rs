@@ -54,10 +54,7 @@ enum Move {
     Ask,
 }
 
-#[expect(
-    clippy::match_same_arms,
-    reason = "a table, in the order of the vocabulary"
-)]
+#[expect(clippy::match_same_arms, reason = "a table, in the order of the vocabulary")]
 /// A row of the table: what is done first, how often at most, and what then.
 const fn row(category: Category) -> (Move, u32, Move) {
     match category {
@@ -106,17 +103,11 @@ pub fn policy(category: Category, attempt: &Attempt) -> Policy {
     // More time helps only what was on its way.
     let hopeless =
         matches!(category, Category::TimeoutIdle | Category::TimeoutHard) && !attempt.progress;
-    let next = if attempt.failures > limit || stale || hopeless {
-        last
-    } else {
-        first
-    };
+    let next = if attempt.failures > limit || stale || hopeless { last } else { first };
     match next {
         Move::Evidence => Policy::RetryWithEvidence,
         Move::Wait => Policy::Wait {
-            delay_ms: attempt
-                .retry_after_ms
-                .unwrap_or_else(|| backoff_ms(attempt.failures)),
+            delay_ms: attempt.retry_after_ms.unwrap_or_else(|| backoff_ms(attempt.failures)),
         },
         // The same agent again would be the identical attempt.
         Move::Other if attempt.other_agent => Policy::OtherAgent,
@@ -129,22 +120,14 @@ pub fn policy(category: Category, attempt: &Attempt) -> Policy {
 /// each time, at most a minute.
 pub const fn backoff_ms(failures: u32) -> u64 {
     let doublings = if failures == 0 { 0 } else { failures - 1 };
-    if doublings >= 6 {
-        LONGEST_MS
-    } else {
-        FIRST_MS << doublings
-    }
+    if doublings >= 6 { LONGEST_MS } else { FIRST_MS << doublings }
 }
 
 /// `backoff_ms` spread by `jitter_unit` (0 to 1) over its upper half, so that those who failed
 /// together do not come back together, and throttled ones not at once.
 pub fn delay_ms(failures: u32, jitter_unit: f64) -> u64 {
     let half = backoff_ms(failures) / 2;
-    let unit = if jitter_unit.is_finite() {
-        jitter_unit.clamp(0.0, 1.0)
-    } else {
-        1.0
-    };
+    let unit = if jitter_unit.is_finite() { jitter_unit.clamp(0.0, 1.0) } else { 1.0 };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -270,49 +253,20 @@ mod tests {
     #[test]
     fn the_table_in_words() {
         let first = Attempt::first();
+        assert_eq!(policy(Category::TestAssertion, &first), Policy::RetryWithEvidence);
         assert_eq!(
-            policy(Category::TestAssertion, &first),
-            Policy::RetryWithEvidence
-        );
-        assert_eq!(
-            policy(
-                Category::ProviderTransient,
-                &Attempt {
-                    failures: 3,
-                    identical: 3,
-                    ..first
-                }
-            ),
+            policy(Category::ProviderTransient, &Attempt { failures: 3, identical: 3, ..first }),
             Policy::Wait { delay_ms: 4_000 }
         );
-        let hinted = Attempt {
-            retry_after_ms: Some(90_000),
-            ..first
-        };
-        assert_eq!(
-            policy(Category::ProviderRateLimit, &hinted),
-            Policy::Wait { delay_ms: 90_000 }
-        );
+        let hinted = Attempt { retry_after_ms: Some(90_000), ..first };
+        assert_eq!(policy(Category::ProviderRateLimit, &hinted), Policy::Wait { delay_ms: 90_000 });
         assert_eq!(policy(Category::TimeoutHard, &first), Policy::Stop);
         assert_eq!(
-            policy(
-                Category::TimeoutHard,
-                &Attempt {
-                    progress: true,
-                    ..first
-                }
-            ),
+            policy(Category::TimeoutHard, &Attempt { progress: true, ..first }),
             Policy::RetryWithEvidence
         );
         assert_eq!(
-            policy(
-                Category::BuildType,
-                &Attempt {
-                    failures: 4,
-                    other_agent: true,
-                    ..first
-                }
-            ),
+            policy(Category::BuildType, &Attempt { failures: 4, other_agent: true, ..first }),
             Policy::OtherAgent
         );
         assert_eq!(policy(Category::Budget, &first), Policy::Ask);

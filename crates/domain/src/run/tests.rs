@@ -17,6 +17,7 @@ fn started(limits: Limits) -> Entry {
             files: vec![],
             command: vec![],
             workspace: "/w".into(),
+            network: false,
         },
         plan: CheckPlan::default(),
         limits,
@@ -107,7 +108,11 @@ fn done_by_its_word_is_not_verified() {
     assert_eq!(next_after(&journal), Next::Verify);
     journal.push(verification(true, true, Policy::Stop, 1));
     assert_eq!(next_after(&journal), Next::Deliver);
-    journal.push(Entry::Delivered { branch: Some("b".into()), commit: Some("c".into()), patch: None });
+    journal.push(Entry::Delivered {
+        branch: Some("b".into()),
+        commit: Some("c".into()),
+        patch: None,
+    });
     assert_eq!(next_after(&journal), Next::Conclude(Outcome::Verified));
 }
 
@@ -162,7 +167,7 @@ fn time_ends_the_acting_and_what_is_there_is_still_judged() {
 }
 
 /// Plays the executor: answers every `Next` with an entry chosen by `choices`.
-fn play(choices: &[u8], limits: Limits) -> (Vec<Entry>, Next) {
+fn play(choices: &[u8], limits: &Limits) -> (Vec<Entry>, Next) {
     let mut journal = Vec::new();
     let mut run = Run::from_journal(&journal);
     for (number, choice) in (1u32..).zip(choices) {
@@ -209,7 +214,7 @@ proptest! {
         rounds in 1u32..4,
     ) {
         let limits = Limits { steps, rounds, ..Limits::default() };
-        let (journal, last) = play(&choices, limits);
+        let (journal, last) = play(&choices, &limits);
         prop_assert!(matches!(last, Next::Ended(_)), "{last:?}");
         let count = |kind: &str| journal.iter().filter(|entry| entry.kind() == kind).count();
         prop_assert!(count("tool_intent") <= steps as usize);
@@ -231,14 +236,13 @@ proptest! {
     fn nothing_is_delivered_that_is_neither_verified_nor_allowed(
         choices in proptest::collection::vec(any::<u8>(), 200..220),
     ) {
-        let (journal, _) = play(&choices, Limits::default());
+        let (journal, _) = play(&choices, &Limits::default());
         for (index, entry) in journal.iter().enumerate() {
             if entry.kind() != "delivered" {
                 continue;
             }
-            let judged = journal[..index].iter().rev().find_map(|entry| match entry {
-                Entry::Verification { verdict, .. } => Some(verdict.clone()),
-                _ => None,
+            let judged = journal[..index].iter().rev().find_map(|entry| {
+                if let Entry::Verification { verdict, .. } = entry { Some(verdict) } else { None }
             });
             prop_assert!(judged.is_some_and(|verdict| verdict.verified || !verdict.checked));
         }

@@ -15,10 +15,7 @@ impl Change {
             reader.line(line, &mut files);
         }
         reader.close(&mut files);
-        let mut change = Self {
-            paths: files.keys().cloned().collect(),
-            ..Self::default()
-        };
+        let mut change = Self { paths: files.keys().cloned().collect(), ..Self::default() };
         for (path, sides) in files {
             if is_test_path(&path) || sides.touches_tests {
                 change.test_paths.push(path);
@@ -42,11 +39,8 @@ fn pairs(removed: &[String], added: &[String]) -> Vec<(String, String)> {
     let mut free: Vec<&String> = added.iter().collect();
     let mut pairs = Vec::new();
     for old in removed {
-        let best = free
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, new)| shared(old, new))
-            .map(|(at, _)| at);
+        let best =
+            free.iter().enumerate().max_by_key(|(_, new)| shared(old, new)).map(|(at, _)| at);
         if let Some(at) = best {
             pairs.push((old.clone(), free.swap_remove(at).clone()));
         }
@@ -168,8 +162,7 @@ fn hunk_lengths(header: &str) -> Option<(u64, u64)> {
     let mut sides = header.split(' ');
     let mut length = |sign: char| {
         let side = sides.next()?.strip_prefix(sign)?;
-        side.split_once(',')
-            .map_or(Some(1), |(_, length)| length.parse().ok())
+        side.split_once(',').map_or(Some(1), |(_, length)| length.parse().ok())
     };
     Some((length('-')?, length('+')?))
 }
@@ -193,10 +186,7 @@ fn without_prefix(name: &str) -> Option<&str> {
 
 /// A name in git's C-like quotes, with octal bytes.
 fn unquoted(name: &str) -> String {
-    let Some(inner) = name
-        .strip_prefix('"')
-        .and_then(|name| name.strip_suffix('"'))
-    else {
+    let Some(inner) = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) else {
         return name.to_owned();
     };
     let mut bytes = Vec::with_capacity(inner.len());
@@ -231,13 +221,9 @@ fn defined(path: &str, lines: &[String]) -> Vec<String> {
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension {
         "rs" => rust_tests(lines),
-        "py" => starting(lines, &["def ", "async def "], |name| {
-            name.starts_with("test")
-        }),
+        "py" => starting(lines, &["def ", "async def "], |name| name.starts_with("test")),
         "go" => starting(lines, &["func "], |name| {
-            ["Test", "Fuzz", "Example"]
-                .iter()
-                .any(|start| name.starts_with(start))
+            ["Test", "Fuzz", "Example"].iter().any(|start| name.starts_with(start))
         }),
         "js" | "jsx" | "ts" | "tsx" | "mjs" | "cjs" | "mts" | "cts" => {
             lines.iter().filter_map(|line| quoted_test(line)).collect()
@@ -254,11 +240,7 @@ fn identifier(text: &str) -> &str {
 fn starting(lines: &[String], keywords: &[&str], is_test: impl Fn(&str) -> bool) -> Vec<String> {
     let name = |line: &String| {
         let line = line.trim_start();
-        let name = identifier(
-            keywords
-                .iter()
-                .find_map(|keyword| line.strip_prefix(keyword))?,
-        );
+        let name = identifier(keywords.iter().find_map(|keyword| line.strip_prefix(keyword))?);
         is_test(name).then(|| name.to_owned())
     };
     lines.iter().filter_map(name).collect()
@@ -274,20 +256,13 @@ fn rust_tests(lines: &[String]) -> Vec<String> {
         while let Some(attribute) = rest.strip_prefix("#[") {
             let path = attribute.split(['(', ']']).next().unwrap_or_default();
             let word = path.rsplit("::").next().unwrap_or_default().trim();
-            marked |= matches!(
-                word,
-                "test" | "rstest" | "test_case" | "proptest" | "quickcheck"
-            );
-            rest = attribute
-                .split_once(']')
-                .map_or("", |(_, rest)| rest.trim_start());
+            marked |= matches!(word, "test" | "rstest" | "test_case" | "proptest" | "quickcheck");
+            rest = attribute.split_once(']').map_or("", |(_, rest)| rest.trim_start());
         }
         if rest.is_empty() || rest.starts_with("//") {
             continue;
         }
-        let function = rest
-            .find("fn ")
-            .filter(|at| *at == 0 || rest[..*at].ends_with(' '));
+        let function = rest.find("fn ").filter(|at| *at == 0 || rest[..*at].ends_with(' '));
         if let Some(at) = function
             && marked
         {
@@ -301,18 +276,13 @@ fn rust_tests(lines: &[String]) -> Vec<String> {
 /// The name in `it("…"`, `test('…'`, with `.only` and its like between; a skipped one is none.
 fn quoted_test(line: &str) -> Option<String> {
     let line = line.trim_start();
-    let rest = line
-        .strip_prefix("it")
-        .or_else(|| line.strip_prefix("test"))?;
+    let rest = line.strip_prefix("it").or_else(|| line.strip_prefix("test"))?;
     let (modifiers, arguments) = rest.split_once('(')?;
     let plain = modifiers.is_empty() || modifiers.starts_with('.');
     if !plain || modifiers.contains("skip") || modifiers.contains("todo") {
         return None;
     }
-    let quote = arguments
-        .chars()
-        .next()
-        .filter(|c| matches!(c, '"' | '\'' | '`'))?;
+    let quote = arguments.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'))?;
     let name = arguments[1..].split(quote).next()?;
     (!name.is_empty()).then(|| name.to_owned())
 }

@@ -15,16 +15,10 @@ pub fn evidence(verdict: &Verdict, candidate: &[CheckOutcome], limit_bytes: usiz
         let _ = writeln!(text, "- {reason}");
     }
     text.truncate(cut(&text, limit_bytes / 2).len());
-    let failing: Vec<&CheckOutcome> = candidate
-        .iter()
-        .filter(|outcome| is_telling(verdict, outcome))
-        .collect();
+    let failing: Vec<&CheckOutcome> =
+        candidate.iter().filter(|outcome| is_telling(verdict, outcome)).collect();
     for (index, outcome) in failing.iter().enumerate() {
-        let header = format!(
-            "\n== {}: {}\n",
-            outcome.check,
-            super::ending(&outcome.ended)
-        );
+        let header = format!("\n== {}: {}\n", outcome.check, super::ending(&outcome.ended));
         // What one check leaves of its share is the next ones'.
         let share = limit_bytes.saturating_sub(text.len()) / (failing.len() - index);
         let Some(room) = share.checked_sub(header.len()).filter(|room| *room > 0) else {
@@ -43,8 +37,5 @@ pub fn evidence(verdict: &Verdict, candidate: &[CheckOutcome], limit_bytes: usiz
 /// Failing checks, and passing ones whose tests fail nevertheless.
 fn is_telling(verdict: &Verdict, outcome: &CheckOutcome) -> bool {
     let failed = outcome.tests.iter().flat_map(|report| &report.failed);
-    !outcome.passed()
-        || failed
-            .into_iter()
-            .any(|test| verdict.newly_failing.contains(test))
+    !outcome.passed() || failed.into_iter().any(|test| verdict.newly_failing.contains(test))
 }

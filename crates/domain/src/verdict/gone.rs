@@ -10,12 +10,8 @@ use crate::check::TestReport;
 /// A test that is skipped now is never explained. Both reports must name their tests.
 pub(super) fn unexplained(before: &TestReport, now: &TestReport, change: &Change) -> Vec<String> {
     let ran: BTreeSet<&String> = now.passed.iter().chain(&now.failed).collect();
-    let known: BTreeSet<&String> = before
-        .passed
-        .iter()
-        .chain(&before.failed)
-        .chain(&before.skipped)
-        .collect();
+    let known: BTreeSet<&String> =
+        before.passed.iter().chain(&before.failed).chain(&before.skipped).collect();
     let skipped: BTreeSet<&String> = now.skipped.iter().collect();
     // How many tests of a name pass now and were unknown before: each may be what a missing one
     // became, and explains just one.
@@ -30,11 +26,7 @@ pub(super) fn unexplained(before: &TestReport, now: &TestReport, change: &Change
         }
         _ => false,
     };
-    let gone = before
-        .passed
-        .iter()
-        .chain(&before.failed)
-        .filter(|test| !ran.contains(test));
+    let gone = before.passed.iter().chain(&before.failed).filter(|test| !ran.contains(test));
     let mut missing: Vec<String> = gone
         .filter(|test| {
             skipped.contains(test)
@@ -62,9 +54,7 @@ fn leaf(name: &str) -> &str {
     if let Some((_, leaf)) = name.rsplit_once(" > ") {
         return leaf;
     }
-    let name = name
-        .split_once('[')
-        .map_or(name, |(name, _parameters)| name);
+    let name = name.split_once('[').map_or(name, |(name, _parameters)| name);
     if let Some((_, leaf)) = name.rsplit_once("::") {
         return leaf;
     }

@@ -98,14 +98,8 @@ fn tests_do_not_vanish() {
     // One new test explains one missing test.
     assert_eq!(way("w::b x::b", "y::b").1.len(), 1);
     // Renaming does not hide a test that is skipped now.
-    let renamed = Change {
-        replaced_tests: vec![("b".into(), "c".into())],
-        ..Change::default()
-    };
-    assert_eq!(
-        one(&report("a b"), &report("a c"), &renamed),
-        (Comparison::Passes, vec![])
-    );
+    let renamed = Change { replaced_tests: vec![("b".into(), "c".into())], ..Change::default() };
+    assert_eq!(one(&report("a b"), &report("a c"), &renamed), (Comparison::Passes, vec![]));
     assert_eq!(one(&report("a b"), &report("a ?b c"), &renamed).1, [gone]);
     assert_eq!(one(&report("a b"), &report("a -c"), &renamed).1.len(), 2);
 }
@@ -114,45 +108,24 @@ fn tests_do_not_vanish() {
 fn without_names_counts_are_compared() {
     let none = Change::default();
     let way = |before: TestReport, now: TestReport| one(&before, &now, &none);
-    assert_eq!(
-        way(counts(5, &[]), counts(6, &[])),
-        (Comparison::Passes, vec![])
-    );
+    assert_eq!(way(counts(5, &[]), counts(6, &[])), (Comparison::Passes, vec![]));
     let fewer = "t ran 4 tests of which 4 passed; on the base it ran 5, of which 5 passed";
-    assert_eq!(
-        way(counts(5, &[]), counts(4, &[])),
-        (Comparison::Passes, vec![fewer.into()])
-    );
+    assert_eq!(way(counts(5, &[]), counts(4, &[])), (Comparison::Passes, vec![fewer.into()]));
     // The failing test was deleted: as many pass as before, but fewer ran.
     assert_eq!(way(counts(5, &["x"]), counts(5, &[])).1.len(), 1);
-    assert_eq!(
-        way(counts(5, &["x", "y"]), counts(6, &["y"])),
-        (Comparison::Better, vec![])
-    );
-    assert_eq!(
-        way(counts(5, &["x"]), counts(5, &["y"])).0,
-        Comparison::StillFails
-    );
+    assert_eq!(way(counts(5, &["x", "y"]), counts(6, &["y"])), (Comparison::Better, vec![]));
+    assert_eq!(way(counts(5, &["x"]), counts(5, &["y"])).0, Comparison::StillFails);
 }
 
 #[test]
 fn a_check_must_run_speak_and_be_held_to_its_base() {
     let none = Change::default();
     let silent = judge(&[run(&report("a"))], &[outcome("t", 0, None)], &none);
-    assert_eq!(
-        silent.reasons,
-        ["t passes, but no longer says which tests ran"]
-    );
+    assert_eq!(silent.reasons, ["t passes, but no longer says which tests ran"]);
     assert_eq!(silent.missing, ["a"]);
-    let dropped = judge(
-        &[outcome("lint", 0, None), run(&report("a"))],
-        &[run(&report("a"))],
-        &none,
-    );
-    assert_eq!(
-        dropped.reasons,
-        ["lint ran on the base, but not on the change"]
-    );
+    let dropped =
+        judge(&[outcome("lint", 0, None), run(&report("a"))], &[run(&report("a"))], &none);
+    assert_eq!(dropped.reasons, ["lint ran on the base, but not on the change"]);
     let nothing = judge(&[], &[], &none);
     assert!(!nothing.checked && !nothing.verified && nothing.reasons.len() == 1);
     let first = judge(&[], &[outcome("lint", 1, None)], &none);
@@ -161,19 +134,10 @@ fn a_check_must_run_speak_and_be_held_to_its_base() {
     let compiled = judge(&[outcome("t", 101, None)], &[run(&report("a -b"))], &none);
     assert_eq!(compiled.checks, [("t".to_owned(), Comparison::StillFails)]);
     // "|| true" in a script hides nothing.
-    let hidden = judge(
-        &[run(&report("a b"))],
-        &[outcome("t", 0, Some(report("a -b")))],
-        &none,
-    );
-    assert_eq!(
-        hidden.reasons,
-        ["t exits with success, but tests fail; 1 test newly fails: b"]
-    );
-    let hangs = CheckOutcome {
-        ended: Ended::TimedOut { after_ms: 90_000 },
-        ..outcome("t", 0, None)
-    };
+    let hidden = judge(&[run(&report("a b"))], &[outcome("t", 0, Some(report("a -b")))], &none);
+    assert_eq!(hidden.reasons, ["t exits with success, but tests fail; 1 test newly fails: b"]);
+    let hangs =
+        CheckOutcome { ended: Ended::TimedOut { after_ms: 90_000 }, ..outcome("t", 0, None) };
     assert_eq!(
         judge(&[run(&report("a"))], &[hangs], &none).reasons,
         ["t passed before the change and now hangs: it was stopped after 90 s"]
@@ -245,18 +209,9 @@ fn a_diff_tells_its_paths_and_its_tests() {
     );
     assert_eq!(
         change.test_paths,
-        [
-            "a_test.go",
-            "new/x.test.js",
-            "old place/x.test.js",
-            "src/lib.rs",
-            "tä \"x\".py"
-        ]
+        ["a_test.go", "new/x.test.js", "old place/x.test.js", "src/lib.rs", "tä \"x\".py"]
     );
-    assert_eq!(
-        change.removed_tests,
-        ["TestX", "adds", "no_test_any_more", "old_name", "test_a"]
-    );
+    assert_eq!(change.removed_tests, ["TestX", "adds", "no_test_any_more", "old_name", "test_a"]);
     // lib.rs loses two tests and gains one, so nothing is said to be replaced.
     assert_eq!(change.replaced_tests, []);
     let renamed =
@@ -275,11 +230,7 @@ fn evidence_tells_the_fault_within_its_limit() {
         "{}---- b stdout ----\npanicked at src/lib.rs:1\n",
         "test a ... ok\n".repeat(5_000)
     );
-    let verdict = judge(
-        &[run(&report("b"))],
-        std::slice::from_ref(&failing),
-        &Change::default(),
-    );
+    let verdict = judge(&[run(&report("b"))], std::slice::from_ref(&failing), &Change::default());
     assert_eq!(
         evidence(&verdict, &[failing], 300),
         "- t passed before the change and now ends with exit code 1; 1 test newly fails: b\n\n\

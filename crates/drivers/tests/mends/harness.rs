@@ -111,6 +111,7 @@ pub(crate) fn mend_folder(folder: &Path, checks: Vec<Check>) -> Outcome {
         files: before.keys().cloned().collect(),
         command: vec![],
         workspace: folder.to_str().unwrap().to_owned(),
+        network: false,
     };
     let mut driver = build(DriverKind::Mechanic, assignment.clone());
     let mut snapshots = BTreeMap::from([(None, before.clone())]);

@@ -80,6 +80,7 @@ fn assignment() -> Assignment {
         files: files.map(ToOwned::to_owned).to_vec(),
         command: vec![],
         workspace: "/w".into(),
+        network: false,
     }
 }
 

@@ -66,13 +66,7 @@ struct Chain {
 }
 
 const CHAINS: [Chain; 2] = [
-    Chain {
-        name: "rows",
-        lock: LOCK_ROWS,
-        last: LAST_ROW,
-        content: ROWS,
-        unsealed: UNSEALED_ROWS,
-    },
+    Chain { name: "rows", lock: LOCK_ROWS, last: LAST_ROW, content: ROWS, unsealed: UNSEALED_ROWS },
     Chain {
         name: "events",
         lock: LOCK_EVENTS,
@@ -112,12 +106,7 @@ impl Block {
         let mut hash = Sha256::new();
         hash.update(&self.previous_hash);
         hash.update(self.chain.as_bytes());
-        for number in [
-            self.seq,
-            self.first_position,
-            self.last_position,
-            self.row_count,
-        ] {
+        for number in [self.seq, self.first_position, self.last_position, self.row_count] {
             hash.update(number.to_be_bytes());
         }
         hash.update(&self.content_digest);
@@ -195,15 +184,12 @@ impl Audit<'_> {
             Err(error) if error.sqlstate().as_deref() == Some("55P03") => return Ok(0),
             other => other?,
         };
-        let last: Option<Block> = sqlx::query_as(LAST_BLOCK)
-            .bind(chain.name)
-            .fetch_optional(self.0.pool())
-            .await?;
+        let last: Option<Block> =
+            sqlx::query_as(LAST_BLOCK).bind(chain.name).fetch_optional(self.0.pool()).await?;
         let mut last = last.unwrap_or_else(|| Block::genesis(chain.name));
         let mut sealed = 0;
-        while let Some(content) = self
-            .content(chain, last.last_position, through, Some(BLOCK_ROWS))
-            .await?
+        while let Some(content) =
+            self.content(chain, last.last_position, through, Some(BLOCK_ROWS)).await?
         {
             let mut block = Block {
                 chain: chain.name.to_owned(),
@@ -233,9 +219,7 @@ impl Audit<'_> {
         let mut transaction = connection.begin().await?;
         sqlx::query(LOCK_TIMEOUT).execute(&mut *transaction).await?;
         sqlx::query(chain.lock).execute(&mut *transaction).await?;
-        let last = sqlx::query_scalar(chain.last)
-            .fetch_one(&mut *transaction)
-            .await?;
+        let last = sqlx::query_scalar(chain.last).fetch_one(&mut *transaction).await?;
         transaction.rollback().await?;
         Ok(last)
     }
@@ -302,10 +286,8 @@ impl Audit<'_> {
         chain: &Chain,
         report: &mut VerifyReport,
     ) -> Result<(), StoreError> {
-        let pruned: i64 = sqlx::query_scalar(PRUNED)
-            .bind(chain.name)
-            .fetch_one(self.0.pool())
-            .await?;
+        let pruned: i64 =
+            sqlx::query_scalar(PRUNED).bind(chain.name).fetch_one(self.0.pool()).await?;
         let mut before = Block::genesis(chain.name);
         loop {
             let blocks: Vec<Block> = sqlx::query_as(BLOCKS)
@@ -322,12 +304,7 @@ impl Audit<'_> {
                 } else {
                     let (after, through) = (before.last_position, block.last_position);
                     let found = self.content(chain, after, through, None).await?;
-                    Some(found.unwrap_or(Content {
-                        first: 0,
-                        last: 0,
-                        rows: 0,
-                        digest: vec![],
-                    }))
+                    Some(found.unwrap_or(Content { first: 0, last: 0, rows: 0, digest: vec![] }))
                 };
                 report.blocks += 1;
                 report.sealed += block.row_count;

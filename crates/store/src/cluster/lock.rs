@@ -18,13 +18,7 @@ pub(super) enum Mode {
 
 /// Opens the file of a lock; made where it is missing.
 pub(super) fn open(path: &Path) -> Result<File, ClusterError> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(at(path))
+    File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(at(path))
 }
 
 /// Takes a lock, or gives up at the deadline with `None`.
@@ -48,9 +42,7 @@ pub(super) fn take(
 /// Whether some process holds the lock exclusively.
 pub(super) fn is_held(path: &Path) -> Result<bool, ClusterError> {
     match File::open(path) {
-        Ok(file) => attempt(&file, Mode::Shared)
-            .map(|taken| !taken)
-            .map_err(at(path)),
+        Ok(file) => attempt(&file, Mode::Shared).map(|taken| !taken).map_err(at(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(at(path)(error)),
     }

@@ -55,10 +55,7 @@ pub(super) fn find(
 impl Programs {
     /// The programs in a folder.
     pub(super) fn at(bin: &Path) -> Result<Self, ClusterError> {
-        let unusable = |source| ClusterError::ProgramsUnusable {
-            bin: bin.to_owned(),
-            source,
-        };
+        let unusable = |source| ClusterError::ProgramsUnusable { bin: bin.to_owned(), source };
         let version = Command::new(bin.join("postgres"))
             .arg("--version")
             .output()
@@ -66,10 +63,7 @@ impl Programs {
         let major =
             major_in(&String::from_utf8_lossy(&version.stdout)).filter(|major| *major >= OLDEST);
         match major {
-            Some(major) if bin.join("initdb").is_file() => Ok(Self {
-                bin: bin.to_owned(),
-                major,
-            }),
+            Some(major) if bin.join("initdb").is_file() => Ok(Self { bin: bin.to_owned(), major }),
             _ => Err(unusable(None)),
         }
     }
@@ -78,11 +72,7 @@ impl Programs {
 /// Reads `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`, `… 18beta1`.
 fn major_in(version: &str) -> Option<u32> {
     let number = version.split("(PostgreSQL) ").nth(1)?;
-    number
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// All folders that may hold the programs, the preferred ones first; each looked for only when it
@@ -120,10 +110,8 @@ pub(super) fn newest_first(parent: &Path, prefix: &str, below: &str) -> Vec<Path
         .filter_map(|entry| {
             let name = entry.file_name();
             let version = name.to_str()?.strip_prefix(prefix)?;
-            let numbers = version
-                .split(['.', '-'])
-                .map_while(|part| part.parse().ok())
-                .collect::<Vec<u32>>();
+            let numbers =
+                version.split(['.', '-']).map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
             (!numbers.is_empty()).then(|| (numbers, entry.path().join(below)))
         })
         .collect();
@@ -137,10 +125,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_every_vendor_s_words() {
-        assert_eq!(
-            major_in("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n"),
-            Some(15)
-        );
+        assert_eq!(major_in("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n"), Some(15));
         assert_eq!(major_in("postgres (PostgreSQL) 19devel\n"), Some(19));
         assert_eq!(major_in("bash: no such program"), None);
     }
@@ -153,9 +138,6 @@ mod tests {
         }
         let found = newest_first(&parent, "", "bin");
         fs::remove_dir_all(&parent).unwrap();
-        assert_eq!(
-            found,
-            ["100", "16.3-1", "15", "9.6"].map(|name| parent.join(name).join("bin"))
-        );
+        assert_eq!(found, ["100", "16.3-1", "15", "9.6"].map(|name| parent.join(name).join("bin")));
     }
 }

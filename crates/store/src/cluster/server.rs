@@ -36,14 +36,8 @@ impl Postmaster {
         let mut lines = file.split(|&byte| byte == b'\n');
         let pid = str::from_utf8(lines.next()?).ok()?.trim().parse().ok()?;
         let sockets = lines.nth(3).unwrap_or_default();
-        let is_ready = lines
-            .nth(2)
-            .is_some_and(|status| status.trim_ascii() == b"ready");
-        Some(Self {
-            pid,
-            sockets: PathBuf::from(std::ffi::OsStr::from_bytes(sockets)),
-            is_ready,
-        })
+        let is_ready = lines.nth(2).is_some_and(|status| status.trim_ascii() == b"ready");
+        Some(Self { pid, sockets: PathBuf::from(std::ffi::OsStr::from_bytes(sockets)), is_ready })
     }
 }
 
@@ -126,18 +120,10 @@ mod tests {
     fn a_lock_file_is_read_at_each_stage_of_its_life() {
         let head = "417\n/data/ü x\n1700000000\n5432\n/tmp/s\n\n";
         let read = |text: &str| Postmaster::parse(text.as_bytes());
-        let expect = |is_ready| {
-            Some(Postmaster {
-                pid: 417,
-                sockets: PathBuf::from("/tmp/s"),
-                is_ready,
-            })
-        };
+        let expect =
+            |is_ready| Some(Postmaster { pid: 417, sockets: PathBuf::from("/tmp/s"), is_ready });
         assert_eq!(read(&format!("{head}  917506 5\nready   \n")), expect(true));
-        assert_eq!(
-            read(&format!("{head}  917506 5\nstarting\n")),
-            expect(false)
-        );
+        assert_eq!(read(&format!("{head}  917506 5\nstarting\n")), expect(false));
         assert_eq!(read(head), expect(false));
         assert_eq!(read("417\n").map(|found| found.pid), Some(417));
         assert_eq!(read(""), None);

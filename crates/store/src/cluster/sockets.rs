@@ -29,14 +29,14 @@ pub(super) fn prepare(
     identity: &Identity,
 ) -> Result<PathBuf, ClusterError> {
     let own_id = geteuid().as_raw();
-    let name = Sha256::digest(folder.as_os_str().as_bytes())
-        .iter()
-        .take(8)
-        .fold(String::new(), |mut name, byte| {
+    let name = Sha256::digest(folder.as_os_str().as_bytes()).iter().take(8).fold(
+        String::new(),
+        |mut name, byte| {
             // Writing to a string cannot fail.
             let _ = write!(name, "{byte:02x}");
             name
-        });
+        },
+    );
     let preferred = runtime
         .filter(|runtime| {
             !identity.is_other() && fs::metadata(runtime).is_ok_and(|found| found.uid() == own_id)
@@ -49,11 +49,7 @@ pub(super) fn prepare(
         return leaf(&base.join(&name), identity);
     }
     let base = PathBuf::from(format!("/tmp/journeyman-{own_id}"));
-    private_folder(
-        &base,
-        own_id,
-        if identity.is_other() { 0o711 } else { 0o700 },
-    )?;
+    private_folder(&base, own_id, if identity.is_other() { 0o711 } else { 0o700 })?;
     let path = base.join(&name);
     if !fits(&path) {
         return Err(ClusterError::SocketPathTooLong { path });
@@ -81,10 +77,7 @@ fn fits(sockets: &Path) -> bool {
 /// it.
 fn leaf(path: &Path, identity: &Identity) -> Result<PathBuf, ClusterError> {
     if !path.is_dir() {
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(path)
-            .map_err(at(path))?;
+        fs::DirBuilder::new().mode(0o700).create(path).map_err(at(path))?;
     }
     identity.own(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))?;
@@ -102,10 +95,7 @@ fn private_folder(path: &Path, own_id: u32, mode: u32) -> Result<(), ClusterErro
         return Err(at(path)(io::ErrorKind::NotADirectory.into()));
     }
     if found.uid() != own_id {
-        return Err(ClusterError::ForeignFolder {
-            path: path.to_owned(),
-            owner: found.uid(),
-        });
+        return Err(ClusterError::ForeignFolder { path: path.to_owned(), owner: found.uid() });
     }
     if found.mode() & 0o777 != mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at(path))?;
@@ -127,12 +117,8 @@ mod tests {
     #[test]
     fn a_runtime_folder_whose_path_is_too_long_is_passed_over() {
         let runtime = scratch(&"long".repeat(20));
-        let found = prepare(
-            Some(&runtime),
-            Path::new("/x/postgres-15"),
-            &Identity::Myself,
-        )
-        .unwrap();
+        let found =
+            prepare(Some(&runtime), Path::new("/x/postgres-15"), &Identity::Myself).unwrap();
         fs::remove_dir_all(&runtime).unwrap();
         assert!(found.starts_with("/tmp") && fits(&found), "{found:?}");
         fs::remove_dir(found).unwrap();
@@ -145,12 +131,7 @@ mod tests {
             .map(|p| prepare(Some(&runtime), Path::new(p), &Identity::Myself).unwrap());
         assert_ne!(one, two);
         fs::set_permissions(&one, fs::Permissions::from_mode(0o755)).unwrap();
-        prepare(
-            Some(&runtime),
-            Path::new("/x/postgres-15"),
-            &Identity::Myself,
-        )
-        .unwrap();
+        prepare(Some(&runtime), Path::new("/x/postgres-15"), &Identity::Myself).unwrap();
         assert_eq!(fs::metadata(&one).unwrap().mode() & 0o777, 0o700);
         fs::remove_dir_all(runtime).unwrap();
     }
@@ -166,9 +147,6 @@ mod tests {
         let stranger = geteuid().as_raw() + 1;
         let found = private_folder(&parent, stranger, 0o700);
         fs::remove_dir_all(&parent).unwrap();
-        assert!(
-            matches!(found, Err(ClusterError::ForeignFolder { .. })),
-            "{found:?}"
-        );
+        assert!(matches!(found, Err(ClusterError::ForeignFolder { .. })), "{found:?}");
     }
 }

@@ -28,23 +28,15 @@ pub(super) fn open(options: &ClusterOptions, deadline: Instant) -> Result<Opened
         // One that runs is joined also where its programs would not be found any more.
         Some(folder) if lock::is_held(&folder.keeper_lock())? => folder,
         existing => {
-            let found = programs::find(
-                options.bin_dir.as_deref(),
-                &options.data_dir,
-                existing.as_ref(),
-            )?;
+            let found =
+                programs::find(options.bin_dir.as_deref(), &options.data_dir, existing.as_ref())?;
             Folder::make(&options.data_dir, found.major)?
         }
     };
     let user = lock::take(&folder.users_lock(), Mode::Shared, deadline)?
         .ok_or_else(|| timeout(&folder))?;
     let started = ensure(&folder, options, deadline)?;
-    Ok(Opened {
-        options: options.clone(),
-        folder,
-        user,
-        started,
-    })
+    Ok(Opened { options: options.clone(), folder, user, started })
 }
 
 /// Takes a claim to the cluster where it runs.
@@ -66,12 +58,7 @@ pub(super) fn attach(
         return Ok(None);
     }
     let started = ensure(&folder, options, deadline)?;
-    Ok(Some(Opened {
-        options: options.clone(),
-        folder,
-        user,
-        started,
-    }))
+    Ok(Some(Opened { options: options.clone(), folder, user, started }))
 }
 
 /// Waits until the server is ready; starts a keeper where there is none. The caller holds a claim,
@@ -85,10 +72,7 @@ pub(super) fn ensure(
         let mut keeper = start_keeper(folder, options, deadline)?;
         loop {
             if let Some(found) = Postmaster::ready(&folder.data()) {
-                return Ok(Started {
-                    sockets: found.sockets,
-                    keeper,
-                });
+                return Ok(Started { sockets: found.sockets, keeper });
             }
             if Instant::now() > deadline {
                 return Err(timeout(folder));
@@ -103,10 +87,7 @@ pub(super) fn ensure(
             };
             if child.try_wait().map_err(at(&options.program))?.is_some() {
                 let words = last_lines(&folder.keeper_log(), 0, 1);
-                let reason = words
-                    .strip_prefix(START_FAILED)
-                    .unwrap_or(&words)
-                    .to_owned();
+                let reason = words.strip_prefix(START_FAILED).unwrap_or(&words).to_owned();
                 return Err(ClusterError::Start { reason });
             }
             thread::sleep(POLL);
@@ -155,24 +136,15 @@ fn start_keeper(
 }
 
 fn timeout(folder: &Folder) -> ClusterError {
-    ClusterError::Timeout {
-        log: folder.server_log(),
-    }
+    ClusterError::Timeout { log: folder.server_log() }
 }
 
 /// The last lines, in one, of what a log has from a byte on.
 pub(super) fn last_lines(log: &Path, from: u64, count: usize) -> String {
     let bytes = fs::read(log).unwrap_or_default();
-    let bytes = usize::try_from(from)
-        .ok()
-        .and_then(|from| bytes.get(from..))
-        .unwrap_or_default();
+    let bytes = usize::try_from(from).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
     let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     match lines.len() {
         0 => format!("no reason was given; see {}", log.display()),
         found => lines[found.saturating_sub(count)..].join("; "),

@@ -121,10 +121,7 @@ impl Queue<'_> {
             .bind(aside)
             .fetch_all(&mut *transaction)
             .await?;
-        sqlx::query(USED)
-            .bind(agents)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(USED).bind(agents).execute(&mut *transaction).await?;
         let status = settle(&mut transaction, task, finish).await?;
         for report in &finish.errors {
             errors::insert(&mut transaction, report).await?;
@@ -134,20 +131,8 @@ impl Queue<'_> {
             "verified": finish.verified, "epoch": fence.lease_epoch,
         });
         let ids = [fence.execution_id.as_uuid()];
-        let kind = if aside {
-            "execution_put_aside"
-        } else {
-            "execution_finished"
-        };
-        record_event(
-            &mut transaction,
-            acting,
-            kind,
-            "task_executions",
-            &ids,
-            &attributes,
-        )
-        .await?;
+        let kind = if aside { "execution_put_aside" } else { "execution_finished" };
+        record_event(&mut transaction, acting, kind, "task_executions", &ids, &attributes).await?;
         transaction.commit().await?;
         self.0.hint(TASKS_CHANNEL, task).await;
         self.0.tasks().get(task).await
@@ -161,10 +146,7 @@ async fn settle(
     finish: &Finish,
 ) -> Result<Option<String>, StoreError> {
     let after = &finish.task;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds of a delay are far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a delay are far below 2^52")]
     let wake_in_s = after.wake_in_ms.map(|ms| ms as f64 / 1000.0);
     let status: Option<String> = sqlx::query_scalar(TASK)
         .bind(task.as_uuid())

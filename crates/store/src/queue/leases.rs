@@ -93,15 +93,8 @@ const PARK_TASK: &str = "UPDATE tasks SET status = 'parked', error = $2 WHERE id
 const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
-pub(crate) const ALL: &[&str] = &[
-    BEAT,
-    RENEW,
-    TAKE_OVER,
-    PARK_EXECUTION,
-    PARK_RUNS,
-    PARK_TASK,
-    RELEASE,
-];
+pub(crate) const ALL: &[&str] =
+    &[BEAT, RENEW, TAKE_OVER, PARK_EXECUTION, PARK_RUNS, PARK_TASK, RELEASE];
 
 #[derive(FromRow)]
 struct Lost {
@@ -118,13 +111,8 @@ impl Queue<'_> {
     /// Renews the node's heartbeat and all its leases, and tells what it still holds: whatever it
     /// works on beyond that is lost and must stop. Leaves no audit row.
     pub async fn renew(&self, node: NodeId, lease: Duration) -> Result<Vec<Held>, StoreError> {
-        sqlx::query(BEAT)
-            .bind(node.as_uuid())
-            .execute(self.0.pool())
-            .await?;
-        let held = sqlx::query_as(RENEW)
-            .bind(node.as_uuid())
-            .bind(lease.as_secs_f64());
+        sqlx::query(BEAT).bind(node.as_uuid()).execute(self.0.pool()).await?;
+        let held = sqlx::query_as(RENEW).bind(node.as_uuid()).bind(lease.as_secs_f64());
         Ok(held.fetch_all(self.0.pool()).await?)
     }
 
@@ -165,15 +153,8 @@ impl Queue<'_> {
                 .await?;
             let attributes = json!({ "execution_id": row.id, "evidence": evidence });
             let ids = [row.task_id.as_uuid()];
-            record_event(
-                &mut transaction,
-                acting,
-                "task_parked",
-                "tasks",
-                &ids,
-                &attributes,
-            )
-            .await?;
+            record_event(&mut transaction, acting, "task_parked", "tasks", &ids, &attributes)
+                .await?;
             refresh_dependants(&mut transaction, row.task_id).await?;
         }
         let ids: Vec<Uuid> = alive.iter().map(|row| row.id).collect();
@@ -183,22 +164,14 @@ impl Queue<'_> {
             self.0.hint(TASKS_CHANNEL, row.task_id).await;
         }
         let previous = |claim: &Claim| {
-            let row = alive
-                .iter()
-                .find(|row| row.id == claim.execution.id.as_uuid());
+            let row = alive.iter().find(|row| row.id == claim.execution.id.as_uuid());
             row.and_then(|row| row.previous_node)
         };
         let taken = claims
             .into_iter()
-            .map(|claim| TakenOver {
-                previous_node: previous(&claim),
-                claim,
-            })
+            .map(|claim| TakenOver { previous_node: previous(&claim), claim })
             .collect();
-        Ok(TakeOver {
-            taken,
-            parked: stuck.into_iter().map(|row| row.task_id).collect(),
-        })
+        Ok(TakeOver { taken, parked: stuck.into_iter().map(|row| row.task_id).collect() })
     }
 
     /// Gives an execution back at an ordered stop: any node may go on with it at once.

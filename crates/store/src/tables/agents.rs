@@ -49,24 +49,16 @@ macro_rules! columns {
         "id, name, description, agent_type, configuration, capabilities, is_active, last_used_at"
     };
 }
-const LIST: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM codegen_agents ORDER BY created_at, name"
-);
+const LIST: &str = concat!("SELECT ", columns!(), " FROM codegen_agents ORDER BY created_at, name");
 const GET: &str = concat!("SELECT ", columns!(), " FROM codegen_agents WHERE id = $1");
-const GET_MANY: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM codegen_agents WHERE id = ANY ($1)"
-);
+const GET_MANY: &str = concat!("SELECT ", columns!(), " FROM codegen_agents WHERE id = ANY ($1)");
 const BY_NAME: &str = "SELECT id FROM codegen_agents WHERE lower(name) = lower($1)";
 const BY_PART: &str = "SELECT id FROM codegen_agents WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
 const SET: &str = concat!(
-    "UPDATE codegen_agents SET is_active = coalesce($2, is_active), \
-     configuration = jsonb_strip_nulls(configuration || coalesce($3, '{}')), \
-     capabilities = coalesce($4, capabilities) WHERE id = $1 RETURNING ",
+    "UPDATE codegen_agents SET is_active = coalesce($2::boolean, is_active), \
+     configuration = jsonb_strip_nulls(configuration || coalesce($3::jsonb, '{}')), \
+     capabilities = coalesce($4::jsonb, capabilities) WHERE id = $1 RETURNING ",
     columns!()
 );
 
@@ -87,10 +79,7 @@ pub(crate) async fn get_many(
     connection: &mut sqlx::PgConnection,
     ids: &[Uuid],
 ) -> Result<Vec<Agent>, StoreError> {
-    Ok(sqlx::query_as(GET_MANY)
-        .bind(ids)
-        .fetch_all(connection)
-        .await?)
+    Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(connection).await?)
 }
 
 impl Agents<'_> {
@@ -101,19 +90,14 @@ impl Agents<'_> {
 
     /// One agent.
     pub async fn get(&self, id: AgentId) -> Result<Agent, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("agent", id))
     }
 
     /// By its name, whatever its case, or a part of its id.
     pub async fn find(&self, text: &str) -> Result<Agent, StoreError> {
-        let mut ids: Vec<Uuid> = sqlx::query_scalar(BY_NAME)
-            .bind(text)
-            .fetch_all(self.0.pool())
-            .await?;
+        let mut ids: Vec<Uuid> =
+            sqlx::query_scalar(BY_NAME).bind(text).fetch_all(self.0.pool()).await?;
         if let (true, Some(part)) = (ids.is_empty(), IdPart::parse(text)) {
             ids = sqlx::query_scalar(BY_PART)
                 .bind(part.low)
@@ -122,8 +106,7 @@ impl Agents<'_> {
                 .fetch_all(self.0.pool())
                 .await?;
         }
-        self.get(AgentId::from_uuid(only("agent", text, &ids)?))
-            .await
+        self.get(AgentId::from_uuid(only("agent", text, &ids)?)).await
     }
 
     /// Changes an agent.

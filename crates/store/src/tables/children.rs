@@ -126,10 +126,7 @@ impl Children<'_> {
     /// Records that a process is gone; twice does nothing.
     pub async fn ended(&self, acting: &Acting<'_>, id: Uuid) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(ENDED)
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(ENDED).bind(id).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -140,25 +137,17 @@ impl Children<'_> {
         execution: ExecutionId,
         before_epoch: i64,
     ) -> Result<Vec<Child>, StoreError> {
-        let children = sqlx::query_as(LIVE_OF)
-            .bind(execution.as_uuid())
-            .bind(before_epoch);
+        let children = sqlx::query_as(LIVE_OF).bind(execution.as_uuid()).bind(before_epoch);
         Ok(children.fetch_all(self.0.pool()).await?)
     }
 
     /// Those of a node.
     pub async fn live_of_node(&self, node: NodeId) -> Result<Vec<Child>, StoreError> {
-        Ok(sqlx::query_as(LIVE_OF_NODE)
-            .bind(node.as_uuid())
-            .fetch_all(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(LIVE_OF_NODE).bind(node.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
     /// Those on this machine whose node stopped or whose lease is over: to be reaped.
     pub async fn left_over(&self, host: &str) -> Result<Vec<Child>, StoreError> {
-        Ok(sqlx::query_as(LEFT_OVER)
-            .bind(host)
-            .fetch_all(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(LEFT_OVER).bind(host).fetch_all(self.0.pool()).await?)
     }
 }

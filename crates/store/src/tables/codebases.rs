@@ -67,11 +67,8 @@ const REGISTER: &str = concat!(
     columns!()
 );
 const GET: &str = concat!("SELECT ", columns!(), " FROM codebases WHERE id = $1");
-const BY_NAME_OR_PATH: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM codebases WHERE name = $1 OR local_path = $1"
-);
+const BY_NAME_OR_PATH: &str =
+    concat!("SELECT ", columns!(), " FROM codebases WHERE name = $1 OR local_path = $1");
 const BY_PART: &str = "SELECT id FROM codebases WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
 const LIST: &str = concat!("SELECT ", columns!(), " FROM codebases ORDER BY name");
@@ -113,19 +110,14 @@ impl Codebases<'_> {
 
     /// One codebase.
     pub async fn get(&self, id: CodebaseId) -> Result<Codebase, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("codebase", id))
     }
 
     /// By its name, its path, or a part of its id.
     pub async fn find(&self, text: &str) -> Result<Codebase, StoreError> {
-        let named: Option<Codebase> = sqlx::query_as(BY_NAME_OR_PATH)
-            .bind(text)
-            .fetch_optional(self.0.pool())
-            .await?;
+        let named: Option<Codebase> =
+            sqlx::query_as(BY_NAME_OR_PATH).bind(text).fetch_optional(self.0.pool()).await?;
         if let Some(codebase) = named {
             return Ok(codebase);
         }
@@ -136,8 +128,7 @@ impl Codebases<'_> {
             .bind(part.reversed_suffix)
             .fetch_all(self.0.pool())
             .await?;
-        self.get(CodebaseId::from_uuid(only("codebase", text, &ids)?))
-            .await
+        self.get(CodebaseId::from_uuid(only("codebase", text, &ids)?)).await
     }
 
     /// All of them, by name.

@@ -28,16 +28,10 @@ macro_rules! columns {
         "config_key, config_value, description, category, is_sensitive, is_readonly"
     };
 }
-const ALL_SETTINGS: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM system_configuration ORDER BY config_key"
-);
-const GET: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM system_configuration WHERE config_key = $1"
-);
+const ALL_SETTINGS: &str =
+    concat!("SELECT ", columns!(), " FROM system_configuration ORDER BY config_key");
+const GET: &str =
+    concat!("SELECT ", columns!(), " FROM system_configuration WHERE config_key = $1");
 const SET: &str = concat!(
     "UPDATE system_configuration SET config_value = $2 ",
     "WHERE config_key = $1 AND NOT is_readonly RETURNING ",
@@ -60,17 +54,12 @@ impl Store {
 impl Configuration<'_> {
     /// Every setting, by key.
     pub async fn get_all(&self) -> Result<Vec<Setting>, StoreError> {
-        Ok(sqlx::query_as(ALL_SETTINGS)
-            .fetch_all(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(ALL_SETTINGS).fetch_all(self.0.pool()).await?)
     }
 
     /// One setting.
     pub async fn get(&self, key: &str) -> Result<Setting, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(key)
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(key).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("setting", key))
     }
 
@@ -82,21 +71,13 @@ impl Configuration<'_> {
         value: &Value,
     ) -> Result<Setting, StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        let changed: Option<Setting> = sqlx::query_as(SET)
-            .bind(key)
-            .bind(value)
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let changed: Option<Setting> =
+            sqlx::query_as(SET).bind(key).bind(value).fetch_optional(&mut *transaction).await?;
         transaction.commit().await?;
-        match changed {
-            Some(setting) => Ok(setting),
-            None => {
-                let setting = self.get(key).await?;
-                Err(StoreError::Conflict(format!(
-                    "setting {} is read-only",
-                    setting.config_key
-                )))
-            }
+        if let Some(setting) = changed {
+            return Ok(setting);
         }
+        let setting = self.get(key).await?;
+        Err(StoreError::Conflict(format!("setting {} is read-only", setting.config_key)))
     }
 }

@@ -99,13 +99,7 @@ pub struct ErrorFilter {
 
 impl Default for ErrorFilter {
     fn default() -> Self {
-        Self {
-            task: None,
-            resolution_status: None,
-            category: None,
-            limit: 50,
-            cursor: None,
-        }
+        Self { task: None, resolution_status: None, category: None, limit: 50, cursor: None }
     }
 }
 
@@ -141,8 +135,8 @@ const SIMILAR: &str = concat!(
     " FROM error_reports WHERE fingerprint = $1 ORDER BY id DESC LIMIT $2"
 );
 const RESOLVE: &str = concat!(
-    "UPDATE error_reports SET resolution_status = $2, resolution_strategy = $3, \
-     resolved_at = CASE WHEN $2 = 'resolved' THEN now() END WHERE id = $1 RETURNING ",
+    "UPDATE error_reports SET resolution_status = $2::text, resolution_strategy = $3, \
+     resolved_at = CASE WHEN $2::text = 'resolved' THEN now() END WHERE id = $1 RETURNING ",
     columns!()
 );
 
@@ -198,10 +192,7 @@ impl Errors<'_> {
 
     /// One report.
     pub async fn get(&self, id: ErrorReportId) -> Result<ErrorReport, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("error report", id))
     }
 
@@ -215,8 +206,7 @@ impl Errors<'_> {
             .bind(part.reversed_suffix)
             .fetch_all(self.0.pool())
             .await?;
-        self.get(ErrorReportId::from_uuid(only("error report", text, &ids)?))
-            .await
+        self.get(ErrorReportId::from_uuid(only("error report", text, &ids)?)).await
     }
 
     /// A page, newest first, and the cursor of the next one.
@@ -241,9 +231,7 @@ impl Errors<'_> {
         fingerprint: &str,
         limit: u32,
     ) -> Result<Vec<ErrorReport>, StoreError> {
-        let similar = sqlx::query_as(SIMILAR)
-            .bind(fingerprint)
-            .bind(i64::from(limit));
+        let similar = sqlx::query_as(SIMILAR).bind(fingerprint).bind(i64::from(limit));
         Ok(similar.fetch_all(self.0.pool()).await?)
     }
 

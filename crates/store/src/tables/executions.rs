@@ -67,11 +67,7 @@ impl Execution {
     /// The fence of its present owner.
     pub fn fence(&self) -> Option<Fence> {
         let node_id = self.node_id?;
-        Some(Fence {
-            execution_id: self.id,
-            node_id,
-            lease_epoch: self.lease_epoch,
-        })
+        Some(Fence { execution_id: self.id, node_id, lease_epoch: self.lease_epoch })
     }
 }
 
@@ -83,20 +79,16 @@ macro_rules! columns {
     };
 }
 const GET: &str = concat!("SELECT ", columns!(), " FROM task_executions WHERE id = $1");
-const GET_MANY: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task_executions WHERE id = ANY ($1)"
-);
-const OF_TASK: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task_executions WHERE task_id = $1 ORDER BY attempt"
-);
+const GET_MANY: &str = concat!("SELECT ", columns!(), " FROM task_executions WHERE id = ANY ($1)");
+const OF_TASK: &str =
+    concat!("SELECT ", columns!(), " FROM task_executions WHERE task_id = $1 ORDER BY attempt");
 const SET_WORKSPACE: &str = "UPDATE task_executions SET workspace = $4, base_commit = $5 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
-pub(crate) const ALL: &[&str] = &[GET, GET_MANY, OF_TASK, SET_WORKSPACE];
+const SET_TRACE: &str = "UPDATE task_executions SET traceparent = $4 \
+     WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
+
+pub(crate) const ALL: &[&str] = &[SET_TRACE, GET, GET_MANY, OF_TASK, SET_WORKSPACE];
 
 /// The table `task_executions`.
 #[derive(Clone, Copy, Debug)]
@@ -113,28 +105,19 @@ pub(crate) async fn get_many(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<Vec<Execution>, StoreError> {
-    Ok(sqlx::query_as(GET_MANY)
-        .bind(ids)
-        .fetch_all(connection)
-        .await?)
+    Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(connection).await?)
 }
 
 impl Executions<'_> {
     /// One execution.
     pub async fn get(&self, id: ExecutionId) -> Result<Execution, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("execution", id))
     }
 
     /// All attempts at a task, the first one first.
     pub async fn of_task(&self, task: TaskId) -> Result<Vec<Execution>, StoreError> {
-        Ok(sqlx::query_as(OF_TASK)
-            .bind(task.as_uuid())
-            .fetch_all(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(OF_TASK).bind(task.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
     /// Notes where the execution works and what it started from.
@@ -152,6 +135,28 @@ impl Executions<'_> {
             .bind(fence.lease_epoch)
             .bind(workspace)
             .bind(base_commit)
+            .execute(&mut *transaction)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Fenced);
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Records the trace that the execution's present life belongs to.
+    pub async fn set_trace(
+        &self,
+        acting: &Acting<'_>,
+        fence: Fence,
+        trace: journeyman_telemetry::TraceContext,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let done = sqlx::query(SET_TRACE)
+            .bind(fence.execution_id.as_uuid())
+            .bind(fence.node_id.as_uuid())
+            .bind(fence.lease_epoch)
+            .bind(trace.to_string())
             .execute(&mut *transaction)
             .await?;
         if done.rows_affected() == 0 {

@@ -114,7 +114,13 @@ const LIST_LIVE: &str = concat!(
      AND heartbeat_at > now() - make_interval(secs => $1) ORDER BY id"
 );
 
-pub(crate) const ALL: &[&str] = &[REGISTER, HEARTBEAT, STOP, EXPIRE, LIST_LIVE];
+const UNSTOPPED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM runtime_nodes WHERE stopped_at IS NULL AND host = $1 ORDER BY id"
+);
+
+pub(crate) const ALL: &[&str] = &[REGISTER, HEARTBEAT, STOP, EXPIRE, LIST_LIVE, UNSTOPPED];
 
 /// The table `runtime_nodes`.
 #[derive(Clone, Copy, Debug)]
@@ -151,10 +157,7 @@ impl Nodes<'_> {
 
     /// Says that the node is alive; renewing its leases says it too.
     pub async fn heartbeat(&self, id: NodeId) -> Result<(), StoreError> {
-        let done = sqlx::query(HEARTBEAT)
-            .bind(id.as_uuid())
-            .execute(self.0.pool())
-            .await?;
+        let done = sqlx::query(HEARTBEAT).bind(id.as_uuid()).execute(self.0.pool()).await?;
         if done.rows_affected() == 0 {
             return Err(StoreError::not_found("live node", id));
         }
@@ -164,19 +167,19 @@ impl Nodes<'_> {
     /// Ends a node's life in order; ending it twice does nothing.
     pub async fn stop(&self, acting: &Acting<'_>, id: NodeId) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(STOP)
-            .bind(id.as_uuid())
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }
 
+    /// Those of a machine that never said that they stopped, alive or not.
+    pub async fn unstopped(&self, host: &str) -> Result<Vec<Node>, StoreError> {
+        Ok(sqlx::query_as(UNSTOPPED).bind(host).fetch_all(self.0.pool()).await?)
+    }
+
     /// Those that were heard of within this time and have not stopped.
     pub async fn list_live(&self, within: Duration) -> Result<Vec<Node>, StoreError> {
-        let live = sqlx::query_as(LIST_LIVE)
-            .bind(within.as_secs_f64())
-            .fetch_all(self.0.pool());
+        let live = sqlx::query_as(LIST_LIVE).bind(within.as_secs_f64()).fetch_all(self.0.pool());
         Ok(live.await?)
     }
 }

@@ -88,11 +88,7 @@ const APPLY: &str = "INSERT INTO pattern_applications (pattern_id, task_id, targ
      VALUES ($1, $2, 'task', $2, $3, $4::float8::numeric, $5, now())";
 const EFFECTIVENESS: &str =
     "SELECT 1 FROM update_pattern_effectiveness($1, $2, $3::float8::numeric, $4)";
-const GET: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM learning_patterns WHERE id = $1"
-);
+const GET: &str = concat!("SELECT ", columns!(), " FROM learning_patterns WHERE id = $1");
 const BY_PART: &str = "SELECT id FROM learning_patterns WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
 const LIST: &str = concat!(
@@ -108,15 +104,7 @@ const RESOLUTIONS: &str = concat!(
      ORDER BY success_rate * confidence_level DESC, id"
 );
 
-pub(crate) const ALL: &[&str] = &[
-    UPSERT,
-    APPLY,
-    EFFECTIVENESS,
-    GET,
-    BY_PART,
-    LIST,
-    RESOLUTIONS,
-];
+pub(crate) const ALL: &[&str] = &[UPSERT, APPLY, EFFECTIVENESS, GET, BY_PART, LIST, RESOLUTIONS];
 
 /// The tables `learning_patterns` and `pattern_applications`.
 #[derive(Clone, Copy, Debug)]
@@ -167,10 +155,7 @@ impl Patterns<'_> {
 
     /// One pattern.
     pub async fn get(&self, id: PatternId) -> Result<Pattern, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("pattern", id))
     }
 
@@ -183,8 +168,7 @@ impl Patterns<'_> {
             .bind(part.reversed_suffix)
             .fetch_all(self.0.pool())
             .await?;
-        self.get(PatternId::from_uuid(only("pattern", text, &ids)?))
-            .await
+        self.get(PatternId::from_uuid(only("pattern", text, &ids)?)).await
     }
 
     /// A page, newest first, and the cursor of the next one.
@@ -203,9 +187,6 @@ impl Patterns<'_> {
 
     /// What helped against this failure before, the most promising first.
     pub async fn resolutions(&self, fingerprint: &str) -> Result<Vec<Pattern>, StoreError> {
-        Ok(sqlx::query_as(RESOLUTIONS)
-            .bind(fingerprint)
-            .fetch_all(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(RESOLUTIONS).bind(fingerprint).fetch_all(self.0.pool()).await?)
     }
 }

@@ -80,16 +80,10 @@ macro_rules! columns {
     };
 }
 const GET: &str = concat!("SELECT ", columns!(), " FROM agent_tasks WHERE id = $1");
-const OF_TASK: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM agent_tasks WHERE task_id = $1 ORDER BY id"
-);
-const OF_EXECUTIONS: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM agent_tasks WHERE execution_id = ANY ($1) ORDER BY id"
-);
+const OF_TASK: &str =
+    concat!("SELECT ", columns!(), " FROM agent_tasks WHERE task_id = $1 ORDER BY id");
+const OF_EXECUTIONS: &str =
+    concat!("SELECT ", columns!(), " FROM agent_tasks WHERE execution_id = ANY ($1) ORDER BY id");
 const BY_PART: &str = "SELECT id FROM agent_tasks WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
 const USED_BY_TASK: &str = "SELECT coalesce(sum(uncached_input_tokens), 0)::bigint \
@@ -108,14 +102,7 @@ const ADD_USAGE: &str = "UPDATE agent_tasks r SET \
      FROM (SELECT id FROM task_executions WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 \
      AND status = 'running' FOR SHARE) e WHERE r.execution_id = e.id AND r.id = $4";
 
-pub(crate) const ALL: &[&str] = &[
-    GET,
-    OF_TASK,
-    OF_EXECUTIONS,
-    BY_PART,
-    USED_BY_TASK,
-    ADD_USAGE,
-];
+pub(crate) const ALL: &[&str] = &[GET, OF_TASK, OF_EXECUTIONS, BY_PART, USED_BY_TASK, ADD_USAGE];
 
 /// The table `agent_tasks`.
 #[derive(Clone, Copy, Debug)]
@@ -132,19 +119,13 @@ pub(crate) async fn of_executions(
     connection: &mut PgConnection,
     executions: &[Uuid],
 ) -> Result<Vec<Run>, StoreError> {
-    Ok(sqlx::query_as(OF_EXECUTIONS)
-        .bind(executions)
-        .fetch_all(connection)
-        .await?)
+    Ok(sqlx::query_as(OF_EXECUTIONS).bind(executions).fetch_all(connection).await?)
 }
 
 impl Runs<'_> {
     /// One run.
     pub async fn get(&self, id: RunId) -> Result<Run, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("run", id))
     }
 
@@ -162,18 +143,12 @@ impl Runs<'_> {
 
     /// All runs of a task, the first one first.
     pub async fn of_task(&self, task: TaskId) -> Result<Vec<Run>, StoreError> {
-        Ok(sqlx::query_as(OF_TASK)
-            .bind(task.as_uuid())
-            .fetch_all(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(OF_TASK).bind(task.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
     /// What all runs of a task used.
     pub async fn used_by_task(&self, task: TaskId) -> Result<Usage, StoreError> {
-        Ok(sqlx::query_as(USED_BY_TASK)
-            .bind(task.as_uuid())
-            .fetch_one(self.0.pool())
-            .await?)
+        Ok(sqlx::query_as(USED_BY_TASK).bind(task.as_uuid()).fetch_one(self.0.pool()).await?)
     }
 
     /// Adds what one model call used.

@@ -193,12 +193,7 @@ pub struct TaskFilter {
 
 impl Default for TaskFilter {
     fn default() -> Self {
-        Self {
-            status: None,
-            codebase: None,
-            limit: 50,
-            cursor: None,
-        }
+        Self { status: None, codebase: None, limit: 50, cursor: None }
     }
 }
 
@@ -307,10 +302,7 @@ pub(crate) async fn refresh(
     connection: &mut PgConnection,
     tasks: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar(REFRESH)
-        .bind(tasks)
-        .fetch_all(connection)
-        .await?)
+    Ok(sqlx::query_scalar(REFRESH).bind(tasks).fetch_all(connection).await?)
 }
 
 /// The same for everything that waits for this task directly, after its state changed.
@@ -332,10 +324,7 @@ pub(crate) async fn get_many(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<Vec<Task>, StoreError> {
-    Ok(sqlx::query_as(GET_MANY)
-        .bind(ids)
-        .fetch_all(connection)
-        .await?)
+    Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(connection).await?)
 }
 
 impl Tasks<'_> {
@@ -347,8 +336,7 @@ impl Tasks<'_> {
         task: &NewTask,
         after: &[TaskId],
     ) -> Result<Task, StoreError> {
-        self.insert_many(acting, &[(task.clone(), after.to_vec())])
-            .await?;
+        self.insert_many(acting, &[(task.clone(), after.to_vec())]).await?;
         self.get(task.id).await
     }
 
@@ -371,10 +359,7 @@ impl Tasks<'_> {
         let ids: Vec<Uuid> = new.iter().map(|task| task.id.as_uuid()).collect();
 
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(INSERT)
-            .bind(Json(&new))
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(INSERT).bind(Json(&new)).execute(&mut *transaction).await?;
         if !awaited.is_empty() {
             let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
                 .bind(&awaited)
@@ -393,18 +378,13 @@ impl Tasks<'_> {
         }
         refresh(&mut transaction, &ids).await?;
         transaction.commit().await?;
-        self.0
-            .hint(TASKS_CHANNEL, ids.first().copied().unwrap_or_default())
-            .await;
+        self.0.hint(TASKS_CHANNEL, ids.first().copied().unwrap_or_default()).await;
         Ok(())
     }
 
     /// One task.
     pub async fn get(&self, id: TaskId) -> Result<Task, StoreError> {
-        let found = sqlx::query_as(GET)
-            .bind(id.as_uuid())
-            .fetch_optional(self.0.pool())
-            .await?;
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
         found.ok_or_else(|| StoreError::not_found("task", id))
     }
 
@@ -441,12 +421,8 @@ impl Tasks<'_> {
 
     /// The tasks that this one waits for, and those that wait for it.
     pub async fn dependencies(&self, id: TaskId) -> Result<(Vec<Task>, Vec<Task>), StoreError> {
-        let awaited = sqlx::query_as(DEPENDENCIES)
-            .bind(id.as_uuid())
-            .fetch_all(self.0.pool());
-        let waiting = sqlx::query_as(DEPENDANTS)
-            .bind(id.as_uuid())
-            .fetch_all(self.0.pool());
+        let awaited = sqlx::query_as(DEPENDENCIES).bind(id.as_uuid()).fetch_all(self.0.pool());
+        let waiting = sqlx::query_as(DEPENDANTS).bind(id.as_uuid()).fetch_all(self.0.pool());
         Ok((awaited.await?, waiting.await?))
     }
 
@@ -478,10 +454,7 @@ impl Tasks<'_> {
         let Some(task) = changed else {
             drop(transaction);
             let status = self.get(id).await?.status;
-            return Err(StoreError::Conflict(format!(
-                "task {} is {status}",
-                id.short()
-            )));
+            return Err(StoreError::Conflict(format!("task {} is {status}", id.short())));
         };
         refresh_dependants(&mut transaction, id).await?;
         transaction.commit().await?;

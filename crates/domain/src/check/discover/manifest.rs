@@ -27,11 +27,7 @@ impl Manifest {
                     line.split_once('=').filter(|_| !line.starts_with('#'))
                 {
                     let key = plain_key(key);
-                    let key = if section.is_empty() {
-                        key
-                    } else {
-                        format!("{section}.{key}")
-                    };
+                    let key = if section.is_empty() { key } else { format!("{section}.{key}") };
                     let (mut value, mut raw) = (Value::default(), String::new());
                     value.take(rest, &mut raw);
                     open = Some((key, raw, value));
@@ -52,10 +48,7 @@ impl Manifest {
     pub(super) fn ini(text: &str) -> Self {
         let mut entries: Vec<(String, String)> = Vec::new();
         let mut section = String::new();
-        for line in text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with(['#', ';']))
-        {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with(['#', ';'])) {
             let trimmed = line.trim();
             if line.starts_with('[') {
                 trimmed.trim_matches(['[', ']']).clone_into(&mut section);
@@ -75,8 +68,7 @@ impl Manifest {
     /// Whether this section or key, or one below it, is there.
     pub(super) fn has(&self, path: &str) -> bool {
         self.0.iter().any(|(key, _)| {
-            key.strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     }
 
@@ -96,9 +88,7 @@ impl Manifest {
     /// The keys directly below a section.
     pub(super) fn keys(&self, section: &str) -> Vec<&str> {
         let below = |key: &'_ str| {
-            key.strip_prefix(section)
-                .and_then(|rest| rest.strip_prefix('.'))
-                .map(str::len)
+            key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')).map(str::len)
         };
         self.0
             .iter()
@@ -110,9 +100,7 @@ impl Manifest {
 
 /// "tool . 'ruff'" is "tool.ruff".
 fn plain_key(key: &str) -> String {
-    key.chars()
-        .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\''))
-        .collect()
+    key.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect()
 }
 
 /// Where the reading of one value stands.
@@ -140,9 +128,8 @@ impl Value {
                 rest = &rest[end..];
                 continue;
             }
-            if let Some(quotes) = ["\"\"\"", "'''"]
-                .into_iter()
-                .find(|quotes| rest.starts_with(*quotes))
+            if let Some(quotes) =
+                ["\"\"\"", "'''"].into_iter().find(|quotes| rest.starts_with(*quotes))
             {
                 self.long = Some(quotes);
                 raw.push_str(quotes);
@@ -184,11 +171,7 @@ fn strings(raw: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = raw;
     while let Some(at) = rest.find(['"', '\'']) {
-        let quote = if rest[at..].starts_with('"') {
-            '"'
-        } else {
-            '\''
-        };
+        let quote = if rest[at..].starts_with('"') { '"' } else { '\'' };
         let len = quoted_len(&rest[at..], quote);
         found.push(rest[at..at + len].trim_matches(quote).replace("\\\"", "\""));
         rest = &rest[at + len..];

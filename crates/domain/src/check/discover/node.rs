@@ -6,10 +6,7 @@ use super::{CheckKind, CheckPlan, Folder, Prepare, check};
 
 /// Scripts that are checks, cheap ones first; of those in one row the first that exists.
 const SCRIPTS: &[(&[&str], CheckKind)] = &[
-    (
-        &["typecheck", "type-check", "check-types", "tsc"],
-        CheckKind::Build,
-    ),
+    (&["typecheck", "type-check", "check-types", "tsc"], CheckKind::Build),
     (&["lint"], CheckKind::Lint),
     (&["build"], CheckKind::Build),
     (&["test"], CheckKind::Test),
@@ -24,10 +21,7 @@ enum Manager {
 
 impl Manager {
     fn of(folder: &Folder<'_>, package: &Value) -> Self {
-        let declared = package
-            .get("packageManager")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let declared = package.get("packageManager").and_then(Value::as_str).unwrap_or_default();
         if declared.starts_with("pnpm@") || folder.has("pnpm-lock.yaml") {
             Self::Pnpm
         } else if declared.starts_with("yarn@") || folder.has("yarn.lock") {
@@ -61,21 +55,14 @@ impl Manager {
         package: &Value,
         locked: bool,
     ) -> &'static [&'static str] {
-        let declared = package
-            .get("packageManager")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let declared = package.get("packageManager").and_then(Value::as_str).unwrap_or_default();
         let modern_yarn = folder.has(".yarnrc.yml")
             || (declared.starts_with("yarn@") && !declared.starts_with("yarn@1"));
         match (self, locked) {
             (Self::Npm, true) => &["npm", "ci", "--no-audit", "--no-fund"],
-            (Self::Npm, false) => &[
-                "npm",
-                "install",
-                "--no-package-lock",
-                "--no-audit",
-                "--no-fund",
-            ],
+            (Self::Npm, false) => {
+                &["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]
+            }
             (Self::Pnpm, true) => &["pnpm", "install", "--frozen-lockfile"],
             (Self::Pnpm, false) => &["pnpm", "install", "--no-lockfile"],
             (Self::Yarn, true) if modern_yarn => &["yarn", "install", "--immutable"],
@@ -110,16 +97,11 @@ pub(super) fn scripts(folder: &Folder<'_>, plan: &mut CheckPlan) {
             continue;
         };
         if command.contains("no test specified") {
-            plan.notes
-                .push(format!("{file}: the script test is npm's placeholder"));
+            plan.notes.push(format!("{file}: the script test is npm's placeholder"));
             continue;
         }
         // Some runners wait for changes unless they are told that nobody watches.
-        let watched: &[&str] = if *kind == CheckKind::Test {
-            &["env", "CI=true"]
-        } else {
-            &[]
-        };
+        let watched: &[&str] = if *kind == CheckKind::Test { &["env", "CI=true"] } else { &[] };
         let argv = folder.argv(&[watched, &[manager.program(), "run", &name]].concat());
         plan.checks.push(check(
             folder.name(&format!("{} run {name}", manager.program())),
@@ -140,23 +122,18 @@ fn prepare(folder: &Folder<'_>, package: &Value, manager: Manager, plan: &mut Ch
             .is_some_and(|value| !matches!(value.as_object(), Some(map) if map.is_empty()))
     };
     if lock.is_none()
-        && !["dependencies", "devDependencies", "workspaces"]
-            .into_iter()
-            .any(declares)
+        && !["dependencies", "devDependencies", "workspaces"].into_iter().any(declares)
     {
         return;
     }
     if lock.is_none() {
         let file = folder.path("package.json");
-        plan.notes.push(format!(
-            "{file}: no lock file, so the versions may change from day to day"
-        ));
+        plan.notes
+            .push(format!("{file}: no lock file, so the versions may change from day to day"));
     }
     let mut provides = vec![folder.path("node_modules")];
     if declares("workspaces") || folder.has("pnpm-workspace.yaml") {
-        let members = folder
-            .below()
-            .filter_map(|path| path.strip_suffix("/package.json"));
+        let members = folder.below().filter_map(|path| path.strip_suffix("/package.json"));
         let own = members.filter(|member| !member.split('/').any(|part| part == "node_modules"));
         provides.extend(own.map(|member| folder.path(&format!("{member}/node_modules"))));
     }

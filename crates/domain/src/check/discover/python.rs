@@ -30,21 +30,11 @@ struct Project<'a> {
 
 /// The checks of a folder with Python code.
 pub(super) fn checks(folder: &Folder<'_>, plan: &mut CheckPlan) {
-    let markers = [
-        "pyproject.toml",
-        "setup.cfg",
-        "setup.py",
-        "pytest.ini",
-        "tox.ini",
-    ];
-    let tests: Vec<&str> = folder
-        .below()
-        .filter(|path| is_python(path) && is_test_path(path))
-        .collect();
-    let marked = markers
-        .into_iter()
-        .chain(REQUIREMENTS.iter().copied())
-        .any(|name| folder.has(name));
+    let markers = ["pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini"];
+    let tests: Vec<&str> =
+        folder.below().filter(|path| is_python(path) && is_test_path(path)).collect();
+    let marked =
+        markers.into_iter().chain(REQUIREMENTS.iter().copied()).any(|name| folder.has(name));
     // A lone test file somewhere below makes no Python project of another language's repository.
     let lone = folder.dir.is_empty() && plan.checks.is_empty() && !tests.is_empty();
     if !marked && !lone {
@@ -54,68 +44,40 @@ pub(super) fn checks(folder: &Folder<'_>, plan: &mut CheckPlan) {
     let venv = project.prepare(plan);
     if project.uses_ruff() {
         let own = project.declares("ruff");
-        let argv: &[&str] = if own && venv {
-            &[".venv/bin/python", "-m", "ruff"]
-        } else {
-            &["ruff"]
-        };
+        let argv: &[&str] =
+            if own && venv { &[".venv/bin/python", "-m", "ruff"] } else { &["ruff"] };
         let argv = folder.argv(&[argv, &["check", "--no-cache", "."]].concat());
-        plan.checks
-            .push(check(folder.name("ruff check"), CheckKind::Lint, argv));
+        plan.checks.push(check(folder.name("ruff check"), CheckKind::Lint, argv));
     }
     let python = if venv { ".venv/bin/python" } else { "python3" };
     // Code below src/ is imported from there, as an installed project would be.
-    let source = folder
-        .below()
-        .any(|path| path.starts_with("src/") && is_python(path));
-    let place: &[&str] = if source {
-        &["env", "PYTHONPATH=src"]
-    } else {
-        &[]
-    };
+    let source = folder.below().any(|path| path.starts_with("src/") && is_python(path));
+    let place: &[&str] = if source { &["env", "PYTHONPATH=src"] } else { &[] };
     if project.uses_pytest() {
         let argv = folder.argv(&[place, &[python, "-m", "pytest", "-v", "-rfEp"]].concat());
-        plan.checks
-            .push(check(folder.name("pytest"), CheckKind::Test, argv));
+        plan.checks.push(check(folder.name("pytest"), CheckKind::Test, argv));
     } else if tests.is_empty() {
         plan.notes.push(format!(
             "{}: Python without tests",
-            if folder.dir.is_empty() {
-                "root"
-            } else {
-                folder.dir
-            }
+            if folder.dir.is_empty() { "root" } else { folder.dir }
         ));
     } else {
         let start = start_folder(&tests);
-        let argv = folder.argv(
-            &[
-                place,
-                &[python, "-m", "unittest", "discover", "-v", "-s", start],
-            ]
-            .concat(),
-        );
-        plan.checks
-            .push(check(folder.name("unittest"), CheckKind::Test, argv));
+        let argv = folder
+            .argv(&[place, &[python, "-m", "unittest", "discover", "-v", "-s", start]].concat());
+        plan.checks.push(check(folder.name("unittest"), CheckKind::Test, argv));
     }
 }
 
 fn is_python(path: &str) -> bool {
-    path.rsplit_once('.')
-        .is_some_and(|(_, extension)| extension == "py")
+    path.rsplit_once('.').is_some_and(|(_, extension)| extension == "py")
 }
 
 /// Where unittest starts to look: the root if it is importable from there, else the one folder.
 fn start_folder<'a>(tests: &[&'a str]) -> &'a str {
-    let package = |folder: &str| {
-        tests
-            .iter()
-            .any(|path| *path == format!("{folder}/__init__.py"))
-    };
-    let mut folders: Vec<&str> = tests
-        .iter()
-        .map(|path| path.split_once('/').map_or(".", |(top, _)| top))
-        .collect();
+    let package = |folder: &str| tests.iter().any(|path| *path == format!("{folder}/__init__.py"));
+    let mut folders: Vec<&str> =
+        tests.iter().map(|path| path.split_once('/').map_or(".", |(top, _)| top)).collect();
     folders.dedup();
     match folders.as_slice() {
         [one] if !package(one) => one,
@@ -144,19 +106,8 @@ impl<'a> Project<'a> {
             declared.extend(pyproject.strings(&format!("dependency-groups.{group}")));
             declared.extend(lists(setup.get(&format!("options.extras_require.{group}"))));
         }
-        let files = REQUIREMENTS
-            .iter()
-            .copied()
-            .filter(|name| folder.has(name))
-            .collect();
-        Self {
-            folder,
-            pyproject,
-            setup,
-            tox: Manifest::ini(text("tox.ini")),
-            declared,
-            files,
-        }
+        let files = REQUIREMENTS.iter().copied().filter(|name| folder.has(name)).collect();
+        Self { folder, pyproject, setup, tox: Manifest::ini(text("tox.ini")), declared, files }
     }
 
     /// Whether a requirement of this name stands in any manifest.
@@ -165,23 +116,16 @@ impl<'a> Project<'a> {
             let end = requirement.find(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)));
             requirement[..end.unwrap_or(requirement.len())].eq_ignore_ascii_case(name)
         };
-        let in_files = self
-            .files
-            .iter()
-            .filter_map(|file| self.folder.text(file))
-            .flat_map(str::lines);
-        let poetry = [
-            "tool.poetry.dependencies",
-            "tool.poetry.dev-dependencies",
-            "tool.poetry.group",
-        ];
+        let in_files =
+            self.files.iter().filter_map(|file| self.folder.text(file)).flat_map(str::lines);
+        let poetry =
+            ["tool.poetry.dependencies", "tool.poetry.dev-dependencies", "tool.poetry.group"];
         self.declared.iter().any(|requirement| is(requirement))
             || in_files.map(str::trim).any(is)
             || poetry.iter().any(|section| {
                 self.pyproject.has(&format!("{section}.{name}"))
                     || TEST_GROUPS.iter().any(|group| {
-                        self.pyproject
-                            .has(&format!("{section}.{group}.dependencies.{name}"))
+                        self.pyproject.has(&format!("{section}.{group}.dependencies.{name}"))
                     })
             })
     }
@@ -197,14 +141,8 @@ impl<'a> Project<'a> {
             || self.pyproject.has("tool.pytest")
             || self.setup.has("tool:pytest")
             || self.tox.has("pytest")
-            || self
-                .folder
-                .text("tox.ini")
-                .is_some_and(|text| text.contains("pytest"))
-            || self
-                .folder
-                .below()
-                .any(|path| path.rsplit('/').next() == Some("conftest.py"))
+            || self.folder.text("tox.ini").is_some_and(|text| text.contains("pytest"))
+            || self.folder.below().any(|path| path.rsplit('/').next() == Some("conftest.py"))
             || self.declares("pytest")
     }
 
@@ -214,25 +152,13 @@ impl<'a> Project<'a> {
         let (argv, locks) = if folder.has("uv.lock") {
             (self.uv(), vec!["uv.lock", "pyproject.toml"])
         } else if folder.has("poetry.lock") {
-            let argv = [
-                "env",
-                "POETRY_VIRTUALENVS_IN_PROJECT=true",
-                "poetry",
-                "install",
-                "--no-root",
-            ];
-            (
-                argv.map(str::to_owned).to_vec(),
-                vec!["poetry.lock", "pyproject.toml"],
-            )
+            let argv =
+                ["env", "POETRY_VIRTUALENVS_IN_PROJECT=true", "poetry", "install", "--no-root"];
+            (argv.map(str::to_owned).to_vec(), vec!["poetry.lock", "pyproject.toml"])
         } else if !self.declared.is_empty() || !self.files.is_empty() {
-            let manifests = ["pyproject.toml", "setup.cfg"]
-                .into_iter()
-                .filter(|name| folder.has(name));
-            (
-                self.pip(),
-                self.files.iter().copied().chain(manifests).collect(),
-            )
+            let manifests =
+                ["pyproject.toml", "setup.cfg"].into_iter().filter(|name| folder.has(name));
+            (self.pip(), self.files.iter().copied().chain(manifests).collect())
         } else {
             if folder.has("setup.py") {
                 let file = folder.path("setup.py");
@@ -261,10 +187,9 @@ impl<'a> Project<'a> {
             "--no-install-project"
         };
         let mut argv = ["uv", "sync", "--locked", own].map(str::to_owned).to_vec();
-        for (section, flag) in [
-            ("project.optional-dependencies", "--extra"),
-            ("dependency-groups", "--group"),
-        ] {
+        for (section, flag) in
+            [("project.optional-dependencies", "--extra"), ("dependency-groups", "--group")]
+        {
             let groups = self
                 .pyproject
                 .keys(section)
@@ -278,11 +203,7 @@ impl<'a> Project<'a> {
     fn pip(&self) -> Vec<String> {
         let install = "python3 -m venv .venv && exec .venv/bin/python -m pip install --quiet --disable-pip-version-check \"$@\"";
         let mut argv = ["sh", "-c", install, "pip"].map(str::to_owned).to_vec();
-        argv.extend(
-            self.files
-                .iter()
-                .flat_map(|file| ["-r".to_owned(), (*file).to_owned()]),
-        );
+        argv.extend(self.files.iter().flat_map(|file| ["-r".to_owned(), (*file).to_owned()]));
         argv.extend(self.declared.iter().cloned());
         if self.uses_pytest() && !self.declares("pytest") {
             argv.push("pytest".to_owned());

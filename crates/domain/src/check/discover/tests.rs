@@ -3,13 +3,9 @@ use super::*;
 fn files(entries: &[(&str, &str)]) -> RepositoryFiles {
     let paths: Vec<String> = entries.iter().map(|(path, _)| (*path).to_owned()).collect();
     let known = wanted(&paths);
-    let contents = entries
-        .iter()
-        .filter(|(path, _)| known.iter().any(|name| name == path));
+    let contents = entries.iter().filter(|(path, _)| known.iter().any(|name| name == path));
     RepositoryFiles {
-        contents: contents
-            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
-            .collect(),
+        contents: contents.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
         paths,
     }
 }
@@ -25,31 +21,22 @@ fn plan(entries: &[(&str, &str)]) -> String {
             one.provides.join(",")
         )
     });
-    let checks = plan
-        .checks
-        .iter()
-        .map(|one| format!("{} {}: {}", one.kind, one.name, one.argv.join(" ")));
+    let checks =
+        plan.checks.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.argv.join(" ")));
     prepare.chain(checks).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn cargo_packages_and_workspaces() {
     assert_eq!(
-        plan(&[
-            ("Cargo.toml", "[package]\nname = \"x\""),
-            ("Cargo.lock", ""),
-            ("src/lib.rs", "")
-        ]),
+        plan(&[("Cargo.toml", "[package]\nname = \"x\""), ("Cargo.lock", ""), ("src/lib.rs", "")]),
         "prepare: cargo fetch --locked | Cargo.lock | \n\
          build cargo check: cargo check --all-targets --offline\n\
          test cargo test: cargo test --no-fail-fast --offline"
     );
     assert_eq!(
         plan(&[
-            (
-                "Cargo.toml",
-                "[workspace]\n[workspace.lints.clippy]\npedantic = \"warn\""
-            ),
+            ("Cargo.toml", "[workspace]\n[workspace.lints.clippy]\npedantic = \"warn\""),
             ("a/Cargo.toml", "[package]")
         ]),
         "prepare: cargo fetch | Cargo.toml | \n\
@@ -73,10 +60,8 @@ fn one_level_down_only_where_the_root_has_nothing() {
          build cargo check (rust): cargo check --manifest-path=rust/Cargo.toml --all-targets --offline\n\
          test cargo test (rust): cargo test --manifest-path=rust/Cargo.toml --no-fail-fast --offline"
     );
-    let below = [
-        ("Makefile", "check:\n\ttrue\n"),
-        ("web/package.json", r#"{"scripts":{"test":"jest"}}"#),
-    ];
+    let below =
+        [("Makefile", "check:\n\ttrue\n"), ("web/package.json", r#"{"scripts":{"test":"jest"}}"#)];
     assert_eq!(plan(&below), "test make check: make check");
 }
 
@@ -103,17 +88,10 @@ fn package_scripts() {
         found.notes
     );
     let broken = discover(&files(&[("package.json", "{")]));
-    assert!(
-        broken.notes[0].starts_with("package.json: cannot be read: "),
-        "{:?}",
-        broken.notes
-    );
+    assert!(broken.notes[0].starts_with("package.json: cannot be read: "), "{:?}", broken.notes);
     assert_eq!(
         plan(&[
-            (
-                "web/package.json",
-                r#"{"packageManager":"yarn@4.1.0","scripts":{"test":"jest"}}"#
-            ),
+            ("web/package.json", r#"{"packageManager":"yarn@4.1.0","scripts":{"test":"jest"}}"#),
             ("web/yarn.lock", "")
         ]),
         "prepare: sh -c cd -- \"$0\" && exec \"$@\" web yarn install --immutable | web/yarn.lock | web/node_modules\n\
@@ -136,9 +114,7 @@ fn python_projects() {
          test pytest: env PYTHONPATH=src .venv/bin/python -m pytest -v -rfEp"
     );
     assert_eq!(
-        plan(&[("pyproject.toml", modern), ("x.py", "")])
-            .lines()
-            .next(),
+        plan(&[("pyproject.toml", modern), ("x.py", "")]).lines().next(),
         Some(
             "prepare: sh -c python3 -m venv .venv && exec .venv/bin/python -m pip install --quiet \
              --disable-pip-version-check \"$@\" pip numpy>=1 pytest ruff | pyproject.toml | .venv"
@@ -161,10 +137,7 @@ fn python_projects() {
 #[test]
 fn go_and_make() {
     assert_eq!(
-        plan(&[
-            ("go.mod", "module x\nrequire a v1\n"),
-            ("Makefile", "test: x\n")
-        ]),
+        plan(&[("go.mod", "module x\nrequire a v1\n"), ("Makefile", "test: x\n")]),
         "prepare: go mod download | go.mod,go.sum | \n\
          build go build: go build -o /dev/null ./...\nlint go vet: go vet ./...\ntest go test: go test -v ./..."
     );

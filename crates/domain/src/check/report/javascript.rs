@@ -44,9 +44,7 @@ fn untimed(name: &str) -> &str {
         let unit = text.trim_end_matches(|c: char| c.is_alphabetic());
         unit.len() < text.len() && unit.trim_end().parse::<f64>().is_ok()
     };
-    if let Some((front, time)) = name
-        .strip_suffix(')')
-        .and_then(|name| name.rsplit_once(" ("))
+    if let Some((front, time)) = name.strip_suffix(')').and_then(|name| name.rsplit_once(" ("))
         && timed(time)
     {
         return front;
@@ -127,8 +125,7 @@ impl Reader for Tap {
         let rest = rest.trim_start();
         let (name, skipped) = directive(rest.strip_prefix("- ").unwrap_or(rest));
         let name = self.suites.path(depth, name.trim_end());
-        self.names
-            .add(&name, if skipped { Status::Skipped } else { status });
+        self.names.add(&name, if skipped { Status::Skipped } else { status });
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
@@ -176,14 +173,11 @@ impl Reader for NodeSpec {
         };
         let (text, skipped) = directive(text);
         let name = self.suites.path(depth, untimed(text));
-        self.names
-            .add(&name, if skipped { Status::Skipped } else { status });
+        self.names.add(&name, if skipped { Status::Skipped } else { status });
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts
-            .seen
-            .then(|| self.names.report(Some(self.counts.counts)))
+        self.counts.seen.then(|| self.names.report(Some(self.counts.counts)))
     }
 }
 
@@ -227,33 +221,25 @@ impl Jest {
         };
         let text = untimed(chars.as_str().trim_start());
         let text = match status {
-            Status::Skipped => text
-                .strip_prefix("skipped ")
-                .or_else(|| text.strip_prefix("todo "))
-                .unwrap_or(text),
+            Status::Skipped => {
+                text.strip_prefix("skipped ").or_else(|| text.strip_prefix("todo ")).unwrap_or(text)
+            }
             Status::Passed | Status::Failed => text,
         };
         let path = self.suites.path(depth, text);
-        self.names
-            .set_unless_failed(format!("{file}{SEPARATOR}{path}"), status);
+        self.names.set_unless_failed(format!("{file}{SEPARATOR}{path}"), status);
         true
     }
 }
 
 impl Reader for Jest {
     fn line(&mut self, line: &str) {
-        if let Some(file) = line
-            .strip_prefix("PASS ")
-            .or_else(|| line.strip_prefix("FAIL "))
-        {
+        if let Some(file) = line.strip_prefix("PASS ").or_else(|| line.strip_prefix("FAIL ")) {
             self.file = Some(untimed(file.trim()).to_owned());
             self.suites.leave(0);
             return;
         }
-        if let Some(text) = line
-            .strip_prefix("Tests: ")
-            .filter(|text| text.ends_with(" total"))
-        {
+        if let Some(text) = line.strip_prefix("Tests: ").filter(|text| text.ends_with(" total")) {
             let counts = listed_counts(text, ',');
             let sum = self.counts.get_or_insert_default();
             sum.passed += counts.passed;
@@ -276,9 +262,7 @@ impl Reader for Jest {
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts
-            .is_some()
-            .then(|| self.names.report(self.counts))
+        self.counts.is_some().then(|| self.names.report(self.counts))
     }
 }
 
@@ -306,15 +290,12 @@ impl Reader for Vitest {
                 Some(("\u{2193}", name)) => (Status::Skipped, name),
                 _ => return,
             };
-            self.names
-                .set_unless_failed(untimed(name.trim()).to_owned(), status);
+            self.names.set_unless_failed(untimed(name.trim()).to_owned(), status);
         }
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts
-            .is_some()
-            .then(|| self.names.report(self.counts))
+        self.counts.is_some().then(|| self.names.report(self.counts))
     }
 }
 
@@ -354,9 +335,7 @@ impl Reader for Mocha {
             return;
         }
         let numbered = leading_number(text).and_then(|(_, rest)| rest.strip_prefix(") "));
-        let marked = text
-            .strip_prefix("\u{2714} ")
-            .or_else(|| text.strip_prefix("\u{2713} "));
+        let marked = text.strip_prefix("\u{2714} ").or_else(|| text.strip_prefix("\u{2713} "));
         let (name, status) = match (marked, numbered, text.strip_prefix("- ")) {
             (Some(name), _, _) => (untimed(name), Status::Passed),
             (_, Some(name), _) => (name, Status::Failed),
@@ -368,8 +347,6 @@ impl Reader for Mocha {
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts
-            .is_some()
-            .then(|| self.names.report(self.counts))
+        self.counts.is_some().then(|| self.names.report(self.counts))
     }
 }

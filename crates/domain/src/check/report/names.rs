@@ -72,10 +72,7 @@ impl Names {
 
     /// How many ended so.
     fn count(&self, status: Status) -> u64 {
-        self.known
-            .values()
-            .filter(|known| **known == status)
-            .count() as u64
+        self.known.values().filter(|known| **known == status).count() as u64
     }
 
     /// The report; where the runner printed no counts, those of the names.

@@ -46,12 +46,7 @@ fn verbose_line(line: &str) -> Option<(&str, Status)> {
 fn pytest_counts(line: &str) -> Option<Counts> {
     let text = line.trim_matches(['=', ' ']);
     let (parts, time) = text.rsplit_once(" in ")?;
-    if !time
-        .split(' ')
-        .next()?
-        .strip_suffix('s')?
-        .bytes()
-        .all(|b| b.is_ascii_digit() || b == b'.')
+    if !time.split(' ').next()?.strip_suffix('s')?.bytes().all(|b| b.is_ascii_digit() || b == b'.')
     {
         return None;
     }
@@ -122,10 +117,7 @@ fn unittest_name(line: &str) -> Option<(String, &str)> {
     let (test, rest) = line.split_once(" (")?;
     let (path, rest) = rest.split_once(')')?;
     let word = |text: &str| {
-        !text.is_empty()
-            && text
-                .chars()
-                .all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+        !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.')
     };
     if !word(test) || test.contains('.') || !word(path) {
         return None;
@@ -180,9 +172,8 @@ impl Reader for Unittest {
             return;
         }
         for word in ["OK", "FAILED", "NO TESTS RAN"] {
-            if let Some(details) = line
-                .strip_prefix(word)
-                .filter(|rest| rest.is_empty() || rest.starts_with(" ("))
+            if let Some(details) =
+                line.strip_prefix(word).filter(|rest| rest.is_empty() || rest.starts_with(" ("))
             {
                 if self.ran > 0 || word == "NO TESTS RAN" {
                     self.closing(details);
@@ -190,18 +181,13 @@ impl Reader for Unittest {
                 return;
             }
         }
-        let section = line
-            .strip_prefix("FAIL: ")
-            .or_else(|| line.strip_prefix("ERROR: "));
+        let section = line.strip_prefix("FAIL: ").or_else(|| line.strip_prefix("ERROR: "));
         if let Some((name, _)) = section.and_then(unittest_name) {
             self.names.set(name, Status::Failed);
             return;
         }
         if let Some((name, rest)) = unittest_name(line.trim_start()) {
-            match rest
-                .rsplit_once(" ... ")
-                .map(|(_, status)| unittest_status(status))
-            {
+            match rest.rsplit_once(" ... ").map(|(_, status)| unittest_status(status)) {
                 Some(Some(status)) => self.names.set_unless_failed(name, status),
                 // A docstring, or what the test printed, comes first.
                 Some(None) => self.pending = Some(name),
@@ -217,8 +203,6 @@ impl Reader for Unittest {
     }
 
     fn finish(self: Box<Self>) -> Option<TestReport> {
-        self.counts
-            .is_some()
-            .then(|| self.names.report(self.counts))
+        self.counts.is_some().then(|| self.names.report(self.counts))
     }
 }

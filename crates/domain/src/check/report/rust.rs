@@ -27,11 +27,7 @@ impl Libtest {
             _ => test,
         };
         let test = test.strip_suffix(" - should panic").unwrap_or(test);
-        if self.binary.is_empty() {
-            test.to_owned()
-        } else {
-            format!("{} {test}", self.binary)
-        }
+        if self.binary.is_empty() { test.to_owned() } else { format!("{} {test}", self.binary) }
     }
 
     fn ended(&mut self, name: &str, status: Status) {
@@ -107,10 +103,7 @@ impl Reader for Libtest {
         } else if line == "failures:" {
             self.in_list = true;
         } else if self.in_list {
-            match line
-                .strip_prefix("    ")
-                .filter(|test| !test.starts_with(' '))
-            {
+            match line.strip_prefix("    ").filter(|test| !test.starts_with(' ')) {
                 // Quiet runs name only what failed, and only here.
                 Some(test) if !test.contains(' ') || test.contains(" - ") => {
                     let name = self.name(test);
@@ -166,10 +159,7 @@ impl Reader for Nextest {
             _ => return,
         };
         // The running count "(3/20)" stands before the binary's name.
-        let name = match rest
-            .strip_prefix('(')
-            .and_then(|rest| rest.split_once(") "))
-        {
+        let name = match rest.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
             Some((_, name)) => name,
             None => rest,
         };

@@ -39,10 +39,7 @@ fn rust_runners() {
          it tests/it.rs it_ok, it tests/it.rs it_two\n\
          1 failed: demo src/lib.rs tests::bad\n1 skipped: demo src/lib.rs tests::ign"
     );
-    assert_eq!(
-        sample!("cargo-quiet"),
-        "5 passed: \n1 failed: tests::bad\n1 skipped: "
-    );
+    assert_eq!(sample!("cargo-quiet"), "5 passed: \n1 failed: tests::bad\n1 skipped: ");
     assert_eq!(
         sample!("cargo-nocapture"),
         "2 passed: it tests/it.rs it_ok, it tests/it.rs it_two\n0 failed: \n0 skipped: "
@@ -59,10 +56,7 @@ fn an_aborted_binary_keeps_what_it_told() {
     let output = "     Running unittests src/lib.rs (target/debug/deps/demo-8348ca7a80742723)\n\nrunning 2 tests\n\
                   test a ... ok\nerror: test failed, to rerun pass `--lib`\n\nCaused by:\n  process didn't exit \
                   successfully: `demo` (signal: 6, SIGABRT: process abort signal)\n";
-    assert_eq!(
-        shown(output),
-        "1 passed: demo src/lib.rs a\n0 failed: \n0 skipped: "
-    );
+    assert_eq!(shown(output), "1 passed: demo src/lib.rs a\n0 failed: \n0 skipped: ");
 }
 
 #[test]
@@ -71,10 +65,7 @@ fn a_test_tried_again_keeps_its_last_status() {
                   TRY 2 PASS [   0.010s] (1/2) demo a\n     SIGABRT [   0.1s] (2/2) demo b\n     \
                   Summary [   0.1s] 2 tests run: 1 passed (1 flaky), 1 failed, 0 skipped\n   \
                   FLAKY 2/2 [   0.010s] demo a\n";
-    assert_eq!(
-        shown(output),
-        "1 passed: demo a\n1 failed: demo b\n0 skipped: "
-    );
+    assert_eq!(shown(output), "1 passed: demo a\n1 failed: demo b\n0 skipped: ");
 }
 
 #[test]
@@ -143,10 +134,8 @@ fn javascript_runners() {
 
 #[test]
 fn several_runners_in_one_check_are_added_up() {
-    let both = concat!(
-        include_str!("samples/cargo.txt"),
-        include_str!("samples/pytest-verbose.txt")
-    );
+    let both =
+        concat!(include_str!("samples/cargo.txt"), include_str!("samples/pytest-verbose.txt"));
     let shown = shown(both);
     assert!(
         shown.starts_with("9 passed: demo doc src/lib.rs - add, ")

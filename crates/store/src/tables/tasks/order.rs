@@ -19,11 +19,8 @@ enum Mark {
 
 /// Depth-first without recursion: a batch may be one long chain.
 pub(super) fn topological(batch: &[Entry]) -> Result<Vec<&Entry>, StoreError> {
-    let index: HashMap<TaskId, usize> = batch
-        .iter()
-        .enumerate()
-        .map(|(at, (task, _))| (task.id, at))
-        .collect();
+    let index: HashMap<TaskId, usize> =
+        batch.iter().enumerate().map(|(at, (task, _))| (task.id, at)).collect();
     let mut marks = vec![Mark::New; batch.len()];
     let mut order = Vec::with_capacity(batch.len());
     for start in 0..batch.len() {
@@ -71,9 +68,8 @@ mod tests {
     use super::*;
 
     fn batch(edges: &[(usize, usize)], count: usize) -> Vec<Entry> {
-        let mut tasks: Vec<Entry> = (0..count)
-            .map(|n| (NewTask::new(n.to_string()), Vec::new()))
-            .collect();
+        let mut tasks: Vec<Entry> =
+            (0..count).map(|n| (NewTask::new(n.to_string()), Vec::new())).collect();
         for (waiting, awaited) in edges {
             let id = tasks[*awaited].0.id;
             tasks[*waiting].1.push(id);
@@ -84,20 +80,15 @@ mod tests {
     #[test]
     fn what_is_waited_for_comes_first() {
         let tasks = batch(&[(0, 1), (0, 2), (1, 2), (3, 0)], 4);
-        let titles: Vec<_> = topological(&tasks)
-            .unwrap()
-            .iter()
-            .map(|(task, _)| task.title.as_str())
-            .collect();
+        let titles: Vec<_> =
+            topological(&tasks).unwrap().iter().map(|(task, _)| task.title.as_str()).collect();
         assert_eq!(titles, ["2", "1", "0", "3"]);
     }
 
     #[test]
     fn a_cycle_is_named_without_what_leads_to_it() {
         let tasks = batch(&[(0, 1), (1, 2), (2, 1)], 3);
-        let Err(StoreError::Cycle(cycle)) = topological(&tasks) else {
-            panic!("no cycle")
-        };
+        let Err(StoreError::Cycle(cycle)) = topological(&tasks) else { panic!("no cycle") };
         assert_eq!(cycle, [tasks[1].0.id, tasks[2].0.id, tasks[1].0.id]);
         let own = batch(&[(0, 0)], 1);
         assert!(matches!(topological(&own), Err(StoreError::Cycle(c)) if c.len() == 2));

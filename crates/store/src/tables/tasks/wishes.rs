@@ -4,7 +4,7 @@
 //! its node reads it when it renews its leases, and finishes the execution accordingly.
 
 use journeyman_domain::ids::TaskId;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{Task, Tasks, refresh, refresh_dependants};
 use crate::{Acting, StoreError, TASKS_CHANNEL};
@@ -30,31 +30,25 @@ const RETRY: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, wa
      approved_at = NULL, verified = NULL, done_by_word = NULL \
      WHERE id = $1 AND (status IN ('failed', 'cancelled', 'timeout', 'parked') OR status = 'waiting' \
      AND waiting_for IN ('retry_at', 'rate_limit', 'provider', 'budget')) RETURNING status::text";
+// The answer becomes a part of what the next attempt is asked.
+const ANSWER: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, error = NULL, \
+     description = coalesce(description, title) || E'\\n\\nThe user''s answer: ' || $2 \
+     WHERE id = $1 AND status = 'waiting' AND waiting_for = 'input' RETURNING status::text";
 // An execution that was put aside is over when its task is.
 const CLOSE_SUSPENDED: &str = "UPDATE task_executions SET status = 'cancelled', completed_at = now() \
      WHERE task_id = $1 AND status IN ('waiting', 'paused')";
 const CLOSE_SUSPENDED_RUNS: &str = "UPDATE agent_tasks SET status = 'cancelled', \
      completed_at = now() WHERE task_id = $1 AND status IN ('waiting', 'paused')";
 
-pub(crate) const ALL: &[&str] = &[
-    CANCEL,
-    PAUSE,
-    RESUME,
-    APPROVE,
-    RETRY,
-    CLOSE_SUSPENDED,
-    CLOSE_SUSPENDED_RUNS,
-];
+pub(crate) const ALL: &[&str] =
+    &[CANCEL, PAUSE, RESUME, APPROVE, RETRY, ANSWER, CLOSE_SUSPENDED, CLOSE_SUSPENDED_RUNS];
 
 pub(crate) async fn close_suspended(
     connection: &mut PgConnection,
     task: TaskId,
 ) -> Result<(), StoreError> {
     for close in [CLOSE_SUSPENDED, CLOSE_SUSPENDED_RUNS] {
-        sqlx::query(close)
-            .bind(task.as_uuid())
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(close).bind(task.as_uuid()).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -82,14 +76,29 @@ impl Tasks<'_> {
 
     /// Consents to the unverified change of a task that waits for approval; its run goes on.
     pub async fn approve(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
-        self.wish(acting, id, APPROVE, "does not wait for approval")
-            .await
+        self.wish(acting, id, APPROVE, "does not wait for approval").await
     }
 
     /// Begins another attempt at a task that ended without success or is parked, or does not let
     /// it wait any longer.
     pub async fn retry(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
         self.wish(acting, id, RETRY, "cannot be tried again").await
+    }
+
+    /// Answers the question of a task that waits for input; its next attempt is told.
+    pub async fn answer(
+        &self,
+        acting: &Acting<'_>,
+        id: TaskId,
+        text: &str,
+    ) -> Result<Task, StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let status: Option<String> = sqlx::query_scalar(ANSWER)
+            .bind(id.as_uuid())
+            .bind(text)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        self.settle(transaction, id, status, "has asked nothing").await
     }
 
     async fn wish(
@@ -104,6 +113,16 @@ impl Tasks<'_> {
             .bind(id.as_uuid())
             .fetch_optional(&mut *transaction)
             .await?;
+        self.settle(transaction, id, status, refusal).await
+    }
+
+    async fn settle(
+        &self,
+        mut transaction: Transaction<'static, Postgres>,
+        id: TaskId,
+        status: Option<String>,
+        refusal: &str,
+    ) -> Result<Task, StoreError> {
         let Some(status) = status else {
             drop(transaction);
             let status = self.get(id).await?.status;

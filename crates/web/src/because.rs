@@ -1,0 +1,201 @@
+//! One sentence on why a task is where it is. Pure.
+
+use chrono::{DateTime, Utc};
+use journeyman_domain::status::{Status, WaitingFor};
+use journeyman_store::Task;
+
+/// Tasks that a sentence names at the most.
+const NAMED: usize = 3;
+
+/// What is known beside the task's row.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Around<'a> {
+    /// What it waits for; empty where that was not looked up.
+    pub(crate) awaited: &'a [Task],
+    /// No runtime is alive that could take it.
+    pub(crate) forsaken: bool,
+}
+
+/// Why the task is where it is; `None` where its state says it all.
+pub(crate) fn because(task: &Task, around: Around<'_>) -> Option<String> {
+    let error = task.error.as_deref().filter(|error| !error.is_empty());
+    let with = |text: &str| {
+        Some(match error {
+            Some(error) => format!("{text}: {error}"),
+            None => text.to_owned(),
+        })
+    };
+    match task.status {
+        Status::Ready if around.forsaken => {
+            Some("no runtime is running; start one with: journeyman up".to_owned())
+        }
+        Status::Ready => with("waits for its turn"),
+        Status::Waiting => Some(waiting(task, around.awaited, error)),
+        Status::Running if task.cancel_requested_at.is_some() => {
+            Some("is being cancelled".to_owned())
+        }
+        Status::Running if task.pause_requested_at.is_some() => Some("is being paused".to_owned()),
+        Status::Running if task.attempts > 1 => Some(format!("attempt {}", task.attempts)),
+        Status::Paused => Some("paused by the user; resume it to go on".to_owned()),
+        Status::Parked => Some(match error {
+            Some(error) => format!("parked: {error}"),
+            None => "parked: taken over again and again without a new step".to_owned(),
+        }),
+        Status::Completed if task.verified != Some(true) => Some(
+            if task.approved_at.is_some() {
+                "nothing could check the change, and the user approved it"
+            } else {
+                "nothing could check the change, and that was allowed"
+            }
+            .to_owned(),
+        ),
+        Status::Failed | Status::Timeout => error.map(str::to_owned),
+        Status::Cancelled => Some("cancelled by the user".to_owned()),
+        Status::Pending
+        | Status::Running
+        | Status::Retrying
+        | Status::Completed
+        | Status::Active
+        | Status::Inactive => None,
+    }
+}
+
+fn waiting(task: &Task, awaited: &[Task], error: Option<&str>) -> String {
+    let goes_on = match task.wake_at {
+        Some(at) => format!("goes on at {}", time(at)),
+        None => "goes on by itself".to_owned(),
+    };
+    let with = |text: String| match error {
+        Some(error) => format!("{text}: {error}"),
+        None => text,
+    };
+    match task.waiting_for {
+        Some(WaitingFor::Dependency) => dependencies(awaited),
+        Some(WaitingFor::Approval) => {
+            "nothing could check the change; approve it or give a check".to_owned()
+        }
+        Some(WaitingFor::Input) => with("waits for your answer".to_owned()),
+        Some(WaitingFor::Budget) => with("its budget is used up".to_owned()),
+        Some(WaitingFor::RateLimit) => with(format!("a provider's limit is reached; {goes_on}")),
+        Some(WaitingFor::Provider) => with(format!("a provider is down; {goes_on}")),
+        Some(WaitingFor::RetryAt) => with(format!("the attempt failed; {goes_on}")),
+        None => with("waits".to_owned()),
+    }
+}
+
+/// Open ones first by name; those that will never complete by themselves decide the sentence.
+fn dependencies(awaited: &[Task]) -> String {
+    let open: Vec<_> = awaited.iter().filter(|task| task.status != Status::Completed).collect();
+    let lost: Vec<_> = open.iter().filter(|task| task.status.is_final()).collect();
+    let names = |tasks: &mut dyn Iterator<Item = &Task>, count: usize| {
+        let mut names: Vec<_> = tasks
+            .take(NAMED)
+            .map(|task| format!("{} ({})", task.id.short(), task.status))
+            .collect();
+        if count > NAMED {
+            names.push(format!("{} more", count - NAMED));
+        }
+        names.join(", ")
+    };
+    if !lost.is_empty() {
+        let names = names(&mut lost.iter().map(|task| **task), lost.len());
+        return format!("waits for what did not complete: {names}; retry that, or cancel this");
+    }
+    match open.len() {
+        0 => "waits for other tasks".to_owned(),
+        1 => format!("waits for {}", names(&mut open.iter().copied(), 1)),
+        count => format!("waits for {count} tasks: {}", names(&mut open.iter().copied(), count)),
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use journeyman_domain::ids::TaskId;
+    use journeyman_store::NewTask;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A row in a state. Its other fields are those of a fresh task.
+    pub(crate) fn task(status: Status, waiting_for: Option<WaitingFor>) -> Task {
+        let mut row = serde_json::to_value(NewTask::new("a task")).unwrap();
+        let now = Utc::now();
+        for (key, value) in [
+            ("status", json!(status)),
+            ("waiting_for", json!(waiting_for)),
+            ("attempts", json!(1)),
+            ("created_at", json!(now)),
+            ("updated_at", json!(now)),
+        ] {
+            row[key] = value;
+        }
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn said(task: &Task) -> String {
+        because(task, Around::default()).unwrap_or_default()
+    }
+
+    fn other(id: &str, status: Status) -> Task {
+        let id: TaskId = format!("0193a2f0-1111-7abc-8def-0000{id}").parse().unwrap();
+        Task { id, ..task(status, None) }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_named_and_what_is_lost_decides() {
+        let waiting = task(Status::Waiting, Some(WaitingFor::Dependency));
+        let mut awaited = vec![
+            other("00000001", Status::Running),
+            other("00000002", Status::Completed),
+            other("00000003", Status::Ready),
+        ];
+        let say = |awaited: &[Task]| {
+            let around = Around { awaited, ..Around::default() };
+            because(&waiting, around).unwrap()
+        };
+        assert_eq!(say(&awaited), "waits for 2 tasks: 00000001 (running), 00000003 (ready)");
+        assert_eq!(say(&awaited[..2]), "waits for 00000001 (running)");
+        awaited.push(other("00000004", Status::Failed));
+        assert_eq!(
+            say(&awaited),
+            "waits for what did not complete: 00000004 (failed); retry that, or cancel this"
+        );
+        let many = vec![other("00000005", Status::Ready); 6];
+        assert!(say(&many).ends_with("00000005 (ready), 3 more"));
+    }
+
+    #[test]
+    fn every_reason_to_wait_has_a_sentence_of_its_own() {
+        let mut sentences: Vec<_> = WaitingFor::ALL
+            .iter()
+            .map(|reason| said(&task(Status::Waiting, Some(*reason))))
+            .collect();
+        sentences.sort();
+        sentences.dedup();
+        assert_eq!(sentences.len(), WaitingFor::ALL.len());
+    }
+
+    #[test]
+    fn a_state_is_explained_from_its_row() {
+        let parked = task(Status::Parked, None);
+        assert_eq!(said(&parked), "parked: taken over again and again without a new step");
+        let retry = Task {
+            error: Some("the registry is down".into()),
+            wake_at: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+            ..task(Status::Waiting, Some(WaitingFor::RetryAt))
+        };
+        assert_eq!(
+            said(&retry),
+            "the attempt failed; goes on at 2026-01-02 03:04:05 UTC: the registry is down"
+        );
+        let verified = Task { verified: Some(true), ..task(Status::Completed, None) };
+        assert_eq!(because(&verified, Around::default()), None);
+        let forsaken = Around { forsaken: true, ..Around::default() };
+        let ready = because(&task(Status::Ready, None), forsaken).unwrap();
+        assert!(ready.contains("journeyman up"), "{ready}");
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows as the documents of the API.
+
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
+use journeyman_domain::ids::{AgentId, CodebaseId};
+use journeyman_domain::status::{Status, WaitingFor};
+use journeyman_store::{ErrorFilter, Execution, Run, Store, StoreError};
+use journeyman_telemetry::TraceContext;
+use serde_json::Value;
+
+use crate::because::{Around, because};
+use crate::types::{ErrorReport, Task};
+
+/// Failures that a task's document shows at the most.
+const ERRORS: u32 = 20;
+/// How long a node may be silent until it counts as gone.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What documents call by name and rows by id.
+struct Names {
+    codebases: HashMap<CodebaseId, (String, Option<String>)>,
+    agents: HashMap<AgentId, String>,
+}
+
+impl Names {
+    async fn load(store: &Store) -> Result<Self, StoreError> {
+        let codebases = store.codebases().list().await?.into_iter();
+        let agents = store.agents().list().await?.into_iter();
+        Ok(Self {
+            codebases: codebases.map(|row| (row.id, (row.name, row.local_path))).collect(),
+            agents: agents.map(|row| (row.id, row.name)).collect(),
+        })
+    }
+}
+
+/// Everything about one task.
+pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<Task, StoreError> {
+    let names = Names::load(store).await?;
+    let runs = store.runs().of_task(row.id).await?;
+    let executions = store.executions().of_task(row.id).await?;
+    let filter = ErrorFilter { task: Some(row.id), limit: ERRORS, ..ErrorFilter::default() };
+    let (errors, _) = store.errors().list(&filter).await?;
+    let awaited = if row.waiting_for == Some(WaitingFor::Dependency) {
+        store.tasks().dependencies(row.id).await?.0
+    } else {
+        Vec::new()
+    };
+    let around =
+        Around { awaited: &awaited, forsaken: forsaken(store, std::slice::from_ref(&row)).await? };
+    let mut task = document(&row, &names, &runs, around);
+    if let Some(last) = executions.last() {
+        add_execution(&mut task, last);
+    }
+    task.errors = errors.into_iter().rev().map(error_report).collect();
+    Ok(task)
+}
+
+/// Tasks of a list: without what only the rows of executions and failures know (`patch`,
+/// `verification`, `trace_id`, `errors`).
+pub(crate) async fn brief(
+    store: &Store,
+    rows: &[journeyman_store::Task],
+) -> Result<Vec<Task>, StoreError> {
+    let names = Names::load(store).await?;
+    let around = Around { awaited: &[], forsaken: forsaken(store, rows).await? };
+    let mut tasks = Vec::with_capacity(rows.len());
+    for some in rows.chunks(64) {
+        // What was never tried has no run, so a long list of new tasks costs nothing here.
+        let runs = try_join_all(some.iter().map(|row| async {
+            match row.attempts {
+                0 => Ok(Vec::new()),
+                _ => store.runs().of_task(row.id).await,
+            }
+        }));
+        let pairs = some.iter().zip(runs.await?);
+        tasks.extend(pairs.map(|(row, runs)| document(row, &names, &runs, around)));
+    }
+    Ok(tasks)
+}
+
+/// Whether a task is ready and no runtime is alive to take it.
+async fn forsaken(store: &Store, rows: &[journeyman_store::Task]) -> Result<bool, StoreError> {
+    if rows.iter().all(|row| row.status != Status::Ready) {
+        return Ok(false);
+    }
+    Ok(store.nodes().list_live(SILENCE).await?.is_empty())
+}
+
+fn document(row: &journeyman_store::Task, names: &Names, runs: &[Run], around: Around<'_>) -> Task {
+    let last = runs.last();
+    let agent = last.map(|run| run.agent_id).or(row.agent_id);
+    let codebase = row.codebase_id.and_then(|id| names.codebases.get(&id));
+    let priced = runs.iter().any(|run| run.usage.price_version.is_some());
+    let tokens = |run: &Run| {
+        let usage = &run.usage;
+        usage.uncached_input_tokens
+            + usage.cache_read_tokens
+            + usage.cache_write_tokens
+            + usage.output_tokens
+    };
+    Task {
+        id: row.id.to_string(),
+        status: row.status.to_string(),
+        waiting_for: row.waiting_for.map(|reason| reason.to_string()),
+        because: because(row, around),
+        title: row.title.clone(),
+        prompt: row.description.clone().unwrap_or_else(|| row.title.clone()),
+        codebase: codebase.map(|(name, _)| name.clone()),
+        repo: codebase.and_then(|(_, path)| path.clone()),
+        agent: agent.and_then(|id| names.agents.get(&id).cloned()),
+        driver: last.and_then(|run| run.driver.clone()).or_else(|| row.driver.clone()),
+        model: last.and_then(|run| run.model.clone()).or_else(|| row.model.clone()),
+        priority: row.priority.to_string(),
+        branch: row.branch.clone(),
+        base_commit: row.base_commit.clone(),
+        head_commit: row.head_commit.clone(),
+        patch: None,
+        done_by_word: row.done_by_word,
+        verified: row.verified,
+        verification: None,
+        attempts: row.attempts,
+        cost_usd: priced.then(|| runs.iter().map(|run| run.usage.cost_usd).sum()),
+        tokens: runs.iter().map(tokens).sum(),
+        error: row.error.clone(),
+        errors: Vec::new(),
+        created_at: row.created_at,
+        started_at: row.started_at,
+        completed_at: row.completed_at,
+        wake_at: row.wake_at,
+        trace_id: None,
+    }
+}
+
+fn add_execution(task: &mut Task, execution: &Execution) {
+    task.verification.clone_from(&execution.verification);
+    task.patch = execution.result["patch"].as_str().map(str::to_owned);
+    let trace = execution.traceparent.as_deref().and_then(|text| text.parse().ok());
+    task.trace_id = trace.map(|context: TraceContext| context.trace_id_hex());
+}
+
+/// A failure without its evidence.
+pub(crate) fn error_report(row: journeyman_store::ErrorReport) -> ErrorReport {
+    let policy = row.error_context.get("policy").filter(|policy| !policy.is_null());
+    ErrorReport {
+        id: row.id.to_string(),
+        task: row.task_id.map(|id| id.to_string()),
+        category: row.category.unwrap_or_else(|| "unknown".to_owned()),
+        class: row.error_type.to_string(),
+        severity: row.severity.to_string(),
+        fingerprint: row.fingerprint.unwrap_or_default(),
+        message: row.error_message,
+        resolution_status: row.resolution_status,
+        policy: policy.cloned(),
+        occurred_at: row.occurred_at,
+        evidence: None,
+    }
+}
+
+/// A failure with its evidence.
+pub(crate) fn error_report_whole(row: journeyman_store::ErrorReport) -> ErrorReport {
+    let evidence: Value = row.error_context.clone();
+    ErrorReport { evidence: Some(evidence), ..error_report(row) }
+}

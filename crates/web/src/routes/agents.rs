@@ -1,0 +1,93 @@
+//! `/agents`: who works, and how.
+
+use axum::Json as Document;
+use axum::extract::{Path, State as Extracted};
+use journeyman_domain::status::{DriverKind, UnknownWord};
+use journeyman_store::{Acting, AgentChange};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, value};
+use crate::api::State;
+use crate::extract::Json;
+use crate::problem::Refusal;
+
+pub(crate) async fn list(Extracted(shared): State) -> Answer<Value> {
+    let rows = shared.runtime.store.agents().list().await?;
+    Ok(Document(json!({ "agents": rows, "next_cursor": null })))
+}
+
+pub(crate) async fn show(Extracted(shared): State, Path(agent): Path<String>) -> Answer<Value> {
+    let row = shared.runtime.store.agents().find(&agent).await?;
+    Ok(Document(value(&row)?))
+}
+
+/// What can be changed; what is left out stays.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    active: Option<bool>,
+    driver: Option<String>,
+    command: Option<Vec<String>>,
+    model: Option<String>,
+    capabilities: Option<Vec<String>>,
+}
+
+impl Change {
+    fn read(self) -> Result<AgentChange, Refusal> {
+        let mut configuration = Map::new();
+        if let Some(driver) = self.driver {
+            let driver: DriverKind =
+                driver.parse().map_err(|error: UnknownWord| Refusal::usage(error.to_string()))?;
+            configuration.insert("driver".to_owned(), json!(driver));
+        }
+        if let Some(command) = self.command {
+            configuration.insert("command".to_owned(), json!(command));
+        }
+        if let Some(model) = self.model {
+            configuration.insert("model".to_owned(), json!(model));
+        }
+        Ok(AgentChange {
+            is_active: self.active,
+            configuration: (!configuration.is_empty()).then_some(Value::Object(configuration)),
+            capabilities: self.capabilities,
+        })
+    }
+}
+
+pub(crate) async fn set(
+    Extracted(shared): State,
+    Path(agent): Path<String>,
+    Json(change): Json<Change>,
+) -> Answer<Value> {
+    let change = change.read()?;
+    if change == AgentChange::default() {
+        return Err(Refusal::usage("the request changes nothing"));
+    }
+    let agents = shared.runtime.store.agents();
+    let id = agents.find(&agent).await?.id;
+    let row = agents.set(&Acting::now("user"), id, &change).await?;
+    Ok(Document(value(&row)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_given_is_changed() {
+        let read = |text| serde_json::from_str::<Change>(text).unwrap().read();
+        let change = read(r#"{"active":false,"driver":"command","command":["x"]}"#).unwrap();
+        assert_eq!(
+            change,
+            AgentChange {
+                is_active: Some(false),
+                configuration: Some(json!({ "driver": "command", "command": ["x"] })),
+                capabilities: None,
+            }
+        );
+        assert_eq!(read("{}").unwrap(), AgentChange::default());
+        let refused = read(r#"{"driver":"magic"}"#).unwrap_err();
+        assert!(refused.detail.message.contains("mechanic, command"));
+    }
+}

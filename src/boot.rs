@@ -1,0 +1,211 @@
+//! The order of start: settings, database, recovery, tree. One function a step.
+
+mod database;
+mod environment;
+mod node;
+mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use journeyman_actors::context::{self, Runtime};
+use journeyman_actors::scheduler::SchedulerHandle;
+use journeyman_domain::ids::TaskId;
+use journeyman_store::cluster::Cluster;
+use journeyman_supervision::{Directory, RunningTree};
+use journeyman_web::{Api, ApiState};
+use journeyman_workspace::process::Runner;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Exit, Failure, chain};
+use crate::session::Context;
+use crate::tree;
+
+pub use database::{
+    configured as configured_database, connect as connect_database, open as open_database,
+    private as private_cluster,
+};
+
+/// What this process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything, until a signal.
+    Daemon,
+    /// The first task that is added.
+    Foreground,
+    /// One command that reads or adds.
+    Observer,
+}
+
+/// A runtime in this process.
+pub struct Running {
+    runtime: Runtime,
+    tree: RunningTree,
+    api: Api,
+    database: String,
+    socket: Option<PathBuf>,
+    /// Dropped last: the private cluster stops with its last user.
+    _cluster: Option<Cluster>,
+    /// Held for as long as a daemon runs: one for each data folder.
+    _only: Option<std::fs::File>,
+}
+
+/// Starts a runtime.
+pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
+    prepare_folders(context)?;
+    let only = match mode {
+        Mode::Daemon => Some(node::only_daemon(&context.paths.data)?),
+        Mode::Foreground | Mode::Observer => None,
+    };
+    let opened = database::open(context).await?;
+    let store = opened.store;
+    let rows = store.configuration().get_all().await.map_err(|error| database::failure(&error))?;
+    let pairs = rows.into_iter().map(|row| (row.config_key, row.config_value));
+    let layers = context.layers.clone().with_table(pairs);
+    let configured =
+        layers.settings().map_err(|error| Failure::new(Exit::Usage, "config", chain(&error)))?;
+    let program = std::env::current_exe().map_err(Failure::from_error)?;
+    let settings = settings::actors(context, &configured, &program)?;
+    let first_task = TaskId::from_uuid(uuid::Uuid::now_v7());
+    let node = node::register(&store, context, mode, first_task).await?;
+    if mode == Mode::Daemon {
+        node::bury_the_dead(&store, context).await?;
+    }
+    let runtime = Runtime {
+        store,
+        node,
+        mode: match mode {
+            Mode::Daemon => context::Mode::Daemon,
+            Mode::Foreground => context::Mode::Foreground(first_task),
+            Mode::Observer => context::Mode::Observer,
+        },
+        settings: Arc::new(settings),
+        runner: Runner::new(&program).map_err(Failure::from_error)?,
+        changes: tokio::sync::broadcast::channel(256).0,
+    };
+    let directory = Directory::default();
+    let spec = own_tree(context)?;
+    let starter = tree::Starter { runtime: runtime.clone() };
+    let tree = RunningTree::start_in(directory.clone(), spec, starter)
+        .await
+        .map_err(Failure::from_error)?;
+    let api = Api::new(ApiState { runtime: runtime.clone(), directory });
+    Ok(Running {
+        runtime,
+        tree,
+        api,
+        database: opened.description,
+        socket: context.socket(),
+        _cluster: opened.cluster,
+        _only: only,
+    })
+}
+
+fn prepare_folders(context: &Context) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let data = &context.paths.data;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.map_err(|error| {
+        Failure::missing(
+            format!("the data folder {} cannot be made: {error}", data.display()),
+            "set JOURNEYMAN_DATA to a folder that you can write",
+        )
+    })
+}
+
+fn own_tree(context: &Context) -> Result<journeyman_supervision::TreeSpec, Failure> {
+    let file = context.paths.config.join("supervisor.toml");
+    let own = match std::fs::read_to_string(&file) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Failure::from_error(error)),
+    };
+    tree::spec(own.as_deref()).map_err(|error| {
+        let place = if own.is_some() { file.display().to_string() } else { String::new() };
+        Failure::new(Exit::Usage, "config", format!("{place}: {error}"))
+    })
+}
+
+/// A socket that answers.
+pub struct Server {
+    socket: PathBuf,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Where it answers.
+    pub fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
+    /// Ends it; open streams end too.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::debug!(error = %error, "the API did not end in order");
+        }
+        // Without a file there is nothing to connect to.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl Running {
+    /// The API of this runtime.
+    pub fn api(&self) -> Api {
+        self.api.clone()
+    }
+
+    /// Where the data is, without a password.
+    pub fn database_description(&self) -> &str {
+        &self.database
+    }
+
+    /// Answers on the daemon's socket.
+    pub async fn serve(&self) -> Result<Server, Failure> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let Some(socket) = self.socket.clone() else {
+            return Err(Failure::missing(
+                "there is no folder for the daemon's socket",
+                "set XDG_RUNTIME_DIR to a folder of yours",
+            ));
+        };
+        // The lock on the data folder says that nobody listens on an old one.
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).map_err(Failure::from_error)?;
+        let only_ours = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&socket, only_ours).map_err(Failure::from_error)?;
+        let stop = CancellationToken::new();
+        let serving = journeyman_web::serve(self.api.clone(), listener, stop.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(error = %error, "the API ended");
+            }
+        });
+        Ok(Server { socket, stop, task })
+    }
+
+    /// Waits until the tree gives up, and says why.
+    pub async fn ended(&self) -> String {
+        match self.tree.wait().await {
+            journeyman_supervision::Ending::GaveUp(reason) => reason.to_string(),
+            journeyman_supervision::Ending::Stopped
+            | journeyman_supervision::Ending::AutoShutdown => "the tree was stopped".to_owned(),
+            journeyman_supervision::Ending::Failed => "the root supervisor failed".to_owned(),
+        }
+    }
+
+    /// Stops everything in order.
+    pub async fn stop(self) {
+        let scheduler = SchedulerHandle::new(self.tree.directory().clone(), "shutdown");
+        if self.runtime.mode != context::Mode::Observer
+            && let Err(error) = scheduler.drain().await
+        {
+            tracing::debug!(error = %error, "the scheduler did not drain");
+        }
+        self.tree.stop().await;
+        node::leave(&self.runtime).await;
+        self.runtime.store.close().await;
+    }
+}

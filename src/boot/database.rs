@@ -1,0 +1,92 @@
+//! The database: the configured one, else the private cluster; migrated either way.
+
+use journeyman_store::cluster::{Cluster, ClusterError};
+use journeyman_store::{PoolOptions, Store, StoreError};
+
+use crate::commands::keeper;
+use crate::config::resolve_secret;
+use crate::failure::{Exit, Failure, chain};
+use crate::session::Context;
+
+/// An open database.
+pub struct Opened {
+    /// The way to it.
+    pub store: Store,
+    /// The claim to the private cluster, where it is that.
+    pub cluster: Option<Cluster>,
+    /// Where it is, without a password.
+    pub description: String,
+    /// Its URL, with whatever is in it.
+    pub url: String,
+}
+
+/// Opens the database and brings its schema up to this program's.
+pub async fn open(context: &Context) -> Result<Opened, Failure> {
+    let opened = connect(context).await?;
+    opened.store.migrate().await.map_err(|error| failure(&error))?;
+    Ok(opened)
+}
+
+/// Opens the database as it is.
+pub async fn connect(context: &Context) -> Result<Opened, Failure> {
+    let (url, cluster, description) = match configured(context)? {
+        Some(url) => {
+            journeyman_telemetry::redact::register(&url);
+            (url, None, "as configured by database.url or DATABASE_URL".to_owned())
+        }
+        None => {
+            let cluster = private(context).await?;
+            (cluster.url(), Some(cluster), "the private cluster in the data folder".to_owned())
+        }
+    };
+    let options = PoolOptions {
+        max: context.settings.database.max_connections.max(3),
+        ..PoolOptions::default()
+    };
+    let store = Store::connect(&url, options).await.map_err(|error| failure(&error))?;
+    Ok(Opened { store, cluster, description, url })
+}
+
+/// The URL that the user set, its secret resolved.
+pub fn configured(context: &Context) -> Result<Option<String>, Failure> {
+    let set = Some(context.settings.database.url.clone())
+        .filter(|url| !url.is_empty())
+        .or_else(|| std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()));
+    let resolved = set.map(|reference| resolve_secret(&reference)).transpose();
+    resolved.map_err(|error| Failure::new(Exit::Missing, "database_unavailable", chain(&error)))
+}
+
+/// Starts the private cluster, or attaches to it.
+pub async fn private(context: &Context) -> Result<Cluster, Failure> {
+    let bin_dir = Some(&context.settings.database.bin_dir).filter(|folder| !folder.is_empty());
+    let options = keeper::options(context.paths.data.clone(), bin_dir.map(Into::into), true)
+        .map_err(|error| Failure::broken(format!("{error:#}")))?;
+    Cluster::open(options).await.map_err(|error| cluster_failure(&error))
+}
+
+fn cluster_failure(error: &ClusterError) -> Failure {
+    let failure = Failure::new(Exit::Missing, "database_unavailable", chain(error));
+    match error {
+        ClusterError::ProgramsMissing { .. } => failure.hint("journeyman setup  installs them"),
+        _ => failure,
+    }
+}
+
+/// How a command says what the store says.
+pub fn failure(error: &StoreError) -> Failure {
+    let text = chain(error);
+    match error {
+        StoreError::Unavailable(_) => Failure::new(Exit::Missing, "database_unavailable", text)
+            .hint("is the server running, and is database.url right? `journeyman doctor` looks"),
+        StoreError::NewerDatabase { .. } => Failure::new(Exit::Missing, "database_newer", text)
+            .hint("use the newer version of journeyman that made it"),
+        StoreError::OlderDatabase { .. } | StoreError::Migration(_) => {
+            Failure::new(Exit::Missing, "database_migration", text)
+        }
+        StoreError::NotFound { .. }
+        | StoreError::Ambiguous { .. }
+        | StoreError::Conflict(_)
+        | StoreError::Cycle(_) => Failure::usage(text),
+        StoreError::Fenced | StoreError::Sql(_) => Failure::broken(text),
+    }
+}

@@ -1,0 +1,65 @@
+//! The user's settings as the actors take them.
+
+use std::path::{Path, PathBuf};
+
+use journeyman_actors::context;
+
+use super::environment;
+use crate::config::{Namespaces, Settings};
+use crate::failure::Failure;
+use crate::session::Context;
+
+/// Translates.
+pub(super) fn actors(
+    context: &Context,
+    settings: &Settings,
+    program: &Path,
+) -> Result<context::Settings, Failure> {
+    let git = &settings.git;
+    let author = (!git.author_name.is_empty() || !git.author_email.is_empty())
+        .then(|| (git.author_name.clone(), git.author_email.clone()));
+    Ok(context::Settings {
+        schedule: settings.scheduler.decisions(settings.system.max_concurrent_tasks),
+        maintenance: settings.system.maintenance_mode,
+        limits: settings.run.limits(),
+        allow_unverified: settings.run.allow_unverified,
+        author,
+        sandbox: sandbox(context, settings, program)?,
+        runs: context.paths.runs(),
+        prepared: context.paths.data.join("prepared"),
+        patches: context.paths.patches(),
+        environment: environment::allowed(),
+    })
+}
+
+fn sandbox(
+    context: &Context,
+    settings: &Settings,
+    program: &Path,
+) -> Result<context::Sandbox, Failure> {
+    let capable = || journeyman_launcher::probe(program).namespaces();
+    let namespaces = match settings.sandbox.namespaces {
+        Namespaces::Off => false,
+        Namespaces::Auto => capable(),
+        Namespaces::Required if capable() => true,
+        Namespaces::Required => {
+            return Err(Failure::missing(
+                "sandbox.namespaces is 'required', and this machine does not permit them",
+                "journeyman doctor  says which part is refused",
+            ));
+        }
+    };
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let mut hidden = journeyman_launcher::hidden_by_default(&home);
+    hidden.extend(settings.sandbox.hidden.iter().map(|path| match path.strip_prefix("~/") {
+        Some(rest) => home.join(rest),
+        None => PathBuf::from(path),
+    }));
+    // Neither the database nor other runs are a child's business; its own folder stays visible.
+    hidden.push(context.paths.data.clone());
+    hidden.push(context.paths.config.clone());
+    hidden.extend(context.socket().and_then(|socket| socket.parent().map(Path::to_owned)));
+    hidden.sort();
+    hidden.dedup();
+    Ok(context::Sandbox { namespaces, hidden, caches: environment::caches() })
+}

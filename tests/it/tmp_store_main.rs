@@ -1,0 +1,4 @@
+#![allow(missing_docs)]
+mod audit;
+mod queue;
+mod schema;
