@@ -278,6 +278,21 @@ async fn a_task_without_progress_is_parked_and_one_with_progress_is_not() {
 }
 
 #[tokio::test]
+async fn a_run_that_its_nodes_abandon_is_parked_too() {
+    let database = database().await;
+    let store = database.store();
+    let task = add(store, "t", &[]).await;
+    let mine = node(store, NodeKind::Daemon).await;
+    let mut held = claim(store, mine).await.remove(0);
+    for _ in 0..2 {
+        store.queue().abandon(&ACTING, held.fence().unwrap()).await.unwrap();
+        held = take_over(store, mine, LEASE).await.taken.remove(0).claim;
+    }
+    store.queue().abandon(&ACTING, held.fence().unwrap()).await.unwrap();
+    assert_eq!(take_over(store, mine, LEASE).await.parked, [task]);
+}
+
+#[tokio::test]
 async fn a_cycle_is_refused_and_named() {
     let database = database().await;
     let store = database.store();
@@ -432,7 +447,7 @@ async fn ids_are_found_by_either_end_and_lists_go_page_by_page() {
         let none = tasks.find(text).await;
         assert!(matches!(none, Err(StoreError::NotFound { .. })), "{text}: {none:?}");
     }
-    let mut filter = journeyman_store::TaskFilter { limit: 2, ..Default::default() };
+    let mut filter = TaskFilter { limit: 2, ..Default::default() };
     let mut seen = Vec::new();
     loop {
         let (page, next) = tasks.list(&filter).await.unwrap();

@@ -108,7 +108,7 @@ async fn settle(
         }
         scene.current = snapshot;
     }
-    let output = journeyman_telemetry::redact::clean(&output).into_owned();
+    let output = journeyman_telemetry::redact::mask(&output).into_owned();
     let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
     let result = ToolResult {
         call_id,

@@ -161,7 +161,7 @@ async fn check_one(
         let outcome = outcome_word(&ended);
         tracing::Span::current().record("check.outcome", outcome);
         journeyman_telemetry::metrics().check_ran(side.word(), outcome, took);
-        let output = journeyman_telemetry::redact::clean(&output).into_owned();
+        let output = journeyman_telemetry::redact::mask(&output).into_owned();
         let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
         Ok(CheckOutcome {
             check: check.name.clone(),

@@ -133,7 +133,7 @@ impl State {
         classification: &Classification,
         policy: Policy,
     ) -> Result<(), StoreError> {
-        let text = journeyman_telemetry::redact::clean(&failure.evidence.text).into_owned();
+        let text = journeyman_telemetry::redact::mask(&failure.evidence.text).into_owned();
         let (head, tail) = journeyman_domain::tool::head_and_tail(&text, EVIDENCE);
         let context = serde_json::json!({
             "phase": failure.evidence.phase,

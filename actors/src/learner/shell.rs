@@ -85,7 +85,7 @@ impl State {
             "group": classification.group,
             "run": resolution.run,
             "codebase": resolution.codebase,
-            "diff": journeyman_telemetry::redact::clean(&resolution.diff),
+            "diff": journeyman_telemetry::redact::mask(&resolution.diff),
         });
         let new = NewResolution {
             fingerprint: &classification.fingerprint,

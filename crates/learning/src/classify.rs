@@ -34,7 +34,8 @@ pub fn classify(evidence: &Evidence) -> Classification {
         .or_else(|| rules::by_text(evidence, &text))
         .or_else(|| structured::likely(evidence))
         .unwrap_or_else(|| by_place(evidence));
-    let headline = if finding.headline.is_empty() { first_fault(&text) } else { finding.headline.as_str() };
+    let headline =
+        if finding.headline.is_empty() { first_fault(&text) } else { finding.headline.as_str() };
     let frames = frames::frames(&text);
     let prints = fingerprint(&Subject {
         category: finding.category,
@@ -76,7 +77,11 @@ fn first_fault(text: &str) -> &str {
 fn shown(headline: &str, finding: &Finding) -> String {
     let line = headline.lines().next().unwrap_or_default();
     if line.is_empty() {
-        return if finding.kind.is_empty() { finding.category.to_string() } else { finding.kind.clone() };
+        return if finding.kind.is_empty() {
+            finding.category.to_string()
+        } else {
+            finding.kind.clone()
+        };
     }
     let clean = Redactor::default().redact(line).into_owned();
     clean[..boundary(&clean, HEADLINE_BYTES)].to_owned()
@@ -89,13 +94,22 @@ fn by_place(evidence: &Evidence) -> Finding {
     let category = match evidence.phase {
         Phase::Prepare if source.is_empty() => Category::Unknown,
         Phase::Prepare => Category::DependencyResolution,
-        Phase::Verify if about(&["lint", "clippy", "ruff", "vet", "fmt", "format"]) => Category::Lint,
+        Phase::Verify if about(&["lint", "clippy", "ruff", "vet", "fmt", "format"]) => {
+            Category::Lint
+        }
         Phase::Verify if about(&["test", "spec"]) => Category::TestAssertion,
         Phase::Verify if about(&["check", "build", "tsc", "compile"]) => Category::BuildCompile,
         Phase::Verify | Phase::Act | Phase::Deliver => Category::Unknown,
     };
     let confidence = if category == Category::Unknown { 0.0 } else { 0.4 };
-    Finding { category, kind: String::new(), kind_is_telling: false, headline: String::new(), confidence, by: "place".to_owned() }
+    Finding {
+        category,
+        kind: String::new(),
+        kind_is_telling: false,
+        headline: String::new(),
+        confidence,
+        by: "place".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub fn fingerprint(subject: &Subject<'_>) -> Fingerprint {
     for line in subject.text.lines().map(str::trim).filter(|line| is_hit(line)).take(MOST_LINES) {
         *lines.entry(mask(line, Detail::Exact).into_owned()).or_default() += 1;
     }
-    let mut exact = format!("{group}{}\n{}\n", mask(subject.headline, Detail::Exact), frames.join("\n"));
+    let mut exact =
+        format!("{group}{}\n{}\n", mask(subject.headline, Detail::Exact), frames.join("\n"));
     for (line, count) in lines {
         let _ = writeln!(exact, "{count} {line}");
     }

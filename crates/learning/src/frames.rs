@@ -30,10 +30,16 @@ static SHAPES: LazyLock<Option<Shapes>> = LazyLock::new(|| shapes().ok());
 
 fn shapes() -> Result<Shapes, regex::Error> {
     Ok(Shapes {
-        native: Regex::new(r"(?:^|\s)#(\d+)\s+(?:pc )?0x[0-9a-fA-F]+\s+(?:\[0x[0-9a-fA-F]+\]\s+)?(?:in\s+)?(\S.*)$")?,
+        native: Regex::new(
+            r"(?:^|\s)#(\d+)\s+(?:pc )?0x[0-9a-fA-F]+\s+(?:\[0x[0-9a-fA-F]+\]\s+)?(?:in\s+)?(\S.*)$",
+        )?,
         python: Regex::new(r#"^\s*(?:#\d+ )?File "([^"]*)", line \d+, in (\S+)"#)?,
-        java: Regex::new(r"^\s*at ([\w.$<>]+)\((?:[\w$]+\.(?:java|kt|scala|groovy)(?::\d+)?|Native Method|Unknown Source)\)")?,
-        script: Regex::new(r"^\s*at (?:async )?(?:new )?([\w.$<>]+)(?: \[as [^\]]+\])? \(([^()]+):\d+:\d+\)")?,
+        java: Regex::new(
+            r"^\s*at ([\w.$<>]+)\((?:[\w$]+\.(?:java|kt|scala|groovy)(?::\d+)?|Native Method|Unknown Source)\)",
+        )?,
+        script: Regex::new(
+            r"^\s*at (?:async )?(?:new )?([\w.$<>]+)(?: \[as [^\]]+\])? \(([^()]+):\d+:\d+\)",
+        )?,
         rust: Regex::new(r"^\s+\d+:\s+(?:0x[0-9a-f]+ - )?([A-Za-z_<][^\s].*)$")?,
         go: Regex::new(r"^([\w./%*()·-]+)\((?:0x|\.\.\.|\{|\)|\?)")?,
         foreign: Regex::new(concat!(
@@ -44,7 +50,7 @@ fn shapes() -> Result<Shapes, regex::Error> {
             r"|runtime\.(?:go|main|panic|raise|throw|sigpanic|mcall|systemstack|morestack|cgocall|fatal|dieFrom|gopanic|call|asmcgocall|crash|cgoSig|exit|signal)|panic$|created by|main\._cgo|testing\.",
             r"|java\.|javax\.|jdk\.|sun\.|org\.junit|org\.gradle|org\.apache\.maven|com\.code_intelligence|kotlin\.|scala\.",
             r"|node:|Module\.|Object\.<anonymous>|processTicks|Script\.|internal/|process\.|listOnTimeout|Test\.|Suite\.|TestContext|Promise|new Promise",
-            r"|abort_|wait4|fuzztest::|centipede::|<lib|linux-gate|lib[\w.+-]+\.so|KiUser|Rtl|Base[A-Z]\w+Thread|ntdll|ucrtbase|_CxxThrow|invoke_main|DebugBreak|kasan_|kernel_|dump_stack|__dump|print_address|end_report|<unknown|<module>$|_pytest|pluggy|run_?test|runpy|TestOneInput$|PyRun|Py_|_PyE|_bootstrap|\?\?|atexit)",
+            r"|abort_|demangling_|CrashTrampoline|do_system|wait4|fuzztest::|centipede::|<lib|linux-gate|lib[\w.+-]+\.so|KiUser|Rtl|Base[A-Z]\w+Thread|ntdll|ucrtbase|_CxxThrow|invoke_main|DebugBreak|kasan_|kernel_|dump_stack|__dump|print_address|end_report|<unknown|<module>$|_pytest|pluggy|run_?test|runpy|TestOneInput$|PyRun|Py_|_PyE|_bootstrap|\?\?|atexit)",
         ))?,
     })
 }
@@ -90,7 +96,9 @@ pub(crate) fn frames(text: &str) -> Vec<String> {
 }
 
 fn is_library(path: &str) -> bool {
-    ["/site-packages/", "/dist-packages/", "/lib/python", "<frozen"].iter().any(|part| path.contains(part))
+    ["/site-packages/", "/dist-packages/", "/lib/python", "<frozen"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 impl Shapes {
@@ -113,7 +121,7 @@ impl Shapes {
             return placed.then(|| rust_name(&found[1]));
         }
         if let Some(found) = self.go.captures(line) {
-            let placed = next.starts_with([' ', '\t']) && next.contains(".go:");
+            let placed = next.starts_with(char::is_whitespace) && next.contains(".go:");
             let name = found[1].rsplit('/').next().unwrap_or_default();
             return (placed && name.contains('.')).then(|| name.replace("%2e", "."));
         }
@@ -140,13 +148,15 @@ fn native_name(rest: &str) -> Option<String> {
     let mut name = rest[..end].trim();
     // Without parameters the file follows the name at once.
     if let Some((front, file)) = name.rsplit_once(' ')
-        && (file.contains(['/', '\\']) || file.split(':').nth(1).is_some_and(|line| line.parse::<u32>().is_ok()))
+        && (file.contains(['/', '\\'])
+            || file.split(':').nth(1).is_some_and(|line| line.parse::<u32>().is_ok()))
         && !file.contains("::")
     {
         name = front.trim();
     }
     let name = name.split("+0x").next().unwrap_or_default().trim_end_matches(" const");
-    let real = name.chars().any(char::is_alphabetic) && !name.starts_with("0x") && !name.starts_with('/');
+    let real =
+        name.chars().any(char::is_alphabetic) && !name.starts_with("0x") && !name.starts_with('/');
     real.then(|| name[..crate::window::boundary(name, NAME_BYTES)].trim_end().to_owned())
 }
 
@@ -154,7 +164,11 @@ fn native_name(rest: &str) -> Option<String> {
 fn rust_name(name: &str) -> String {
     let name = name.trim();
     let name = match name.rsplit_once("::h") {
-        Some((front, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => front,
+        Some((front, hash))
+            if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            front
+        }
         _ => name,
     };
     let plain = name.split("::{{closure}}").next().unwrap_or(name);
@@ -176,9 +190,24 @@ mod tests {
         let python = "Traceback (most recent call last):\n  File \"/r/a.py\", line 1, in outer\n    inner()\n  File \"/usr/lib/python3/json.py\", line 1, in loads\n  \
                       File \"/r/a.py\", line 9, in inner\nValueError: x\n";
         assert_eq!(frames(python), ["inner", "outer"]);
-        assert_eq!(frames("panic: x\n\ngoroutine 1 [running]:\nexample.com/x/json.(*State).unquote(0x10c, 0x1)\n\t/src/decode.go:1264 +0xb3b\n"), ["json.(*State).unquote"]);
-        assert_eq!(frames("\tat org.junit.Assert.fail(Assert.java:88)\n\tat com.a.Calc.add(Calc.java:12)\n"), ["Calc.add"]);
-        assert_eq!(frames("    at check (/out/a.js:27:9)\n    at x (/r/node_modules/y.js:1:1)\n"), ["check"]);
+        assert_eq!(
+            frames(
+                "panic: x\n\ngoroutine 1 [running]:\nexample.com/x/json.(*State).unquote(0x10c, 0x1)\n\t/src/decode.go:1264 +0xb3b\n"
+            ),
+            ["json.(*State).unquote"]
+        );
+        assert_eq!(
+            frames(
+                "\tat org.junit.Assert.fail(Assert.java:88)\n\tat com.a.Calc.add(Calc.java:12)\n"
+            ),
+            ["Calc.add"]
+        );
+        assert_eq!(
+            frames("    at check (/out/a.js:27:9)\n    at x (/r/node_modules/y.js:1:1)\n"),
+            ["check"]
+        );
+        let braces = "panic: x\ngoroutine 17 [running]:\nregexp.(*Regexp).Split(0x10c0, {0x10c, 0x9}, 0xff)\n\u{2003}regexp/regexp.go:1266 +0x617\n";
+        assert_eq!(frames(braces), ["regexp.(*Regexp).Split"]);
         assert_eq!(frames("nothing here\n at all"), Vec::<String>::new());
     }
 }

@@ -37,7 +37,8 @@ static VOLATILE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(crate) fn mask(text: &str, detail: Detail) -> Cow<'_, str> {
     let Some(volatile) = VOLATILE.as_ref() else { return Cow::Borrowed(text) };
     // The fewer words, the more a quoted name says of the kind: "use of `to_ne_bytes`".
-    let terse = detail == Detail::Group && volatile.replace_all(text, "_").split_whitespace().count() <= TERSE_WORDS;
+    let terse = detail == Detail::Group
+        && volatile.replace_all(text, "_").split_whitespace().count() <= TERSE_WORDS;
     volatile.replace_all(text, |found: &Captures<'_>| replacement(found, detail, terse))
 }
 
@@ -66,7 +67,9 @@ fn replacement(found: &Captures<'_>, detail: Detail, terse: bool) -> String {
     if is("number") {
         return if exact { whole.to_owned() } else { "0".to_owned() };
     }
-    let name = ["url", "email", "uuid", "time", "duration", "address", "thread"].into_iter().find(|name| is(name));
+    let name = ["url", "email", "uuid", "time", "duration", "address", "thread"]
+        .into_iter()
+        .find(|name| is(name));
     format!("<{}>", name.unwrap_or("other"))
 }
 
@@ -75,7 +78,8 @@ fn is_address(text: &str) -> bool {
     text.starts_with("0x")
         || text.starts_with("0X")
         || text.contains('.')
-        || (text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().any(|b| b.is_ascii_alphabetic()))
+        || (text.bytes().any(|b| b.is_ascii_digit())
+            && text.bytes().any(|b| b.is_ascii_alphabetic()))
 }
 
 fn number_or_word(text: &str) -> String {
@@ -91,7 +95,11 @@ fn is_temporary(path: &str) -> bool {
 fn quoted(whole: &str, exact: bool, terse: bool) -> String {
     if exact {
         let inner = whole.trim_matches(QUOTES);
-        return if inner.contains('/') || inner.contains("0x") { "`_`".to_owned() } else { whole.to_owned() };
+        return if inner.contains('/') || inner.contains("0x") {
+            "`_`".to_owned()
+        } else {
+            whole.to_owned()
+        };
     }
     let mut masked = String::from("`");
     let inner = whole.trim_matches(QUOTES);
@@ -130,14 +138,26 @@ mod tests {
             "lib.rs: <address> <address> <url> <address> <email>",
             "<path>: <address> <address> <url> <address> <email>",
         );
-        check("thread 'tests::bad' (16526) panicked", "thread 'tests::bad' <thread> panicked", "thread `bad` <thread> panicked");
+        check(
+            "thread 'tests::bad' (16526) panicked",
+            "thread 'tests::bad' <thread> panicked",
+            "thread `bad` <thread> panicked",
+        );
         check("defaced acceded 1234567", "defaced acceded 1234567", "defaced acceded 0");
     }
 
     #[test]
     fn a_terse_line_keeps_the_name_that_tells_its_kind() {
-        check("error: use of `u8::to_ne_bytes`", "error: use of `u8::to_ne_bytes`", "error: use of `to_ne_bytes`");
-        check("error: cannot find value `x` in this scope", "error: cannot find value `x` in this scope", "error: cannot find value `_` in this scope");
+        check(
+            "error: use of `u8::to_ne_bytes`",
+            "error: use of `u8::to_ne_bytes`",
+            "error: use of `to_ne_bytes`",
+        );
+        check(
+            "error: cannot find value `x` in this scope",
+            "error: cannot find value `x` in this scope",
+            "error: cannot find value `_` in this scope",
+        );
     }
 
     proptest::proptest! {

@@ -99,7 +99,8 @@ impl Belief {
         // Densities in logarithms, scaled by their largest value: they may span hundreds of orders.
         let density = |belief: Self| -> Vec<f64> {
             let log = |x: f64| (belief.alpha - 1.0) * x.ln() + (belief.beta - 1.0) * (1.0 - x).ln();
-            let logs: Vec<f64> = (0..STEPS).map(|step| log((f64::from(step) + 0.5) / f64::from(STEPS))).collect();
+            let logs: Vec<f64> =
+                (0..STEPS).map(|step| log((f64::from(step) + 0.5) / f64::from(STEPS))).collect();
             let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             logs.into_iter().map(|log| (log - largest).exp()).collect()
         };
@@ -123,11 +124,16 @@ mod tests {
         let few = Outcomes { succeeded: 3, failed: 0 };
         let many = Outcomes { succeeded: 60, failed: 20 };
         assert_eq!(few.success_rate(), Some(1.0));
-        assert!(few.belief().mean() < 0.81 && few.belief().confidence() < many.belief().confidence());
+        assert!(
+            few.belief().mean() < 0.81 && few.belief().confidence() < many.belief().confidence()
+        );
         assert!((few.belief_given(0.5).mean() - 5.0 / 7.0).abs() < 1e-9);
         assert_eq!(Outcomes::default().success_rate(), None);
         assert!(Outcomes::default().belief().confidence() < 1e-9);
-        assert_eq!(Outcomes::default().with(true).with(false), Outcomes { succeeded: 1, failed: 1 });
+        assert_eq!(
+            Outcomes::default().with(true).with(false),
+            Outcomes { succeeded: 1, failed: 1 }
+        );
     }
 
     #[test]

@@ -62,11 +62,17 @@ fn collect(text: &str, most_bytes: usize) -> (String, usize) {
         let bytes = text.as_bytes();
         let mut from = at.start();
         for _ in 0..=LINES_BEFORE {
-            from = bytes[done..from].iter().rposition(|byte| *byte == b'\n').map_or(done, |end| done + end);
+            from = bytes[done..from]
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(done, |end| done + end);
         }
         let mut to = at.end();
         for _ in 0..=LINES_AFTER {
-            to = bytes[to..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| to + end + 1);
+            to = bytes[to..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(text.len(), |end| to + end + 1);
         }
         for line in text[from..to].lines() {
             found.push_str(&line[..boundary(line, LINE_BYTES)]);
@@ -96,9 +102,13 @@ mod tests {
     #[test]
     fn the_fault_in_the_middle_of_a_large_log_is_found() {
         let quiet = "2026-01-01 doing the next thing ä\n".repeat(20_000);
-        let log = format!("{quiet}\u{1b}[31merror[E0308]\u{1b}[0m: mismatched\n --> src/a.rs:1\n{quiet}");
+        let log =
+            format!("{quiet}\u{1b}[31merror[E0308]\u{1b}[0m: mismatched\n --> src/a.rs:1\n{quiet}");
         let found = windows(&log);
-        assert!(found.contains("error[E0308]: mismatched\n --> src/a.rs:1\n") && found.len() < 1_000, "{found}");
+        assert!(
+            found.contains("error[E0308]: mismatched\n --> src/a.rs:1\n") && found.len() < 1_000,
+            "{found}"
+        );
     }
 
     #[test]

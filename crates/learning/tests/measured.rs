@@ -5,6 +5,12 @@
 //! printed (`--nocapture`), and the floors below are what the classifier has reached and must not
 //! lose. The data are not part of this repository.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement prints, and broken data end it"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -60,24 +66,32 @@ fn clippy_diagnostics_fall_into_their_lints() {
     let Some(folder) = data() else { return };
     let rows = rows(&folder.join("clippy/labels.jsonl"));
     let names_lint = |line: &str| {
-        ["clippy::", "rust-clippy", "implied by", "[warn(", "[deny(", "[allow("].iter().any(|part| line.contains(part))
+        ["clippy::", "rust-clippy", "implied by", "[warn(", "[deny(", "[allow("]
+            .iter()
+            .any(|part| line.contains(part))
     };
     let mut groups = Vec::new();
     let (mut told, mut right) = (0, 0);
     for row in &rows {
         let (text, label) = (row["text"].as_str().unwrap(), row["label"].as_str().unwrap());
         let without: Vec<&str> = text.lines().filter(|line| !names_lint(line)).collect();
-        groups.push((classified(Phase::Verify, Some("cargo clippy"), &without.join("\n")).group, label));
+        groups.push((
+            classified(Phase::Verify, Some("cargo clippy"), &without.join("\n")).group,
+            label,
+        ));
         if text.contains("clippy::") {
             told += 1;
-            let kind = classified(Phase::Verify, Some("cargo clippy"), text).kind.replace('-', "_");
+            let kind = classified(Phase::Verify, Some("cargo clippy"), text).kind;
             right += usize::from(kind == format!("clippy:{label}"));
         }
     }
     let pure = purity(groups.iter().map(|(group, label)| (group.as_str(), *label)));
     let inverse = purity(groups.iter().map(|(group, label)| (*label, group.as_str())));
     let count = groups.iter().map(|(group, _)| group).collect::<BTreeSet<_>>().len();
-    println!("clippy without codes: {} diagnostics, purity {pure:.3}, inverse purity {inverse:.3}, {count} groups", rows.len());
+    println!(
+        "clippy without codes: {} diagnostics, purity {pure:.3}, inverse purity {inverse:.3}, {count} groups",
+        rows.len()
+    );
     println!("clippy with codes: {right} of {told} told ({:.3})", share(right, told));
     assert!(pure >= 0.95 && inverse >= 0.95 && share(right, told) >= 0.98);
 }
@@ -85,7 +99,7 @@ fn clippy_diagnostics_fall_into_their_lints() {
 #[test]
 fn crashes_have_their_type_and_first_frame() {
     let Some(folder) = data() else { return };
-    let (mut types, mut frames, mut typed, mut framed) = (0, 0, 0, 0);
+    let (mut types, mut frames, mut right_types, mut right_frames) = (0, 0, 0, 0);
     for row in rows(&folder.join("clusterfuzz/labels.jsonl")) {
         let file = row["file"].as_str().unwrap();
         let Ok(bytes) = std::fs::read(folder.join("clusterfuzz/data").join(file)) else { continue };
@@ -95,25 +109,34 @@ fn crashes_have_their_type_and_first_frame() {
             types += 1;
             let kind = found.kind.split_once(':').map_or(found.kind.as_str(), |(_, kind)| kind);
             let right = kind == label.replace('\n', " ");
-            typed += usize::from(right);
+            right_types += usize::from(right);
             if !right {
                 println!("  type of {file}: {label:?}, found {:?}", found.kind);
             }
         }
-        let Some(label) = row["crash_state"].as_str().and_then(|state| state.lines().next()).filter(|line| *line != "NULL") else {
+        let Some(label) = row["crash_state"]
+            .as_str()
+            .and_then(|state| state.lines().next())
+            .filter(|line| *line != "NULL")
+        else {
             continue;
         };
         frames += 1;
-        let first = crash_message(&text).or_else(|| stack(&text).into_iter().next()).unwrap_or_default();
+        let first =
+            crash_message(&text).or_else(|| stack(&text).into_iter().next()).unwrap_or_default();
         let first = first.trim_end_matches(['.', ' ']);
         let right = !first.is_empty() && (label.starts_with(first) || first.starts_with(label));
-        framed += usize::from(right);
+        right_frames += usize::from(right);
         if !right {
             println!("  frame of {file}: {label:?}, found {first:?}");
         }
     }
-    println!("clusterfuzz: type {typed} of {types} ({:.3}), first frame {framed} of {frames} ({:.3})", share(typed, types), share(framed, frames));
-    assert!(share(typed, types) >= 0.60 && share(framed, frames) >= 0.50);
+    println!(
+        "clusterfuzz: type {right_types} of {types} ({:.3}), first frame {right_frames} of {frames} ({:.3})",
+        share(right_types, types),
+        share(right_frames, frames)
+    );
+    assert!(share(right_types, types) >= 0.85 && share(right_frames, frames) >= 0.70);
 }
 
 /// Which of our categories mean one of FlakeRanker's groups.
@@ -121,11 +144,14 @@ fn meant(group: &str) -> &'static [Category] {
     use Category as C;
     match group {
         "unauthorized_access" => &[C::ProviderAuth],
-        "dependency_issues" => &[C::DependencyResolution, C::EnvMissing],
-        "environment_variables" | "container_issues" | "internal_repository_issues" => &[C::EnvMissing, C::SandboxDenied, C::VcsTransient],
-        "internal_os_issues" => &[C::DependencyResolution, C::EnvMissing],
+        "dependency_issues" | "internal_os_issues" => &[C::DependencyResolution, C::EnvMissing],
+        "environment_variables" | "container_issues" | "internal_repository_issues" => {
+            &[C::EnvMissing, C::SandboxDenied, C::VcsTransient]
+        }
         "memory_issues" => &[C::ResourceMemory, C::ResourceDisk],
-        "networking_issues" | "remote_resource_errors" => &[C::ProviderTransient, C::ProviderInvalid],
+        "networking_issues" | "remote_resource_errors" => {
+            &[C::ProviderTransient, C::ProviderInvalid]
+        }
         "limits_exceeded" => &[C::TimeoutHard, C::ProviderRateLimit, C::ProviderTransient],
         "transient_vcs_errors" => &[C::VcsTransient],
         "flaky_test" => &[C::TestAssertion, C::TestFlaky],
@@ -137,7 +163,21 @@ fn meant(group: &str) -> &'static [Category] {
 /// A line that the simple alternatives of a regular expression stand for.
 fn examples(pattern: &str) -> Vec<String> {
     let simple = |part: &&str| !part.contains(['(', ')', '[', ']', '?', '$']);
-    pattern.split('|').filter(simple).map(|part| part.replace(".*", " x ").replace("\\n", "\n").replace('\\', "").replace(". ", ": ").replace('^', "").split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")).collect()
+    pattern
+        .split('|')
+        .filter(simple)
+        .map(|part| {
+            part.replace(".*", " x ")
+                .replace("\\n", "\n")
+                .replace('\\', "")
+                .replace(". ", ": ")
+                .replace('^', "")
+                .split(' ')
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect()
 }
 
 #[test]
@@ -146,10 +186,26 @@ fn intermittent_ci_failures_fall_into_their_groups() {
     let text = std::fs::read_to_string(folder.join("flakeranker/patterns.csv")).unwrap();
     let (mut all, mut right) = (0, 0);
     for line in text.lines().skip(1) {
-        let groups = ["container_issues", "database_issues", "dependency_issues", "environment_variables", "flaky_test",
-            "internal_os_issues", "internal_repository_issues", "limits_exceeded", "memory_issues", "networking_issues",
-            "remote_resource_errors", "transient_vcs_errors", "unauthorized_access"];
-        let Some((at, group)) = groups.iter().find_map(|group| Some((line.find(&format!(",{group},"))?, *group))) else { continue };
+        let groups = [
+            "container_issues",
+            "database_issues",
+            "dependency_issues",
+            "environment_variables",
+            "flaky_test",
+            "internal_os_issues",
+            "internal_repository_issues",
+            "limits_exceeded",
+            "memory_issues",
+            "networking_issues",
+            "remote_resource_errors",
+            "transient_vcs_errors",
+            "unauthorized_access",
+        ];
+        let Some((at, group)) =
+            groups.iter().find_map(|group| Some((line.find(&format!(",{group},"))?, *group)))
+        else {
+            continue;
+        };
         for example in examples(&line[..at]) {
             all += 1;
             let found = classified(Phase::Prepare, None, &example);
@@ -160,7 +216,10 @@ fn intermittent_ci_failures_fall_into_their_groups() {
             }
         }
     }
-    println!("flakeranker: {right} of {all} lines made from its patterns in a category of their group ({:.3})", share(right, all));
+    println!(
+        "flakeranker: {right} of {all} lines made from its patterns in a category of their group ({:.3})",
+        share(right, all)
+    );
     assert!(share(right, all) >= 0.65);
 }
 
@@ -169,7 +228,11 @@ fn throughput() {
     let Some(_) = data() else { return };
     let quiet = "2026-11-22T20:29:32Z INFO worker[17] step 42 of 99 done in 12ms: src/module/file.rs compiled\n";
     let fault = "error[E0308]: mismatched types\n --> src/lib.rs:3:5\n";
-    for (name, every) in [("a fault in a thousand lines", 1_000), ("a fault in ten lines", 10), ("no fault", usize::MAX)] {
+    for (name, every) in [
+        ("a fault in a thousand lines", 1_000),
+        ("a fault in ten lines", 10),
+        ("no fault", usize::MAX),
+    ] {
         let mut log = String::new();
         for line in 0..600_000 {
             log.push_str(if line % every == every - 1 { fault } else { quiet });
@@ -185,5 +248,9 @@ fn throughput() {
     for _ in 0..200 {
         let _ = classified(Phase::Verify, None, &short);
     }
-    println!("a text of {} bytes: {:.0} µs", short.len(), start.elapsed().as_secs_f64() * 1e6 / 200.0);
+    println!(
+        "a text of {} bytes: {:.0} µs",
+        short.len(),
+        start.elapsed().as_secs_f64() * 1e6 / 200.0
+    );
 }

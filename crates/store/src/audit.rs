@@ -1,7 +1,7 @@
 //! The audit: what was written by the triggers and the batch events, and the chain over it.
 //!
 //! Owns: `audit_rows`, `audit_events`, `audit_blocks`. Rows come from the triggers alone, events from
-//! [`record_event`]. Must never: change what was written.
+//! `record_event`. Must never: change what was written.
 
 mod chain;
 

@@ -1,4 +1,4 @@
-//! The queue: claiming ready tasks. Leases are in [`leases`], the end of an execution in [`finish`].
+//! The queue: claiming ready tasks. Leases are in `leases`, the end of an execution in `finish`.
 //!
 //! Owns: who works on what. A claim is one statement that locks ready tasks (skipping those that
 //! another claimer holds), and makes or resumes their executions and runs. Must never: give one

@@ -53,14 +53,15 @@ pub fn is_private(field: &str) -> bool {
         .any(|private| last.eq_ignore_ascii_case(private))
 }
 
+/// The whole text without secrets.
+pub fn mask(text: &str) -> Cow<'_, str> {
+    SECRETS.read().unwrap_or_else(PoisonError::into_inner).1.redact(text)
+}
+
 /// The text without secrets, cut to [`MAX_VALUE_BYTES`].
 pub fn clean(text: &str) -> Cow<'_, str> {
     // Before the cut, so that no half of a secret stays.
-    let mut text = SECRETS
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .1
-        .redact(text);
+    let mut text = mask(text);
     if text.len() > MAX_VALUE_BYTES {
         let kept = text.floor_char_boundary(MAX_VALUE_BYTES);
         text = Cow::Owned(format!("{}… ({} bytes)", &text[..kept], text.len()));
@@ -92,6 +93,8 @@ mod tests {
         let cleaned = clean(&text);
         assert!(cleaned.len() < MAX_VALUE_BYTES + 40);
         assert!(!cleaned.contains("edge"), "{cleaned}");
+        let whole = mask(&text);
+        assert!(whole.ends_with(&"z".repeat(9000)) && !whole.contains("edge"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use journeyman_domain::ids::{AgentId, CodebaseId, TaskId};
-use journeyman_domain::status::{Delivery, DriverKind, Priority};
+use journeyman_domain::status::{Delivery, DriverKind, Priority, UnknownWord};
 use journeyman_store::NewTask as Row;
 use journeyman_telemetry::TraceContext;
 use journeyman_workspace::{RepositoryFacts, resolve};
@@ -81,7 +81,7 @@ struct Words {
 
 fn understand(task: &NewTask) -> Result<Words, Refusal> {
     let title = title(&task.prompt)?;
-    let mut driver: Option<DriverKind> = word(task.driver.as_deref())?;
+    let mut driver: Option<DriverKind> = task.driver.as_deref().map(str::parse).transpose()?;
     if !task.command.is_empty() {
         if driver.is_some_and(|driver| driver != DriverKind::Command) {
             return Err(Refusal::usage("a command is given, which only the driver 'command' runs"));
@@ -119,16 +119,15 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
     Ok(Words {
         title,
         driver,
-        priority: word(task.priority.as_deref())?.unwrap_or(Priority::Normal),
-        deliver: word(task.deliver.as_deref())?.unwrap_or(Delivery::Branch),
+        priority: parsed(task.priority.as_deref(), Priority::Normal)?,
+        deliver: parsed(task.deliver.as_deref(), Delivery::Branch)?,
         time_limit_s,
     })
 }
 
-/// A word of a closed vocabulary; a foreign one is answered with those that are known.
-fn word<T: FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<Option<T>, Refusal> {
-    let parsed = text.map(str::parse).transpose();
-    parsed.map_err(|error| Refusal::usage(error.to_string()))
+/// A word of a closed vocabulary, or what holds where none is given.
+fn parsed<T: FromStr<Err = UnknownWord>>(word: Option<&str>, default: T) -> Result<T, UnknownWord> {
+    word.map_or(Ok(default), str::parse)
 }
 
 /// The first line that says something.

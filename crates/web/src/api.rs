@@ -15,7 +15,7 @@ use journeyman_actors::context::{Mode, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
 use journeyman_domain::ids::TaskId;
 use journeyman_supervision::Directory;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::Body;
@@ -133,19 +133,24 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/settings", get(settings::list))
         .route("/settings/{key}", post(settings::set));
     Router::new()
-        .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
+        .route("/healthz", get(alive))
         .nest("/api/v1", api)
-        .method_not_allowed_fallback(async || {
-            Refusal::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "usage",
-                "this route does not take this method",
-            )
-        })
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(span::trace))
-        .fallback(async || {
-            Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such route")
-        })
+        .fallback(no_such_route)
         .with_state(shared)
+}
+
+async fn alive() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+async fn no_such_method() -> Refusal {
+    let message = "this route does not take this method";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "usage", message)
+}
+
+async fn no_such_route() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such route")
 }

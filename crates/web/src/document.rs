@@ -15,7 +15,7 @@ use crate::types::{ErrorReport, Task};
 /// Failures that a task's document shows at the most.
 const ERRORS: u32 = 20;
 /// How long a node may be silent until it counts as gone.
-const SILENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// What documents call by name and rows by id.
 struct Names {
@@ -34,6 +34,31 @@ impl Names {
     }
 }
 
+/// What a sentence on one task needs beside its row.
+pub(crate) struct Surroundings {
+    awaited: Vec<journeyman_store::Task>,
+    forsaken: bool,
+}
+
+impl Surroundings {
+    pub(crate) async fn of(
+        store: &Store,
+        row: &journeyman_store::Task,
+    ) -> Result<Self, StoreError> {
+        let awaited = if row.waiting_for == Some(WaitingFor::Dependency) {
+            store.tasks().dependencies(row.id).await?.0
+        } else {
+            Vec::new()
+        };
+        let forsaken = forsaken(store, std::slice::from_ref(row)).await?;
+        Ok(Self { awaited, forsaken })
+    }
+
+    pub(crate) fn around(&self) -> Around<'_> {
+        Around { awaited: &self.awaited, forsaken: self.forsaken }
+    }
+}
+
 /// Everything about one task.
 pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<Task, StoreError> {
     let names = Names::load(store).await?;
@@ -41,14 +66,8 @@ pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<
     let executions = store.executions().of_task(row.id).await?;
     let filter = ErrorFilter { task: Some(row.id), limit: ERRORS, ..ErrorFilter::default() };
     let (errors, _) = store.errors().list(&filter).await?;
-    let awaited = if row.waiting_for == Some(WaitingFor::Dependency) {
-        store.tasks().dependencies(row.id).await?.0
-    } else {
-        Vec::new()
-    };
-    let around =
-        Around { awaited: &awaited, forsaken: forsaken(store, std::slice::from_ref(&row)).await? };
-    let mut task = document(&row, &names, &runs, around);
+    let known = Surroundings::of(store, &row).await?;
+    let mut task = document(&row, &names, &runs, known.around());
     if let Some(last) = executions.last() {
         add_execution(&mut task, last);
     }

@@ -2,6 +2,8 @@
 //!
 //! The words come from programs and agents as well, so no terminal code of theirs gets through.
 
+use std::fmt::Write as _;
+
 use journeyman_domain::check::CheckOutcome;
 use journeyman_domain::check::output::without_escapes;
 use journeyman_domain::step::{Entry, Outcome};
@@ -70,7 +72,9 @@ impl Narrator {
             match errors(&result.head) {
                 0 => {}
                 1 => how.push_str(", 1 error"),
-                count => how.push_str(&format!(", {count} errors")),
+                count => {
+                    let _ = write!(how, ", {count} errors");
+                }
             }
         }
         format!("{title}  {how}  {}", duration(result.duration_ms))
@@ -106,7 +110,8 @@ fn check(outcome: &CheckOutcome) -> String {
     let mut line = format!("{} {how}", outcome.check);
     if let Some(tests) = outcome.tests.as_ref().filter(|tests| tests.failed_count > 0) {
         let all = tests.passed_count + tests.failed_count;
-        line.push_str(&format!(", {} of {all} tests fail", tests.failed_count));
+        // Writing to a String cannot fail.
+        let _ = write!(line, ", {} of {all} tests fail", tests.failed_count);
     }
     line
 }

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use journeyman_actors::support::AskError;
+use journeyman_domain::status::UnknownWord;
 use journeyman_store::StoreError;
 use journeyman_workspace::{GitError, WorkspaceError};
 
@@ -104,6 +105,12 @@ fn refused_by_sqlstate(sqlstate: Option<&str>, text: String) -> Refusal {
         Some("53") => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "database_full", text)
             .hint("free space where the database is; nothing is lost"),
         _ => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text),
+    }
+}
+
+impl From<UnknownWord> for Refusal {
+    fn from(error: UnknownWord) -> Self {
+        Self::usage(error.to_string())
     }
 }
 

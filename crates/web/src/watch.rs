@@ -5,6 +5,7 @@
 //! stream quick; without any it still sees everything, a moment later.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -18,9 +19,11 @@ use journeyman_store::{Step, StepPosition, Store, StoreError, Task};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::because::{Around, because};
+use crate::document;
 use crate::narrate::Narrator;
 use crate::types::Event;
 
@@ -155,7 +158,8 @@ async fn output(store: &Store, told: &Told) -> Result<Option<String>, StoreError
 fn printed(outcome: &CheckOutcome) -> String {
     let mut text = format!("$ {}\n{}\n", outcome.check, outcome.head.trim_end());
     if let Some(tail) = &outcome.tail {
-        text.push_str(&format!("… cut …\n{}\n", tail.trim_end()));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "… cut …\n{}\n", tail.trim_end());
     }
     text
 }
@@ -181,8 +185,8 @@ pub(crate) struct Watch {
     closing: CancellationToken,
     seen: Option<Seen>,
     pending: VecDeque<Event>,
-    /// Look at the rows before waiting.
-    due: bool,
+    /// When the rows are looked at next.
+    look_at: Instant,
     ended: bool,
     /// The database does not answer, and the watcher knows.
     blind: bool,
@@ -192,7 +196,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches until the task is at rest, or `closing`.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         teller: Teller,
         changes: broadcast::Receiver<Change>,
         closing: CancellationToken,
@@ -203,7 +207,7 @@ impl Watch {
             closing,
             seen: None,
             pending: VecDeque::new(),
-            due: true,
+            look_at: Instant::now(),
             ended: false,
             blind: false,
             outcome_told: false,
@@ -222,8 +226,8 @@ impl Watch {
             if self.ended {
                 return None;
             }
-            if self.due {
-                self.due = false;
+            if Instant::now() >= self.look_at {
+                self.look_at = Instant::now() + POLL;
                 self.look().await;
             } else {
                 self.wait().await;
@@ -231,20 +235,20 @@ impl Watch {
         }
     }
 
+    /// Until the rows are due. What happens to other tasks does not put that off.
     async fn wait(&mut self) {
         let closing = self.closing.clone();
         tokio::select! {
             () = closing.cancelled() => {}
-            () = tokio::time::sleep(POLL) => self.due = true,
+            () = tokio::time::sleep_until(self.look_at) => {}
             change = self.changes.recv() => match change {
                 Ok(Change { task, now }) if task == self.teller.task => {
                     self.pending.extend(now.map(|now| passing("now", now, Value::Null)));
-                    self.due = true;
+                    self.look_at = Instant::now();
                 }
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => self.due = true,
-                // The runtime is gone, and with it whoever would write rows from here.
-                Err(RecvError::Closed) => tokio::time::sleep(POLL).await,
+                Err(RecvError::Lagged(_)) => self.look_at = Instant::now(),
+                Err(RecvError::Closed) => tokio::time::sleep_until(self.look_at).await,
             },
         }
     }
@@ -270,14 +274,9 @@ impl Watch {
         let at_rest = is_at_rest(&task);
         let state = (task.status, task.waiting_for, task.attempts);
         if !at_rest && self.seen != Some(state) {
-            let awaited = if task.waiting_for == Some(WaitingFor::Dependency) {
-                self.teller.store.tasks().dependencies(task.id).await?.0
-            } else {
-                Vec::new()
-            };
-            let around = Around { awaited: &awaited, forsaken: false };
+            let known = document::Surroundings::of(&self.teller.store, &task).await?;
             self.seen = Some(state);
-            self.pending.push_back(status_event(&task, around));
+            self.pending.push_back(status_event(&task, known.around()));
         }
         loop {
             let told = self.teller.next().await?;
@@ -309,10 +308,8 @@ fn state_of(task: &Task) -> Value {
 
 fn status_event(task: &Task, around: Around<'_>) -> Event {
     // That a task is taken at once needs no line.
-    let text = match task.status {
-        Status::Ready if task.error.is_none() => String::new(),
-        _ => because(task, around).unwrap_or_default(),
-    };
+    let at_once = task.status == Status::Ready && task.error.is_none() && !around.forsaken;
+    let text = if at_once { String::new() } else { because(task, around).unwrap_or_default() };
     passing("status", text, state_of(task))
 }
 

@@ -73,7 +73,6 @@ fn is_noise(line: &str) -> bool {
         "Collecting ",
         "Requirement already",
         "npm warn ",
-        "> ",
         "\u{2713} ",
         "\u{2714} ",
         "go: downloading ",
@@ -214,6 +213,16 @@ mod tests {
         assert_eq!(without_escapes("cut off \u{1b}[3"), "cut off ");
         assert!(matches!(without_escapes("plain\ttext\r\n"), Cow::Borrowed(_)));
         assert_eq!(settled("10%\r50%\r100% done\r"), "100% done");
+    }
+
+    #[test]
+    fn passed_tests_go_and_the_failing_line_stays() {
+        let parts = telling_parts(include_str!("report/samples/pytest-verbose.txt"), 4_000);
+        assert!(
+            parts.contains(">       assert x == 2, \"nope\"\nE       AssertionError: nope\n"),
+            "{parts}"
+        );
+        assert!(!parts.contains("PASSED"), "{parts}");
     }
 
     #[test]

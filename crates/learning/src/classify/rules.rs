@@ -44,8 +44,8 @@ pub(super) fn by_text(evidence: &Evidence, text: &str) -> Option<Finding> {
     {
         return Some(found);
     }
-    let (rule, matcher) = first?;
-    let found = matcher.captures(text)?;
+    let (rule, pattern) = first?;
+    let found = pattern.captures(text)?;
     let kind = expand(rule.kind, &found);
     let category = refine(rule.category, &kind, evidence);
     Some(Finding {
@@ -53,7 +53,14 @@ pub(super) fn by_text(evidence: &Evidence, text: &str) -> Option<Finding> {
         kind_is_telling: !kind.is_empty() && !rule.weak,
         headline: line_of(text, &found).to_owned(),
         confidence: if rule.weak { 0.7 } else { 0.95 },
-        by: format!("rule:{}", rule.kind.split(':').next().filter(|name| !name.is_empty()).unwrap_or(rule.category.as_str())),
+        by: format!(
+            "rule:{}",
+            rule.kind
+                .split(':')
+                .next()
+                .filter(|name| !name.is_empty())
+                .unwrap_or(rule.category.as_str())
+        ),
         kind,
     })
 }
@@ -92,7 +99,10 @@ fn by_crash(text: &str, tested: bool) -> Option<Finding> {
 /// The kind with its groups filled in: `$1` is the first group that matched.
 fn expand(kind: &str, found: &Captures<'_>) -> String {
     let group = found.iter().skip(1).flatten().next().map_or("", |group| group.as_str());
-    kind.replace("$1", group.trim().trim_matches(['\'', '"', '`', '\u{2018}', '\u{2019}']))
+    let group = group.trim().trim_matches(['\'', '"', '`', '\u{2018}', '\u{2019}']);
+    let lint = kind.starts_with("clippy:") || kind.starts_with("rustc:");
+    // On a command line lints are spelled with dashes.
+    if lint { kind.replace("$1", &group.replace('-', "_")) } else { kind.replace("$1", group) }
 }
 
 /// The whole line in which the match begins.
@@ -106,9 +116,10 @@ fn line_of<'t>(text: &'t str, found: &Captures<'_>) -> &'t str {
 
 /// Codes of rustc for names and syntax; all others are about types and borrows.
 const RUSTC_NAMES: &[&str] = &[
-    "E0405", "E0407", "E0408", "E0412", "E0416", "E0422", "E0423", "E0424", "E0425", "E0426", "E0428", "E0429", "E0430",
-    "E0431", "E0432", "E0433", "E0434", "E0435", "E0437", "E0438", "E0463", "E0531", "E0532", "E0574", "E0583", "E0584",
-    "E0585", "E0586", "E0603", "E0616", "E0624", "E0658", "E0761", "E0765", "E0766",
+    "E0405", "E0407", "E0408", "E0412", "E0416", "E0422", "E0423", "E0424", "E0425", "E0426",
+    "E0428", "E0429", "E0430", "E0431", "E0432", "E0433", "E0434", "E0435", "E0437", "E0438",
+    "E0463", "E0531", "E0532", "E0574", "E0583", "E0584", "E0585", "E0586", "E0603", "E0616",
+    "E0624", "E0658", "E0761", "E0765", "E0766",
 ];
 
 /// What a rule alone cannot tell: type errors from name errors, a linter from the compiler.
@@ -116,13 +127,20 @@ fn refine(category: Category, kind: &str, evidence: &Evidence) -> Category {
     let source = evidence.source.as_deref().unwrap_or_default();
     match (category, kind.split_once(':')) {
         (_, Some(("rustc", code))) if code.starts_with('E') => {
-            if RUSTC_NAMES.contains(&code) { Category::BuildCompile } else { Category::BuildType }
+            if RUSTC_NAMES.contains(&code) {
+                Category::BuildCompile
+            } else {
+                Category::BuildType
+            }
         }
         (_, Some(("tsc", code))) => {
-            let names = code.starts_with("TS1") && code.len() == 6 || matches!(code, "TS2304" | "TS2305" | "TS2307" | "TS2552");
+            let names = code.starts_with("TS1") && code.len() == 6
+                || matches!(code, "TS2304" | "TS2305" | "TS2307" | "TS2552");
             if names { Category::BuildCompile } else { Category::BuildType }
         }
-        (Category::BuildCompile, None) if source.contains("clippy") || source.contains("lint") => Category::Lint,
+        (Category::BuildCompile, None) if source.contains("clippy") || source.contains("lint") => {
+            Category::Lint
+        }
         _ => category,
     }
 }

@@ -5,14 +5,26 @@ use journeyman_domain::failure::{Category, Evidence};
 use super::Finding;
 
 fn finding(category: Category, kind: String, confidence: f64, by: &str) -> Finding {
-    Finding { category, kind, kind_is_telling: true, headline: String::new(), confidence, by: by.to_owned() }
+    Finding {
+        category,
+        kind,
+        kind_is_telling: true,
+        headline: String::new(),
+        confidence,
+        by: by.to_owned(),
+    }
 }
 
 /// What leaves no doubt, whatever the text says.
 pub(super) fn certain(evidence: &Evidence) -> Option<Finding> {
     if evidence.timed_out {
         let source = evidence.source.as_deref().unwrap_or("run");
-        return Some(finding(Category::TimeoutHard, format!("timeout:{source}"), 1.0, "time limit"));
+        return Some(finding(
+            Category::TimeoutHard,
+            format!("timeout:{source}"),
+            1.0,
+            "time limit",
+        ));
     }
     if let Some(state) = &evidence.sqlstate {
         let category = match state.get(..2) {
@@ -29,10 +41,20 @@ fn http(status: u16, text: &str) -> Option<Finding> {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let category = match status {
         402 => Category::Budget,
-        429 if says(&["insufficient_quota", "exceeded your current quota", "credit balance"]) => Category::Budget,
+        429 if says(&["insufficient_quota", "exceeded your current quota", "credit balance"]) => {
+            Category::Budget
+        }
         429 | 529 => Category::ProviderRateLimit,
         401 | 403 => Category::ProviderAuth,
-        400 | 413 if says(&["context_length_exceeded", "maximum context", "too long", "too many tokens", "context window"]) => {
+        400 | 413
+            if says(&[
+                "context_length_exceeded",
+                "maximum context",
+                "too long",
+                "too many tokens",
+                "context window",
+            ]) =>
+        {
             Category::ContextOverflow
         }
         400 if says(&["credit balance is too low", "billing"]) => Category::Budget,
@@ -45,7 +67,9 @@ fn http(status: u16, text: &str) -> Option<Finding> {
 
 /// What a program's end suggests where its text says nothing.
 pub(super) fn likely(evidence: &Evidence) -> Option<Finding> {
-    let signal = evidence.signal.or_else(|| evidence.exit_code.filter(|code| (129..=159).contains(code)).map(|code| code - 128));
+    let signal = evidence.signal.or_else(|| {
+        evidence.exit_code.filter(|code| (129..=159).contains(code)).map(|code| code - 128)
+    });
     if let Some(signal) = signal {
         let (category, confidence) = match signal {
             // Nobody but the kernel's memory killer kills so, since the runtime's own limit is known.

@@ -90,7 +90,8 @@ const PARK_EXECUTION: &str = "UPDATE task_executions SET status = 'failed', comp
 const PARK_RUNS: &str = "UPDATE agent_tasks SET status = 'failed', completed_at = now(), \
      error_message = $2 WHERE execution_id = $1 AND status = 'running'";
 const PARK_TASK: &str = "UPDATE tasks SET status = 'parked', error = $2 WHERE id = $1";
-const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL \
+const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL, \
+     reclaims = reclaims + $4 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
 pub(crate) const ALL: &[&str] =
@@ -176,11 +177,27 @@ impl Queue<'_> {
 
     /// Gives an execution back at an ordered stop: any node may go on with it at once.
     pub async fn release(&self, acting: &Acting<'_>, fence: Fence) -> Result<(), StoreError> {
+        self.give_back(acting, fence, 0).await
+    }
+
+    /// Gives an execution back because this node cannot go on with it. It counts like a lost lease,
+    /// so that a run which fails everywhere is parked in the end.
+    pub async fn abandon(&self, acting: &Acting<'_>, fence: Fence) -> Result<(), StoreError> {
+        self.give_back(acting, fence, 1).await
+    }
+
+    async fn give_back(
+        &self,
+        acting: &Acting<'_>,
+        fence: Fence,
+        reclaims: i32,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         let done = sqlx::query(RELEASE)
             .bind(fence.execution_id.as_uuid())
             .bind(fence.node_id.as_uuid())
             .bind(fence.lease_epoch)
+            .bind(reclaims)
             .execute(&mut *transaction)
             .await?;
         if done.rows_affected() == 0 {

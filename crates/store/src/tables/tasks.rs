@@ -1,6 +1,6 @@
 //! `tasks` and `task_dependencies`: what the user asked for, and what waits for what.
 //!
-//! Readiness is decided in one statement ([`REFRESH`]), in the transaction of whatever changed it.
+//! Readiness is decided in one statement (`REFRESH`), in the transaction of whatever changed it.
 
 mod order;
 pub mod wishes;

@@ -2,7 +2,7 @@
 
 use axum::Json as Document;
 use axum::extract::{Path, State as Extracted};
-use journeyman_domain::status::{DriverKind, UnknownWord};
+use journeyman_domain::status::DriverKind;
 use journeyman_store::{Acting, AgentChange};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -37,8 +37,7 @@ impl Change {
     fn read(self) -> Result<AgentChange, Refusal> {
         let mut configuration = Map::new();
         if let Some(driver) = self.driver {
-            let driver: DriverKind =
-                driver.parse().map_err(|error: UnknownWord| Refusal::usage(error.to_string()))?;
+            let driver: DriverKind = driver.parse()?;
             configuration.insert("driver".to_owned(), json!(driver));
         }
         if let Some(command) = self.command {

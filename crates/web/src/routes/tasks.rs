@@ -1,6 +1,5 @@
 //! `/tasks`: add, list, look at, steer, follow, take.
 
-use std::convert::Infallible;
 use std::path::Path as FilePath;
 
 use axum::extract::{Path, State as Extracted};
@@ -44,9 +43,7 @@ pub(crate) struct Filter {
 
 pub(crate) async fn list(Extracted(shared): State, Query(asked): Query<Filter>) -> Answer<Tasks> {
     let store = &shared.runtime.store;
-    let status: Option<Status> = asked.status.as_deref().map(str::parse).transpose().map_err(
-        |error: journeyman_domain::status::UnknownWord| Refusal::usage(error.to_string()),
-    )?;
+    let status: Option<Status> = asked.status.as_deref().map(str::parse).transpose()?;
     let codebase = match asked.codebase.as_deref() {
         Some(text) => Some(store.codebases().find(text).await?.id),
         None => None,

@@ -21,7 +21,7 @@ pub(crate) async fn show(Extracted(shared): State) -> Answer<Value> {
         let stopped = "the supervision tree is not running";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", stopped));
     };
-    let asked = shared.agents.runs().into_iter().map(async |handle| {
+    let asked = shared.agents.runs().into_iter().map(|handle| async move {
         let snapshot = handle.snapshot().await.ok()?;
         Some((handle.run.to_string(), snapshot.now))
     });

@@ -56,7 +56,9 @@ pub(super) fn go(folder: &Folder<'_>, plan: &mut CheckPlan) {
     };
     let argv = |words: &[&str]| {
         let place = if folder.dir.is_empty() { vec![] } else { vec!["-C", folder.dir] };
-        [&["go", words[0]][..], &place, &words[1..]]
+        // The folder follows the command, of which `mod download` is one.
+        let (command, flags) = words.split_at(if words[0] == "mod" { 2 } else { 1 });
+        [&["go"][..], command, &place, flags]
             .concat()
             .into_iter()
             .map(str::to_owned)

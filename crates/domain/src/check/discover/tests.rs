@@ -145,6 +145,9 @@ fn go_and_make() {
         plan(&[("Makefile", "test := 1\n.PHONY: test\nall check: x\n")]),
         "test make check: make check"
     );
+    let nested = discover(&files(&[("api/go.mod", "require a v1\n")]));
+    assert_eq!(nested.prepare[0].argv, ["go", "mod", "download", "-C", "api"]);
+    assert_eq!(nested.checks[1].argv, ["go", "vet", "-C", "api", "./..."]);
     assert_eq!(plan(&[("README.md", "")]), "");
 }
 

@@ -1,4 +1,0 @@
-#![allow(missing_docs)]
-mod audit;
-mod queue;
-mod schema;
