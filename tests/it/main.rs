@@ -5,6 +5,8 @@ mod audit;
 mod cluster;
 mod launcher;
 mod queue;
+mod road;
 mod schema;
+mod support;
 mod telemetry;
 mod workspace;

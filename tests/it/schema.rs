@@ -149,6 +149,22 @@ async fn a_database_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
+async fn identifiers_are_of_version_7_and_sort_by_time() {
+    let database = database().await;
+    let mut connection = database.connection().await.unwrap();
+    let mut ids: Vec<Uuid> = Vec::new();
+    for _ in 0..200 {
+        let id: Uuid =
+            sqlx::query_scalar("SELECT uuid_v7()").fetch_one(&mut connection).await.unwrap();
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        ids.push(id);
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    let now = Uuid::now_v7().get_timestamp().unwrap().to_unix().0;
+    assert!(ids[0].get_timestamp().unwrap().to_unix().0.abs_diff(now) < 60);
+}
+
+#[tokio::test]
 async fn context_completeness_counts_filled_parts() {
     let database = database().await;
     let mut connection = database.connection().await.unwrap();

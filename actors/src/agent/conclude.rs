@@ -30,7 +30,7 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
         }
         Err(error) => {
             tracing::error!(error = %error, "the run is left to be taken over");
-            return release(work).await;
+            return abandon(work).await;
         }
     };
     finish(work, &after).await
@@ -157,6 +157,15 @@ async fn release(work: &Work) -> &'static str {
         tracing::debug!(error = %error, "a lease was not released; it will expire");
     }
     "released"
+}
+
+/// The same after an error, which counts as a life without progress.
+async fn abandon(work: &Work) -> &'static str {
+    let acting = Acting::now("run");
+    if let Err(error) = work.runtime.store.queue().abandon(&acting, work.held.fence).await {
+        tracing::debug!(error = %error, "a lease was not given up; it will expire");
+    }
+    "abandoned"
 }
 
 /// Everything that counts is in rows now; the folder can go.

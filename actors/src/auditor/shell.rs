@@ -1,6 +1,6 @@
 //! The auditor's shell.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use journeyman_store::{Acting, StoreError};
 use journeyman_supervision::{Change, Child, ChildContext, Exit, SupervisionRecord};
@@ -9,13 +9,16 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};
-use crate::context::Runtime;
+use crate::context::{Mode, Runtime};
 use crate::support::{Envelope, Spawned, TrackedTasks};
 
 /// Between two looks at what is not sealed yet, while something is.
 const BUSY: Duration = Duration::from_secs(5);
 /// The same, while nothing is: an idle runtime shall cost nothing.
 const IDLE: Duration = Duration::from_mins(1);
+
+/// Between two times at which old partitions are dropped and new ones made.
+const UPKEEP: Duration = Duration::from_hours(24);
 
 /// The auditor.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub struct State {
     done: AuditorSnapshot,
     tasks: TrackedTasks,
     handle: AuditorHandle,
+    kept_up_at: Option<Instant>,
 }
 
 impl AuditorActor {
@@ -64,6 +68,7 @@ impl Actor for AuditorActor {
             done: AuditorSnapshot::default(),
             tasks: TrackedTasks::default(),
             handle: handle.clone(),
+            kept_up_at: None,
         };
         let mut records = child.records();
         state.tasks.spawn(move |stop| async move {
@@ -100,6 +105,7 @@ impl Actor for AuditorActor {
                     AuditorMessage::Supervised { record } => state.record(&record).await,
                     AuditorMessage::Tick => {
                         let sealed = state.seal().await;
+                        state.keep_up().await;
                         state.tick_after(if sealed == 0 { IDLE } else { BUSY });
                     }
                     AuditorMessage::Snapshot { reply } => {
@@ -146,6 +152,20 @@ impl State {
                 tracing::warn!(error = %error, "the audit was not sealed; it will be later");
                 0
             }
+        }
+    }
+
+    /// Retention: one daemon a database would do, and more do no harm.
+    async fn keep_up(&mut self) {
+        let due = self.kept_up_at.is_none_or(|at| at.elapsed() >= UPKEEP);
+        if self.runtime.mode != Mode::Daemon || !due {
+            return;
+        }
+        self.kept_up_at = Some(Instant::now());
+        match self.runtime.store.upkeep(&Acting::now("auditor")).await {
+            Ok(dropped) if dropped.is_empty() => {}
+            Ok(dropped) => tracing::info!(partitions = dropped.join(", "), "old rows are gone"),
+            Err(error) => tracing::warn!(error = %error, "the upkeep failed; it comes again"),
         }
     }
 

@@ -21,11 +21,7 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn new(assignment: Assignment) -> Self {
         let action = call(&assignment, 1, None);
-        Self {
-            assignment,
-            round: 1,
-            action,
-        }
+        Self { assignment, round: 1, action }
     }
 }
 
@@ -40,13 +36,9 @@ impl Driver for Command {
                 if result.call_id == asked.call_id =>
             {
                 self.action = if result.ended.is_success() {
-                    Action::Finished {
-                        summary: format!("{} ended with exit code 0", asked.title),
-                    }
+                    Action::Finished { summary: format!("{} ended with exit code 0", asked.title) }
                 } else {
-                    Action::Stuck {
-                        reason: failure(&asked.title, &result.ended, &output),
-                    }
+                    Action::Stuck { reason: failure(&asked.title, &result.ended, &output) }
                 };
             }
             (Observation::CallEnded { .. }, _) => {}
@@ -60,9 +52,7 @@ impl Driver for Command {
 
 fn call(assignment: &Assignment, round: u32, evidence: Option<&str>) -> Action {
     let Some(program) = assignment.command.first() else {
-        return Action::Stuck {
-            reason: "no command is given to run".to_owned(),
-        };
+        return Action::Stuck { reason: "no command is given to run".to_owned() };
     };
     let evidence = evidence.map(|text| match head_and_tail(text, EVIDENCE_BYTES) {
         (head, Some(tail)) => format!("{head}\n[…]\n{tail}"),
@@ -88,12 +78,7 @@ fn call(assignment: &Assignment, round: u32, evidence: Option<&str>) -> Action {
     Action::Call(ToolCall {
         call_id: format!("command-{round}"),
         title: program.clone(),
-        tool: Tool::Exec(Exec {
-            argv,
-            env,
-            network: assignment.network,
-            ..Exec::default()
-        }),
+        tool: Tool::Exec(Exec { argv, env, network: assignment.network, ..Exec::default() }),
     })
 }
 
@@ -132,12 +117,7 @@ pub(crate) fn failure(title: &str, ended: &Ended, output: &str) -> String {
         Ended::Refused { reason } => return format!("{title} could not be started: {reason}"),
         Ended::Interrupted => "was interrupted".to_owned(),
     };
-    match output
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-    {
+    match output.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
         Some(line) => format!("{title} {how}: {}", head_and_tail(line, 150).0),
         None => format!("{title} {how}"),
     }
@@ -162,11 +142,7 @@ mod tests {
 
     fn exec(action: Action) -> (String, Exec) {
         match action {
-            Action::Call(ToolCall {
-                call_id,
-                tool: Tool::Exec(exec),
-                ..
-            }) => (call_id, exec),
+            Action::Call(ToolCall { call_id, tool: Tool::Exec(exec), .. }) => (call_id, exec),
             other @ (Action::Call(_) | Action::Finished { .. } | Action::Stuck { .. }) => {
                 panic!("no program: {other:?}")
             }
@@ -183,32 +159,16 @@ mod tests {
             duration_ms: 1,
             changed: true,
         };
-        Observation::CallEnded {
-            result,
-            output: output.into(),
-        }
+        Observation::CallEnded { result, output: output.into() }
     }
 
     #[test]
     fn placeholders_are_literal_and_filled_once() {
-        let mut driver = Command::new(assignment(&[
-            "p",
-            "--x={prompt}{other}{",
-            "{workspace}/{prompt",
-        ]));
+        let mut driver =
+            Command::new(assignment(&["p", "--x={prompt}{other}{", "{workspace}/{prompt"]));
         let (id, exec) = exec(driver.next());
-        assert_eq!(
-            exec.argv,
-            [
-                "p",
-                "--x=use {workspace} \u{fffd}well{other}{",
-                "/w s/{prompt"
-            ]
-        );
-        assert_eq!(
-            (id.as_str(), exec.env["JOURNEYMAN_ROUND"].as_str()),
-            ("command-1", "1")
-        );
+        assert_eq!(exec.argv, ["p", "--x=use {workspace} \u{fffd}well{other}{", "/w s/{prompt"]);
+        assert_eq!((id.as_str(), exec.env["JOURNEYMAN_ROUND"].as_str()), ("command-1", "1"));
         assert!(!exec.env.contains_key("JOURNEYMAN_EVIDENCE"));
     }
 
@@ -216,19 +176,13 @@ mod tests {
     fn a_failed_round_runs_again_with_the_evidence() {
         let mut driver = Command::new(assignment(&["p", "{prompt}"]));
         driver.observe(ended("another call", Ended::Exited { code: 0 }, ""));
-        assert!(
-            matches!(driver.next(), Action::Call(_)),
-            "a foreign result changes nothing"
-        );
+        assert!(matches!(driver.next(), Action::Call(_)), "a foreign result changes nothing");
         driver.observe(ended("command-1", Ended::Exited { code: 0 }, ""));
         assert!(matches!(driver.next(), Action::Finished { .. }));
         let evidence = format!("test a failed{}end", "ü".repeat(100_000));
         driver.observe(Observation::RoundFailed { evidence });
         let (id, exec) = exec(driver.next());
-        assert_eq!(
-            (id.as_str(), exec.env["JOURNEYMAN_ROUND"].as_str()),
-            ("command-2", "2")
-        );
+        assert_eq!((id.as_str(), exec.env["JOURNEYMAN_ROUND"].as_str()), ("command-2", "2"));
         let given = &exec.env["JOURNEYMAN_EVIDENCE"];
         assert!(
             given.starts_with("test a failed") && given.ends_with("end") && given.len() < 40_000
@@ -236,27 +190,16 @@ mod tests {
         assert!(
             exec.argv[1].ends_with(given.as_str()) && exec.argv[1].starts_with("use {workspace}")
         );
-        driver.observe(ended(
-            "command-2",
-            Ended::Exited { code: 3 },
-            "working\nno key\n\n",
-        ));
+        driver.observe(ended("command-2", Ended::Exited { code: 3 }, "working\nno key\n\n"));
         assert_eq!(
             driver.next(),
-            Action::Stuck {
-                reason: "p ended with exit code 3: no key".into()
-            }
+            Action::Stuck { reason: "p ended with exit code 3: no key".into() }
         );
     }
 
     #[test]
     fn no_command_is_said_and_not_run() {
         let mut driver = Command::new(assignment(&[]));
-        assert_eq!(
-            driver.next(),
-            Action::Stuck {
-                reason: "no command is given to run".into()
-            }
-        );
+        assert_eq!(driver.next(), Action::Stuck { reason: "no command is given to run".into() });
     }
 }

@@ -124,9 +124,7 @@ impl Mechanic {
             latest: None,
             kept: None,
             step: Step::Ended,
-            action: Action::Finished {
-                summary: String::new(),
-            },
+            action: Action::Finished { summary: String::new() },
         };
         mechanic.probe_from(0);
         mechanic
@@ -155,12 +153,7 @@ impl Mechanic {
         match std::mem::replace(&mut self.step, Step::Ended) {
             Step::Asking(at) => self.asked(at, ended, &output),
             Step::Probing(at) => self.probed(at, ended, &output),
-            Step::Reading {
-                bench,
-                mut group,
-                mut contents,
-                path,
-            } => {
+            Step::Reading { bench, mut group, mut contents, path } => {
                 if ended.is_success() {
                     contents.insert(path.clone(), output);
                 } else {
@@ -236,10 +229,7 @@ impl Mechanic {
     }
 
     fn asked(&mut self, at: usize, ended: &Ended, output: &str) {
-        let uses = self.probes[at]
-            .asked_by
-            .as_ref()
-            .is_some_and(|(_, mark)| output.contains(mark));
+        let uses = self.probes[at].asked_by.as_ref().is_some_and(|(_, mark)| output.contains(mark));
         if ended.is_success() && uses {
             self.run_probe(at, Step::Probing(at));
         } else {
@@ -252,11 +242,7 @@ impl Mechanic {
         let probe = &self.probes[at];
         let report = probe.read(output, ended, &self.assignment.workspace);
         if report.ran() {
-            self.select(Bench {
-                probe: at,
-                report,
-                leap: None,
-            });
+            self.select(Bench { probe: at, report, leap: None });
         } else {
             self.notes.insert(failure(&probe.title, ended, output));
             self.probe_from(at + 1);
@@ -284,17 +270,13 @@ impl Mechanic {
 
     fn checked(&mut self, at: usize, ended: &Ended, output: &str) {
         if !ended.is_success() {
-            self.left
-                .push(failure(&self.assignment.checks[at].name, ended, output));
+            self.left.push(failure(&self.assignment.checks[at].name, ended, output));
         }
         self.check_from(at + 1);
     }
 
     fn end(&mut self, in_vain: bool) {
-        let failed = self
-            .left
-            .iter()
-            .any(|line| !line.starts_with("verification: "));
+        let failed = self.left.iter().any(|line| !line.starts_with("verification: "));
         if failed || in_vain {
             let mut left = std::mem::take(&mut self.left);
             left.extend(self.notes.iter().cloned());
@@ -308,17 +290,12 @@ impl Mechanic {
 
     fn stuck(&mut self, left: Vec<String>) {
         self.step = Step::Ended;
-        self.action = Action::Stuck {
-            reason: words::reason(&self.mended, left),
-        };
+        self.action = Action::Stuck { reason: words::reason(&self.mended, left) };
     }
 
     fn call(&mut self, title: String, tool: Tool) {
         self.calls += 1;
-        self.action = Action::Call(ToolCall {
-            call_id: format!("mechanic-{}", self.calls),
-            title,
-            tool,
-        });
+        self.action =
+            Action::Call(ToolCall { call_id: format!("mechanic-{}", self.calls), title, tool });
     }
 }

@@ -39,12 +39,8 @@ pub(crate) enum Mode {
 /// Reads the arguments after `sandbox-exec`.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, LaunchError> {
     let mut arguments = arguments.into_iter();
-    let mut call = Call {
-        mode: Mode::Plain,
-        die_with_parent: None,
-        parent: None,
-        argv: Vec::new(),
-    };
+    let mut call =
+        Call { mode: Mode::Plain, die_with_parent: None, parent: None, argv: Vec::new() };
     let mut init = false;
     while let Some(option) = arguments.next() {
         match option.to_str().unwrap_or_default() {
@@ -81,33 +77,24 @@ fn value(option: &OsStr, value: Option<OsString>) -> Result<OsString, LaunchErro
 
 fn number<T: FromStr>(option: &OsStr, given: Option<OsString>) -> Result<T, LaunchError> {
     let given = value(option, given)?;
-    given
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| {
-            LaunchError::Usage(format!(
-                "{} takes a number, not '{}'",
-                option.display(),
-                given.display()
-            ))
-        })
+    given.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        LaunchError::Usage(format!(
+            "{} takes a number, not '{}'",
+            option.display(),
+            given.display()
+        ))
+    })
 }
 
 fn signal(given: Option<OsString>) -> Result<Signal, LaunchError> {
     let given = value(OsStr::new("--die-with-parent"), given)?;
-    match given
-        .to_str()
-        .map(|name| name.strip_prefix("SIG").unwrap_or(name))
-    {
+    match given.to_str().map(|name| name.strip_prefix("SIG").unwrap_or(name)) {
         Some("KILL") => Ok(Signal::KILL),
         Some("TERM") => Ok(Signal::TERM),
         Some("INT") => Ok(Signal::INT),
         Some("QUIT") => Ok(Signal::QUIT),
         Some("HUP") => Ok(Signal::HUP),
-        _ => Err(LaunchError::Usage(format!(
-            "no such signal: '{}'",
-            given.display()
-        ))),
+        _ => Err(LaunchError::Usage(format!("no such signal: '{}'", given.display()))),
     }
 }
 
@@ -129,14 +116,8 @@ mod tests {
     #[test]
     fn a_wrong_call_says_what_is_wrong() {
         for (arguments, message) in [
-            (
-                &["--map-user", "root", "--", "x"][..],
-                "--map-user takes a number, not 'root'",
-            ),
-            (
-                &["--die-with-parent", "STOP", "--", "x"],
-                "no such signal: 'STOP'",
-            ),
+            (&["--map-user", "root", "--", "x"][..], "--map-user takes a number, not 'root'"),
+            (&["--die-with-parent", "STOP", "--", "x"], "no such signal: 'STOP'"),
             (&["--polici", "{}", "--", "x"], "unknown option '--polici'"),
             (&["--init", "--", "x"], "--init needs --policy"),
             (&["--map-user", "1"], "no program is given after '--'"),

@@ -61,9 +61,6 @@ pub(crate) trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn step(self, step: impl Into<String>) -> Result<T, LaunchError> {
-        self.map_err(|error| LaunchError::Step {
-            step: step.into(),
-            source: error.into(),
-        })
+        self.map_err(|error| LaunchError::Step { step: step.into(), source: error.into() })
     }
 }

@@ -25,21 +25,13 @@ const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Parts of `/proc` through which root (by the number alone, without any capability) could
 /// change the machine.
-const MACHINE: [&str; 5] = [
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-    "/proc/irq",
-    "/proc/bus",
-    "/proc/fs",
-];
+const MACHINE: [&str; 5] =
+    ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
 
 /// Sets the file system up for `policy`.
 pub(crate) fn confine(policy: &Policy) -> Result<(), LaunchError> {
-    mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )
-    .step("keep mounts private")?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .step("keep mounts private")?;
     let mut view = View::default();
     // Opened before anything covers them.
     let mut exposed = Vec::new();
@@ -90,12 +82,7 @@ impl Exposed {
         let path = fs::canonicalize(path)?;
         let handle = open_path(&path)?;
         let folder = handle.metadata()?.is_dir();
-        Ok(Self {
-            path,
-            handle,
-            folder,
-            writable,
-        })
+        Ok(Self { path, handle, folder, writable })
     }
 }
 
@@ -109,10 +96,7 @@ struct View {
 
 impl View {
     fn cover_temporary(&mut self, folder: Option<&Path>) -> Result<(), LaunchError> {
-        let source = folder
-            .map(open_path)
-            .transpose()
-            .step("open the temporary folder")?;
+        let source = folder.map(open_path).transpose().step("open the temporary folder")?;
         for name in ["/tmp", "/var/tmp"] {
             let Ok(target) = fs::canonicalize(name) else {
                 continue;
@@ -187,14 +171,8 @@ impl View {
         }
         fs::create_dir("/dev/pts").step(step)?;
         let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
-        mount(
-            "devpts",
-            "/dev/pts",
-            "devpts",
-            quiet,
-            c"newinstance,ptmxmode=0666,mode=620",
-        )
-        .step("mount /dev/pts")?;
+        mount("devpts", "/dev/pts", "devpts", quiet, c"newinstance,ptmxmode=0666,mode=620")
+            .step("mount /dev/pts")?;
         fs::create_dir("/dev/shm").step(step)?;
         mount("tmpfs", "/dev/shm", "tmpfs", QUIET, c"mode=1777").step("mount /dev/shm")?;
         self.decided.push(("/dev".into(), false));
@@ -252,9 +230,5 @@ fn mount_point(path: &Path, folder: bool) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map(drop)
+    OpenOptions::new().create(true).append(true).open(path).map(drop)
 }

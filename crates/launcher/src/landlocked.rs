@@ -11,15 +11,8 @@ use crate::error::LaunchError;
 use crate::policy::Policy;
 
 /// Devices that programs write to and that keep nothing.
-const DEVICES: [&str; 7] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
-    "/dev/shm",
-];
+const DEVICES: [&str; 7] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm"];
 
 /// Confines the writes of this process, and of all that it starts, to the policy's folders; a
 /// kernel without Landlock confines nothing.

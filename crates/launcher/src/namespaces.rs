@@ -13,10 +13,7 @@ use crate::error::{LaunchError, Step as _};
 pub(crate) fn enter(flags: UnshareFlags, appear_as: Appear) -> Result<(), LaunchError> {
     let user = rustix::process::geteuid().as_raw();
     let group = rustix::process::getegid().as_raw();
-    #[expect(
-        deprecated,
-        reason = "unsafe only with CLONE_FILES, which no caller here gives"
-    )]
+    #[expect(deprecated, reason = "unsafe only with CLONE_FILES, which no caller here gives")]
     rustix::thread::unshare(flags).step("enter namespaces")?;
     let (inner_user, inner_group) = match appear_as {
         Appear::Unchanged => (user, group),
@@ -74,9 +71,7 @@ pub(crate) fn loopback_up() -> Result<(), LaunchError> {
     let mut answer = [0_u8; 64];
     let (length, _) = recv(&netlink, &mut answer[..], RecvFlags::empty()).step(step)?;
     // The answer is a header of 16 bytes and the negative error number, 0 on success.
-    let code = answer[..length]
-        .get(16..20)
-        .and_then(|bytes| bytes.try_into().ok());
+    let code = answer[..length].get(16..20).and_then(|bytes| bytes.try_into().ok());
     match code.map(i32::from_ne_bytes) {
         Some(0) => Ok(()),
         code => Err(std::io::Error::from_raw_os_error(-code.unwrap_or(-5))).step(step),

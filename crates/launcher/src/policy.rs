@@ -69,14 +69,8 @@ impl ResourceLimits {
             // A limit can only be lowered by an ordinary user; a lower one that is there stays.
             let hard = rustix::process::getrlimit(resource).maximum;
             let value = hard.map_or(value, |hard| hard.min(value));
-            setrlimit(
-                resource,
-                Rlimit {
-                    current: Some(value),
-                    maximum: Some(value),
-                },
-            )
-            .step(format!("limit {resource:?}"))?;
+            setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+                .step(format!("limit {resource:?}"))?;
         }
         Ok(())
     }
@@ -114,7 +108,5 @@ pub fn hidden_by_default(home: &Path) -> Vec<PathBuf> {
         "/etc/shadow",
     ];
     let in_home = IN_HOME.iter().map(|name| home.join(name));
-    in_home
-        .chain(ON_MACHINE.iter().map(PathBuf::from))
-        .collect()
+    in_home.chain(ON_MACHINE.iter().map(PathBuf::from)).collect()
 }

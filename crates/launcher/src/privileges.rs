@@ -22,10 +22,6 @@ pub(crate) fn drop_all() -> Result<(), LaunchError> {
         }
     }
     let none = CapabilitySet::empty();
-    let sets = CapabilitySets {
-        effective: none,
-        permitted: none,
-        inheritable: none,
-    };
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, sets).step("give up capabilities")
 }

@@ -14,10 +14,7 @@ use crate::{COMMAND, landlocked};
 
 /// What this machine permits to this user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a finding of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Capabilities {
     /// A user namespace can be made; the others need it.
     pub user_namespace: bool,
@@ -61,10 +58,7 @@ pub fn probe(program: &Path) -> Capabilities {
 fn launch(program: &Path, arguments: &[OsString]) -> Option<i32> {
     let mut command = Command::new(program);
     command.arg(COMMAND).args(arguments);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().ok()?.code()
 }
 
@@ -82,12 +76,7 @@ fn whole_sandbox(program: &Path) -> Option<i32> {
         limits: ResourceLimits::default(),
     };
     let policy = serde_json::to_string(&policy).ok()?;
-    let inner = [
-        program.as_os_str(),
-        OsStr::new(COMMAND),
-        "--probe".as_ref(),
-        "inside".as_ref(),
-    ];
+    let inner = [program.as_os_str(), OsStr::new(COMMAND), "--probe".as_ref(), "inside".as_ref()];
     let mut arguments: Vec<OsString> = vec!["--policy".into(), policy.into(), "--".into()];
     arguments.extend(inner.map(OsStr::to_os_string));
     launch(program.as_path(), &arguments)
@@ -110,10 +99,7 @@ pub(crate) fn try_one(kind: &OsStr) -> Result<i32, LaunchError> {
         }
         Some("landlock") => return landlocked::version().map(u32::cast_signed),
         _ => {
-            return Err(LaunchError::Usage(format!(
-                "no such probe: '{}'",
-                kind.display()
-            )));
+            return Err(LaunchError::Usage(format!("no such probe: '{}'", kind.display())));
         }
     }
     Ok(0)

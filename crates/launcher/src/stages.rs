@@ -39,10 +39,7 @@ pub(crate) fn run(call: &Call) -> Result<i32, LaunchError> {
 /// Replaces this process by the program; returns only why that failed.
 fn take_over(mut command: Command, argv: &[OsString]) -> LaunchError {
     let source = command.args(&argv[1..]).exec();
-    LaunchError::Program {
-        program: (&argv[0]).into(),
-        source,
-    }
+    LaunchError::Program { program: (&argv[0]).into(), source }
 }
 
 /// Has the kernel send `signal` when the thread that started this process ends, and makes sure
@@ -103,10 +100,7 @@ fn outer(call: &Call, policy: &Policy) -> Result<i32, LaunchError> {
     // The name in lists of processes.
     second.arg0("journeyman");
     second.args([crate::COMMAND, "--policy", &policy, "--parent"]);
-    second
-        .arg(getpid().to_string())
-        .args(["--init", "--"])
-        .args(&call.argv);
+    second.arg(getpid().to_string()).args(["--init", "--"]).args(&call.argv);
     start_and_wait(second)
 }
 
@@ -142,10 +136,9 @@ fn enter_folder(policy: &Policy) -> Result<(), LaunchError> {
 fn start_and_wait(mut command: Command) -> Result<i32, LaunchError> {
     let forwarded = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
     let mut signals = Signals::new(forwarded).step("watch for signals")?;
-    let child = command.spawn().map_err(|source| LaunchError::Program {
-        program: command.get_program().into(),
-        source,
-    })?;
+    let child = command
+        .spawn()
+        .map_err(|source| LaunchError::Program { program: command.get_program().into(), source })?;
     let child = Pid::from_child(&child);
     loop {
         while let Some((pid, status)) = wait(WaitOptions::NOHANG).step("wait for the program")? {

@@ -52,8 +52,7 @@ impl ChildContext {
     /// ractor kills the linked actors of a dead one without waiting for them; only recorded ones are waited for before
     /// the next instance of this child starts, so every actor with a name or another exclusive resource belongs here.
     pub fn adopt(&self, descendant: impl Into<ActorCell>) {
-        self.directory
-            .adopt(&self.path, self.generation, descendant.into());
+        self.directory.adopt(&self.path, self.generation, descendant.into());
     }
 }
 
@@ -69,10 +68,7 @@ pub struct Child {
 impl Child {
     /// A child without a health probe.
     pub fn new(actor: impl Into<ActorCell>) -> Self {
-        Self {
-            cell: actor.into(),
-            probe: None,
-        }
+        Self { cell: actor.into(), probe: None }
     }
 
     /// A child that answers a message of its own as its health probe, such as `Message::Ping { reply }`.
@@ -114,10 +110,7 @@ pub struct StartFailure {
 
 impl StartFailure {
     pub(crate) fn new(path: &ChildPath, source: impl Into<ActorProcessingErr>) -> Self {
-        Self {
-            path: path.clone(),
-            source: source.into(),
-        }
+        Self { path: path.clone(), source: source.into() }
     }
 
     /// Takes ractor's wrapping off; a failure from further down is passed on as it is.

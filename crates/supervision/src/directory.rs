@@ -58,12 +58,8 @@ pub enum Status {
 
 impl Status {
     pub(crate) fn backing_off(delay: Duration) -> Self {
-        let until = (SystemTime::now() + delay)
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self::BackingOff {
-            until_unix_ms: u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
-        }
+        let until = (SystemTime::now() + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::BackingOff { until_unix_ms: u64::try_from(until.as_millis()).unwrap_or(u64::MAX) }
     }
 }
 
@@ -97,18 +93,9 @@ impl Directory {
     /// The live instance of a path, such as `root/scheduler`; none while it is not running.
     pub fn resolve(&self, path: &str) -> Option<Instance> {
         let inner = self.read();
-        let node = inner
-            .nodes
-            .get(path)
-            .filter(|node| node.status == Status::Running)?;
-        let cell = node
-            .cell
-            .clone()
-            .filter(|cell| cell.get_status() < ActorStatus::Draining)?;
-        Some(Instance {
-            cell,
-            generation: node.generation,
-        })
+        let node = inner.nodes.get(path).filter(|node| node.status == Status::Running)?;
+        let cell = node.cell.clone().filter(|cell| cell.get_status() < ActorStatus::Draining)?;
+        Some(Instance { cell, generation: node.generation })
     }
 
     /// What a child does; none if the tree has no such path.
@@ -135,13 +122,7 @@ impl Directory {
         nodes
             .into_iter()
             .map(|(path, node, cell)| {
-                (
-                    path.id().to_owned(),
-                    Instance {
-                        cell,
-                        generation: node.generation,
-                    },
-                )
+                (path.id().to_owned(), Instance { cell, generation: node.generation })
             })
             .collect()
     }
@@ -159,25 +140,14 @@ impl Directory {
         let mut inner = self.write();
         let order = inner.next_order;
         inner.next_order += 1;
-        let node = inner
-            .nodes
-            .entry(path.clone())
-            .or_insert_with(|| Node::new(order));
+        let node = inner.nodes.entry(path.clone()).or_insert_with(|| Node::new(order));
         node.strategy = strategy;
         node.window = window;
-        node.status = if node.generation == 0 {
-            Status::Starting
-        } else {
-            Status::Restarting
-        };
+        node.status = if node.generation == 0 { Status::Starting } else { Status::Restarting };
     }
 
     pub(crate) fn birth_lock(&self, path: &ChildPath) -> Arc<tokio::sync::Mutex<()>> {
-        self.read()
-            .nodes
-            .get(path)
-            .map(|node| Arc::clone(&node.birth))
-            .unwrap_or_default()
+        self.read().nodes.get(path).map(|node| Arc::clone(&node.birth)).unwrap_or_default()
     }
 
     pub(crate) fn next_generation(&self, path: &ChildPath) -> u64 {
@@ -189,10 +159,7 @@ impl Directory {
     }
 
     pub(crate) fn generation(&self, path: &ChildPath) -> u64 {
-        self.read()
-            .nodes
-            .get(path)
-            .map_or(0, |node| node.generation)
+        self.read().nodes.get(path).map_or(0, |node| node.generation)
     }
 
     pub(crate) fn register(&self, path: &ChildPath, cell: ActorCell) {
@@ -206,8 +173,7 @@ impl Directory {
     pub(crate) fn adopt(&self, path: &ChildPath, generation: u64, descendant: ActorCell) {
         self.update(path, |node| {
             if node.generation == generation {
-                node.adopted
-                    .retain(|cell| cell.get_status() != ActorStatus::Stopped);
+                node.adopted.retain(|cell| cell.get_status() != ActorStatus::Stopped);
                 node.adopted.push(descendant);
             }
         });
@@ -233,18 +199,12 @@ impl Directory {
     }
 
     pub(crate) fn last_exit(&self, path: &ChildPath) -> Option<Exit> {
-        self.read()
-            .nodes
-            .get(path)
-            .and_then(|node| node.last_exit.clone())
+        self.read().nodes.get(path).and_then(|node| node.last_exit.clone())
     }
 
     /// Whether the last instance's exit was not noted yet.
     pub(crate) fn has_instance(&self, path: &ChildPath) -> bool {
-        self.read()
-            .nodes
-            .get(path)
-            .is_some_and(|node| node.born.is_some())
+        self.read().nodes.get(path).is_some_and(|node| node.born.is_some())
     }
 
     /// Drops the children of all dynamic supervisors at and below a path.
@@ -256,10 +216,8 @@ impl Directory {
                 .get(&supervisor)
                 .is_some_and(|node| node.strategy == Some(Strategy::Dynamic))
             {
-                for gone in inner
-                    .subtree(&supervisor)
-                    .into_iter()
-                    .filter(|gone| *gone != supervisor)
+                for gone in
+                    inner.subtree(&supervisor).into_iter().filter(|gone| *gone != supervisor)
                 {
                     inner.nodes.remove(&gone);
                     inner.depths.remove(gone.as_str());
@@ -278,10 +236,7 @@ impl Directory {
     }
 
     pub(crate) fn cell(&self, path: &ChildPath) -> Option<ActorCell> {
-        self.read()
-            .nodes
-            .get(path)
-            .and_then(|node| node.cell.clone())
+        self.read().nodes.get(path).and_then(|node| node.cell.clone())
     }
 
     /// A path and all below it, the deepest last.
@@ -323,21 +278,16 @@ impl Inner {
 
     fn children<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a ChildPath, &'a Node)> {
         let depth = path.matches('/').count() + 1;
-        self.below(path)
-            .filter(move |(path, _)| path.as_str().matches('/').count() == depth)
+        self.below(path).filter(move |(path, _)| path.as_str().matches('/').count() == depth)
     }
 
     fn subtree(&self, path: &ChildPath) -> Vec<ChildPath> {
         let own = self.nodes.contains_key(path).then(|| path.clone());
-        own.into_iter()
-            .chain(self.below(path.as_str()).map(|(path, _)| path.clone()))
-            .collect()
+        own.into_iter().chain(self.below(path.as_str()).map(|(path, _)| path.clone())).collect()
     }
 
     fn depth(&self, path: &str) -> usize {
-        self.depths
-            .get(path)
-            .map_or(0, |depth| depth.load(Ordering::Relaxed))
+        self.depths.get(path).map_or(0, |depth| depth.load(Ordering::Relaxed))
     }
 }
 

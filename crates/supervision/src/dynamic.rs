@@ -65,10 +65,7 @@ pub enum DynamicError {
 impl Directory {
     /// A handle on the dynamic supervisor at `path`, which need not run yet.
     pub fn dynamic(&self, path: impl Into<String>) -> Dynamic {
-        Dynamic {
-            directory: self.clone(),
-            path: path.into(),
-        }
+        Dynamic { directory: self.clone(), path: path.into() }
     }
 }
 
@@ -82,8 +79,7 @@ impl Dynamic {
     /// Stops a child by its spec's `shutdown`, for good, and returns when nothing of it is left.
     pub async fn terminate_child(&self, id: impl Into<String>) -> Result<(), DynamicError> {
         let id = id.into();
-        self.ask(|reply| Message::TerminateChild { id, reply })
-            .await
+        self.ask(|reply| Message::TerminateChild { id, reply }).await
     }
 
     /// The running children in the order of their start.
@@ -100,20 +96,13 @@ impl Dynamic {
         &self,
         message: impl FnOnce(oneshot::Sender<Result<T, DynamicError>>) -> Message,
     ) -> Result<T, DynamicError> {
-        let unavailable = || DynamicError::Unavailable {
-            path: self.path.clone(),
-        };
+        let unavailable = || DynamicError::Unavailable { path: self.path.clone() };
         let supervisor = self.directory.resolve(&self.path).ok_or_else(unavailable)?;
         let (reply, answer) = oneshot::channel();
-        supervisor
-            .cell
-            .send_message(message(reply))
-            .map_err(|error| match error {
-                ractor::MessagingErr::InvalidActorType => DynamicError::NotDynamic,
-                ractor::MessagingErr::SendErr(_) | ractor::MessagingErr::ChannelClosed => {
-                    unavailable()
-                }
-            })?;
+        supervisor.cell.send_message(message(reply)).map_err(|error| match error {
+            ractor::MessagingErr::InvalidActorType => DynamicError::NotDynamic,
+            ractor::MessagingErr::SendErr(_) | ractor::MessagingErr::ChannelClosed => unavailable(),
+        })?;
         answer.await.map_err(|_| unavailable())?
     }
 }

@@ -54,12 +54,7 @@ pub(crate) enum Action {
     /// Wait until nothing of the ended instance is left; answered by `Gone`.
     Bury { key: Key },
     /// A restart is decided and all it concerns is down: answer `Elapsed` after the delay, which may be zero.
-    Wait {
-        token: u64,
-        delay_ms: u64,
-        cause: Key,
-        members: Vec<Key>,
-    },
+    Wait { token: u64, delay_ms: u64, cause: Key, members: Vec<Key> },
     /// Nothing will start this child again.
     Rest { key: Key },
     /// Too many restarts: stop all children in reverse order and end as failed. Nothing is decided after this.
@@ -183,14 +178,8 @@ impl State {
     }
 
     fn covered(&self, unit: Key) -> impl DoubleEndedIterator<Item = (Key, &Member)> {
-        let end = if self.is_group() {
-            Bound::Unbounded
-        } else {
-            Bound::Included(unit)
-        };
-        self.members
-            .range((Bound::Included(unit), end))
-            .map(|(key, member)| (*key, member))
+        let end = if self.is_group() { Bound::Unbounded } else { Bound::Included(unit) };
+        self.members.range((Bound::Included(unit), end)).map(|(key, member)| (*key, member))
     }
 }
 
@@ -209,10 +198,7 @@ impl Member {
     }
 
     fn next_delay_ms(&mut self, now_ms: u64, jitter: f64) -> u64 {
-        let lived = self
-            .started_ms
-            .take()
-            .map(|started| now_ms.saturating_sub(started));
+        let lived = self.started_ms.take().map(|started| now_ms.saturating_sub(started));
         if lived.is_some_and(|lived| lived >= millis(self.backoff.reset_after)) {
             self.attempt = 0;
         }
@@ -251,13 +237,7 @@ pub(crate) fn decide(state: &mut State, event: Event, now_ms: u64, jitter: f64) 
     }
     match event {
         Event::Added { key, spec } => {
-            state.members.insert(
-                key,
-                Member {
-                    phase: Phase::Starting,
-                    ..Member::new(&spec)
-                },
-            );
+            state.members.insert(key, Member { phase: Phase::Starting, ..Member::new(&spec) });
             vec![Action::Start { key }]
         }
         Event::Started { key } => started(state, key, now_ms),
@@ -270,10 +250,7 @@ pub(crate) fn decide(state: &mut State, event: Event, now_ms: u64, jitter: f64) 
 }
 
 fn started(state: &mut State, key: Key, now_ms: u64) -> Vec<Action> {
-    let Some(member) = state
-        .members
-        .get_mut(&key)
-        .filter(|member| member.phase == Phase::Starting)
+    let Some(member) = state.members.get_mut(&key).filter(|member| member.phase == Phase::Starting)
     else {
         return Vec::new();
     };
@@ -287,10 +264,7 @@ fn started(state: &mut State, key: Key, now_ms: u64) -> Vec<Action> {
         return Vec::new();
     };
     // A member that was still starting when its operation turned to descend again stays due: it is stopped next.
-    if state
-        .operations
-        .get(&unit)
-        .is_some_and(|operation| operation.stage == Stage::Ascending)
+    if state.operations.get(&unit).is_some_and(|operation| operation.stage == Stage::Ascending)
         && let Some(member) = state.members.get_mut(&key)
     {
         member.due = false;
@@ -299,10 +273,7 @@ fn started(state: &mut State, key: Key, now_ms: u64) -> Vec<Action> {
 }
 
 fn start_failed(state: &mut State, key: Key, now_ms: u64, jitter: f64) -> Vec<Action> {
-    let Some(member) = state
-        .members
-        .get_mut(&key)
-        .filter(|member| member.phase == Phase::Starting)
+    let Some(member) = state.members.get_mut(&key).filter(|member| member.phase == Phase::Starting)
     else {
         return Vec::new();
     };
@@ -373,10 +344,8 @@ fn gone(state: &mut State, key: Key) -> Vec<Action> {
 }
 
 fn elapsed(state: &mut State, token: u64) -> Vec<Action> {
-    let mut waiting = state
-        .operations
-        .iter_mut()
-        .filter(|(_, operation)| operation.stage == Stage::Waiting);
+    let mut waiting =
+        state.operations.iter_mut().filter(|(_, operation)| operation.stage == Stage::Waiting);
     let Some((unit, operation)) = waiting.find(|(_, operation)| operation.token == token) else {
         return Vec::new();
     };
@@ -417,30 +386,18 @@ fn fail(state: &mut State, key: Key, now_ms: u64, jitter: f64) -> Vec<Action> {
         .and_then(|current| state.operations.remove(&current))
         .filter(|operation| operation.stage != Stage::Ascending);
     let operation = if let Some(operation) = folded {
-        Operation {
-            stage: Stage::Descending,
-            ..operation
-        }
+        Operation { stage: Stage::Descending, ..operation }
     } else {
         let horizon = now_ms.saturating_sub(state.period_ms);
-        state
-            .restarts_ms
-            .retain(|at| *at > horizon || state.period_ms > now_ms);
+        state.restarts_ms.retain(|at| *at > horizon || state.period_ms > now_ms);
         state.restarts_ms.push_back(now_ms);
         if state.restarts_ms.len() > state.intensity as usize {
             state.over = true;
             return vec![Action::GiveUp { cause: key }];
         }
-        let delay_ms = state
-            .members
-            .get_mut(&key)
-            .map_or(0, |member| member.next_delay_ms(now_ms, jitter));
-        Operation {
-            stage: Stage::Descending,
-            token: 0,
-            delay_ms,
-            cause: key,
-        }
+        let delay_ms =
+            state.members.get_mut(&key).map_or(0, |member| member.next_delay_ms(now_ms, jitter));
+        Operation { stage: Stage::Descending, token: 0, delay_ms, cause: key }
     };
     state.operations.insert(unit, operation);
     let covered: Vec<Key> = state.covered(unit).map(|(key, _)| key).collect();
@@ -466,43 +423,23 @@ fn advance(state: &mut State, unit: Key) -> Vec<Action> {
 
 fn descend(state: &mut State, unit: Key, operation: Operation) -> Vec<Action> {
     let busy = |member: &Member| {
-        matches!(
-            member.phase,
-            Phase::Starting | Phase::Stopping | Phase::Leaving
-        )
+        matches!(member.phase, Phase::Starting | Phase::Stopping | Phase::Leaving)
     };
     if state.covered(unit).any(|(_, member)| busy(member)) {
         return Vec::new();
     }
-    let last = state
-        .covered(unit)
-        .rfind(|(_, member)| member.phase == Phase::Running)
-        .map(|(key, _)| key);
+    let last =
+        state.covered(unit).rfind(|(_, member)| member.phase == Phase::Running).map(|(key, _)| key);
     if let Some(member) = last.and_then(|key| state.members.get_mut(&key)) {
         member.phase = Phase::Stopping;
         return last.map(|key| Action::Stop { key }).into_iter().collect();
     }
     state.next_token += 1;
     let token = state.next_token;
-    state.operations.insert(
-        unit,
-        Operation {
-            stage: Stage::Waiting,
-            token,
-            ..operation
-        },
-    );
-    let members = state
-        .covered(unit)
-        .filter(|(_, member)| member.due)
-        .map(|(key, _)| key)
-        .collect();
-    vec![Action::Wait {
-        token,
-        delay_ms: operation.delay_ms,
-        cause: operation.cause,
-        members,
-    }]
+    state.operations.insert(unit, Operation { stage: Stage::Waiting, token, ..operation });
+    let members =
+        state.covered(unit).filter(|(_, member)| member.due).map(|(key, _)| key).collect();
+    vec![Action::Wait { token, delay_ms: operation.delay_ms, cause: operation.cause, members }]
 }
 
 fn ascend(state: &mut State, unit: Key) -> Vec<Action> {
@@ -510,10 +447,7 @@ fn ascend(state: &mut State, unit: Key) -> Vec<Action> {
     if state.covered(unit).any(|(_, member)| is_starting(member)) {
         return Vec::new();
     }
-    let next = state
-        .covered(unit)
-        .find(|(_, member)| member.due)
-        .map(|(key, _)| key);
+    let next = state.covered(unit).find(|(_, member)| member.due).map(|(key, _)| key);
     let Some(member) = next.and_then(|key| state.members.get_mut(&key)) else {
         state.operations.remove(&unit);
         return Vec::new();

@@ -56,9 +56,7 @@ impl TreeSpec {
 
     /// All supervisors with the names of their tables.
     pub fn supervisors(&self) -> impl Iterator<Item = (&str, &SupervisorSpec)> {
-        self.supervisors
-            .iter()
-            .map(|(name, spec)| (name.as_str(), spec))
+        self.supervisors.iter().map(|(name, spec)| (name.as_str(), spec))
     }
 }
 
@@ -178,9 +176,7 @@ impl<'de> Deserialize<'de> for Shutdown {
             "kill" => Ok(Self::Kill),
             "unbounded" => Ok(Self::Unbounded),
             text => duration::parse(text).map(Self::Within).map_err(|error| {
-                D::Error::custom(format!(
-                    "{error}; \"kill\" and \"unbounded\" are possible too"
-                ))
+                D::Error::custom(format!("{error}; \"kill\" and \"unbounded\" are possible too"))
             }),
         }
     }

@@ -35,24 +35,15 @@ pub(crate) use burial::root_ended;
 /// What a supervisor is told.
 pub(crate) enum Message {
     /// A `Start` ended.
-    Born {
-        key: Key,
-        result: Result<Child, StartFailure>,
-    },
+    Born { key: Key, result: Result<Child, StartFailure> },
     /// A `Stop` or a `Bury` ended.
     Gone { key: Key },
     /// A `Wait` ended.
     Elapsed { token: u64 },
     /// Start a child of the template under this id.
-    StartChild {
-        id: String,
-        reply: oneshot::Sender<Result<Instance, DynamicError>>,
-    },
+    StartChild { id: String, reply: oneshot::Sender<Result<Instance, DynamicError>> },
     /// Stop a child for good.
-    TerminateChild {
-        id: String,
-        reply: oneshot::Sender<Result<(), DynamicError>>,
-    },
+    TerminateChild { id: String, reply: oneshot::Sender<Result<(), DynamicError>> },
     /// The health probe of supervisors.
     Ping { reply: ractor::RpcReplyPort<()> },
 }
@@ -114,12 +105,7 @@ impl Actor for Supervisor {
         myself: ActorRef<Message>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments {
-            shared,
-            path,
-            spec,
-            ending,
-        } = arguments;
+        let Arguments { shared, path, spec, ending } = arguments;
         let mut state = State {
             model: model::State::new(&spec, shared.now_ms()),
             shared,
@@ -219,9 +205,7 @@ impl State {
                 Ok(child) => self.install(key, &child),
                 Err(failure) => {
                     for slot in self.slots.split_off(&key).into_values() {
-                        self.shared
-                            .directory
-                            .set_status(&slot.path, Status::Stopped);
+                        self.shared.directory.set_status(&slot.path, Status::Stopped);
                     }
                     self.stop_all(myself).await;
                     return Err(failure);
@@ -258,19 +242,15 @@ impl State {
             return;
         };
         slot.instance = Some(child.cell.get_id());
-        slot.health = slot
-            .spec
-            .health
-            .zip(child.probe.clone())
-            .map(|(health, probe)| {
-                health::watch(
-                    Arc::clone(&self.shared),
-                    slot.path.clone(),
-                    child.cell.clone(),
-                    health,
-                    probe,
-                )
-            });
+        slot.health = slot.spec.health.zip(child.probe.clone()).map(|(health, probe)| {
+            health::watch(
+                Arc::clone(&self.shared),
+                slot.path.clone(),
+                child.cell.clone(),
+                health,
+                probe,
+            )
+        });
     }
 
     /// Stops every child that lives, each within its own limit: in reverse order, or together if dynamic.
@@ -301,20 +281,14 @@ impl State {
 
     fn born(&mut self, myself: &ActorRef<Message>, key: Key, result: Result<Child, StartFailure>) {
         self.births = self.births.saturating_sub(1);
-        let reply = self
-            .slots
-            .get_mut(&key)
-            .and_then(|slot| slot.start_reply.take());
+        let reply = self.slots.get_mut(&key).and_then(|slot| slot.start_reply.take());
         match result {
             Ok(child) => {
                 self.install(key, &child);
                 if let (Some(reply), Some(slot)) = (reply, self.slots.get(&key)) {
                     let generation = self.shared.directory.generation(&slot.path);
                     // The caller may have gone; the child stays.
-                    let _ = reply.send(Ok(Instance {
-                        cell: child.cell.clone(),
-                        generation,
-                    }));
+                    let _ = reply.send(Ok(Instance { cell: child.cell.clone(), generation }));
                 }
                 self.decide(myself, Event::Started { key });
                 if let Some(exit) = self.early_exits.remove(&child.cell.get_id()) {
@@ -324,15 +298,9 @@ impl State {
             Err(failure) => {
                 let message = chain(&failure);
                 if let Some(slot) = self.slots.get(&key) {
+                    self.shared.directory.set_exit(&slot.path, Exit::Failed(message.clone()));
                     self.shared
-                        .directory
-                        .set_exit(&slot.path, Exit::Failed(message.clone()));
-                    self.shared.record(
-                        &slot.path,
-                        Change::StartFailed {
-                            message: message.clone(),
-                        },
-                    );
+                        .record(&slot.path, Change::StartFailed { message: message.clone() });
                 }
                 if let Some(reply) = reply {
                     let _ = reply.send(Err(DynamicError::StartFailed { message }));
@@ -346,10 +314,8 @@ impl State {
     }
 
     fn ended(&mut self, myself: &ActorRef<Message>, instance: ActorId, exit: Exit) {
-        let Some((key, slot)) = self
-            .slots
-            .iter_mut()
-            .find(|(_, slot)| slot.instance == Some(instance))
+        let Some((key, slot)) =
+            self.slots.iter_mut().find(|(_, slot)| slot.instance == Some(instance))
         else {
             if self.births > 0 {
                 self.early_exits.insert(instance, exit);
@@ -360,8 +326,7 @@ impl State {
         slot.instance = None;
         slot.health = None;
         self.shared.directory.set_exit(&slot.path, exit.clone());
-        self.shared
-            .record(&slot.path, Change::Exited { exit: exit.clone() });
+        self.shared.record(&slot.path, Change::Exited { exit: exit.clone() });
         self.decide(myself, Event::Exited { key, exit });
     }
 
@@ -384,12 +349,7 @@ impl State {
             }
             (Strategy::Dynamic, _) => None,
         };
-        let template = self
-            .spec
-            .children
-            .first()
-            .cloned()
-            .ok_or(DynamicError::NotDynamic);
+        let template = self.spec.children.first().cloned().ok_or(DynamicError::NotDynamic);
         match refusal.map_or(template, Err) {
             Ok(template) => {
                 let path = self.path.join(&id);
@@ -398,13 +358,7 @@ impl State {
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.start_reply = Some(reply);
                 }
-                self.decide(
-                    myself,
-                    Event::Added {
-                        key,
-                        spec: Box::new(spec),
-                    },
-                );
+                self.decide(myself, Event::Added { key, spec: Box::new(spec) });
             }
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -419,17 +373,13 @@ impl State {
         if self.spec.strategy != Strategy::Dynamic {
             return drop(reply.send(Err(DynamicError::NotDynamic)));
         }
-        let Some((key, slot)) = self
-            .keys
-            .get(id)
-            .and_then(|key| Some((*key, self.slots.get_mut(key)?)))
+        let Some((key, slot)) =
+            self.keys.get(id).and_then(|key| Some((*key, self.slots.get_mut(key)?)))
         else {
             return drop(reply.send(Err(DynamicError::Unknown { id: id.to_owned() })));
         };
         slot.terminate_replies.push(reply);
-        self.shared
-            .directory
-            .set_status(&slot.path, Status::Stopping);
+        self.shared.directory.set_status(&slot.path, Status::Stopping);
         self.decide(myself, Event::Terminate { key });
     }
 }

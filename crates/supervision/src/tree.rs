@@ -67,9 +67,7 @@ impl RunningTree {
         let root = spec.root().clone();
         let shared = Arc::new(Shared::new(spec, starter, directory));
         let path = ChildPath::root();
-        shared
-            .directory
-            .declare(&path, Some(root.strategy), root.period);
+        shared.directory.declare(&path, Some(root.strategy), root.period);
         shared.directory.next_generation(&path);
         let reason = Arc::new(OnceLock::new());
         let arguments = Arguments {
@@ -98,11 +96,7 @@ impl RunningTree {
             root_ended(&watched, &path, exit).await;
             ended.send_replace(Some(ending));
         });
-        Ok(Self {
-            shared,
-            root: actor.get_cell(),
-            ending,
-        })
+        Ok(Self { shared, root: actor.get_cell(), ending })
     }
 
     /// Stops every child in order, each within its own limit, and returns when all are gone.

@@ -142,18 +142,12 @@ impl FromStr for TraceContext {
             return Err(ParseError::ZeroId);
         }
         let sampled = flags & 1 == 1;
-        Ok(Self {
-            trace_id,
-            span_id,
-            sampled,
-        })
+        Ok(Self { trace_id, span_id, sampled })
     }
 }
 
 fn hex<const N: usize>(part: Option<&str>) -> Result<[u8; N], ParseError> {
-    let digits = part
-        .map(str::as_bytes)
-        .filter(|digits| digits.len() == 2 * N);
+    let digits = part.map(str::as_bytes).filter(|digits| digits.len() == 2 * N);
     let digits = digits.ok_or(ParseError::Form)?;
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -190,9 +184,7 @@ impl Serialize for TraceContext {
 
 impl<'de> Deserialize<'de> for TraceContext {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -209,10 +201,7 @@ mod tests {
         assert!(context.sampled);
         let json = serde_json::to_string(&context).unwrap();
         assert_eq!(json, format!("{EXAMPLE:?}"));
-        assert_eq!(
-            serde_json::from_str::<TraceContext>(&json).unwrap(),
-            context
-        );
+        assert_eq!(serde_json::from_str::<TraceContext>(&json).unwrap(), context);
         let fresh = TraceContext::fresh();
         assert_eq!(fresh.to_string().parse(), Ok(fresh));
         assert_ne!(fresh, TraceContext::fresh());
@@ -222,10 +211,7 @@ mod tests {
     fn a_later_version_may_carry_more_and_other_flags_are_ignored() {
         let later = EXAMPLE.replacen("00-", "cc-", 1) + "-what-ever";
         assert_eq!(later.parse::<TraceContext>().unwrap().to_string(), EXAMPLE);
-        let flags = EXAMPLE
-            .replace("b7-01", "b7-02")
-            .parse::<TraceContext>()
-            .unwrap();
+        let flags = EXAMPLE.replace("b7-01", "b7-02").parse::<TraceContext>().unwrap();
         assert!(!flags.sampled);
     }
 
@@ -242,10 +228,7 @@ mod tests {
             (&EXAMPLE[..54], ParseError::Form),
             (upper.as_str(), ParseError::Form),
             (long.as_str(), ParseError::Form),
-            (
-                "00-4bf92f3577b34da6a3ce929d0e0e47é-00f067aa0ba902b7-01",
-                ParseError::Form,
-            ),
+            ("00-4bf92f3577b34da6a3ce929d0e0e47é-00f067aa0ba902b7-01", ParseError::Form),
             (zero_trace.as_str(), ParseError::ZeroId),
             (zero_span.as_str(), ParseError::ZeroId),
             (forbidden.as_str(), ParseError::Version),

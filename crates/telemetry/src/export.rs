@@ -107,15 +107,7 @@ impl Providers {
         }
         drop(entered);
         let runtime = runtime.map(|runtime| GrpcRuntime(Some(runtime)));
-        (
-            Self {
-                tracer: tracer.build(),
-                meter,
-                runtime,
-                state,
-            },
-            problems,
-        )
+        (Self { tracer: tracer.build(), meter, runtime, state }, problems)
     }
 
     /// Trace ids, and nothing that is sent.
@@ -129,12 +121,8 @@ impl Providers {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let scope = InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION"));
-        let targets = SILENT_TARGETS
-            .iter()
-            .map(|target| (*target, LevelFilter::OFF));
-        let targets = Targets::new()
-            .with_default(LevelFilter::INFO)
-            .with_targets(targets);
+        let targets = SILENT_TARGETS.iter().map(|target| (*target, LevelFilter::OFF));
+        let targets = Targets::new().with_default(LevelFilter::INFO).with_targets(targets);
         tracing_opentelemetry::layer()
             .with_tracer(self.tracer.tracer_with_scope(scope.build()))
             .with_location(false)
@@ -157,24 +145,17 @@ impl Providers {
     /// Sends what waits and ends, within `limit`; then gives up silently. Blocks the thread.
     /// Returns whether it was in time and the collector took the last spans.
     pub fn shutdown(self, limit: Duration) -> bool {
-        let Self {
-            tracer,
-            meter,
-            runtime,
-            state,
-        } = self;
+        let Self { tracer, meter, runtime, state } = self;
         state.ending.store(true, Ordering::Relaxed);
         let (done, finished) = mpsc::sync_channel(1);
         // The providers have no time limit of their own that holds against every dead collector.
-        let thread = std::thread::Builder::new()
-            .name("telemetry-end".into())
-            .spawn(move || {
-                let traces = tracer.shutdown_with_timeout(limit).is_ok()
-                    && !state.failing.load(Ordering::Relaxed);
-                let metrics = meter.is_none_or(|meter| meter.shutdown().is_ok());
-                // The receiver is gone when the limit has passed.
-                let _ = done.send(traces && metrics);
-            });
+        let thread = std::thread::Builder::new().name("telemetry-end".into()).spawn(move || {
+            let traces = tracer.shutdown_with_timeout(limit).is_ok()
+                && !state.failing.load(Ordering::Relaxed);
+            let metrics = meter.is_none_or(|meter| meter.shutdown().is_ok());
+            // The receiver is gone when the limit has passed.
+            let _ = done.send(traces && metrics);
+        });
         let complete = thread.is_ok() && finished.recv_timeout(limit).unwrap_or(false);
         drop(runtime);
         complete
@@ -185,19 +166,14 @@ impl Providers {
 /// `OTEL_RESOURCE_ATTRIBUTES` win over the given values.
 pub fn resource(service_version: &str, attributes: &[(String, String)]) -> Resource {
     use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
-    let given = attributes
-        .iter()
-        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let given = attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let mut builder = Resource::builder_empty()
         .with_service_name("journeyman")
         .with_attribute(KeyValue::new("service.version", service_version.to_owned()))
         .with_attributes(given)
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_detector(Box::new(EnvResourceDetector::new()));
-    if let Some(name) = std::env::var("OTEL_SERVICE_NAME")
-        .ok()
-        .filter(|name| !name.is_empty())
-    {
+    if let Some(name) = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty()) {
         builder = builder.with_service_name(name);
     }
     builder.build()
@@ -247,12 +223,8 @@ mod tests {
 
     #[test]
     fn a_badly_named_collector_is_told_and_does_not_stop_the_rest() {
-        let target = |endpoint: &str, protocol| {
-            Some(Target {
-                endpoint: endpoint.into(),
-                protocol,
-            })
-        };
+        let target =
+            |endpoint: &str, protocol| Some(Target { endpoint: endpoint.into(), protocol });
         let otlp = Otlp {
             traces: target("http://[not an address", Protocol::HttpProtobuf),
             metrics: target("http://127.0.0.1:1", Protocol::Grpc),
@@ -260,10 +232,7 @@ mod tests {
         };
         let (providers, problems) = Providers::build(&otlp, &Resource::builder_empty().build());
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(
-            problems[1].starts_with("no traces are sent: "),
-            "{problems:?}"
-        );
+        assert!(problems[1].starts_with("no traces are sent: "), "{problems:?}");
         assert!(providers.meter().is_some());
         providers.shutdown(Duration::from_millis(10));
     }

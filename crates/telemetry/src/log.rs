@@ -82,11 +82,7 @@ where
         };
         let mut fields = Map::new();
         let mut span_name = None;
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(Scope::from_root)
-        {
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             span_name = Some(Value::from(span.name()));
             if let Some(known) = span.extensions().get::<Fields>() {
                 fields.extend(known.0.clone());
@@ -110,10 +106,7 @@ where
             Form::Human { color } => line.human(color),
         };
         // A reader that went away must not stop the work.
-        let _ = self
-            .writer
-            .make_writer_for(event.metadata())
-            .write_all(text.as_bytes());
+        let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
     }
 }
 
@@ -155,17 +148,10 @@ impl Line {
             Level::DEBUG => 34,
             Level::TRACE => 35,
         };
-        let (on, off) = if color {
-            (format!("\x1b[{code}m"), "\x1b[0m")
-        } else {
-            (String::new(), "")
-        };
-        let mut text = format!(
-            "{} {on}{:>5}{off} {}: ",
-            self.time,
-            self.level.as_str(),
-            self.target
-        );
+        let (on, off) =
+            if color { (format!("\x1b[{code}m"), "\x1b[0m") } else { (String::new(), "") };
+        let mut text =
+            format!("{} {on}{:>5}{off} {}: ", self.time, self.level.as_str(), self.target);
         escape_controls(&mut text, &self.message);
         for (name, value) in &self.fields {
             let plain = value.as_str().filter(|text| is_plain(text));
@@ -210,11 +196,8 @@ fn escape_controls(text: &mut String, message: &str) {
 
 impl Fields {
     fn insert(&mut self, field: &Field, value: impl FnOnce() -> Value) {
-        let value = if redact::is_private(field.name()) {
-            Value::from(redact::MASK)
-        } else {
-            value()
-        };
+        let value =
+            if redact::is_private(field.name()) { Value::from(redact::MASK) } else { value() };
         self.0.insert(field.name().to_owned(), value);
     }
 }
@@ -284,27 +267,18 @@ mod tests {
         let writer = buffer.clone();
         let layer = LogLayer::new(form, move || writer.clone());
         let providers = crate::export::Providers::without_export();
-        let subscriber = tracing_subscriber::registry()
-            .with(layer)
-            .with(providers.layer());
+        let subscriber = tracing_subscriber::registry().with(layer).with(providers.layer());
         tracing::subscriber::with_default(subscriber, emit);
         let bytes = buffer.0.lock().unwrap().clone();
-        String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn a_json_line_has_the_trace_and_the_fields_of_all_spans() {
         let mut expected = None;
         let found = lines(Form::Json, || {
-            let outer = tracing::info_span!(
-                "execute_task",
-                task.id = "t1",
-                driver = tracing::field::Empty
-            );
+            let outer =
+                tracing::info_span!("execute_task", task.id = "t1", driver = tracing::field::Empty);
             outer.record("driver", "mechanic");
             let _outer = outer.enter();
             let inner = tracing::info_span!("tool", otel.name = "execute_tool bash", run.id = 7);
@@ -332,12 +306,7 @@ mod tests {
         redact::register("hush-hush-hush");
         let emit = || {
             let text = "a\nERROR forged \x1b[31m hush-hush-hush";
-            tracing::warn!(
-                prompt = "write me a poem",
-                note = text,
-                level = "FATAL",
-                "{text}"
-            );
+            tracing::warn!(prompt = "write me a poem", note = text, level = "FATAL", "{text}");
         };
         let human = lines(Form::Human { color: false }, emit);
         assert_eq!(human.len(), 1);
@@ -351,10 +320,7 @@ mod tests {
         );
         let json = lines(Form::Json, emit);
         let line: Value = serde_json::from_str(&json[0]).unwrap();
-        assert_eq!(
-            (&line["level"], &line["prompt"]),
-            (&"WARN".into(), &"***".into())
-        );
+        assert_eq!((&line["level"], &line["prompt"]), (&"WARN".into(), &"***".into()));
         assert!(!json[0].contains("hush-hush") && !json[0].contains("poem"));
     }
 }

@@ -12,9 +12,8 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use crate::names;
 
 /// Upper bounds of the buckets in seconds: from a message's handling to a long check.
-const SECONDS: &[f64] = &[
-    0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0,
-];
+const SECONDS: &[f64] =
+    &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
 static METRICS: OnceLock<Metrics> = OnceLock::new();
 static SILENT: Metrics = Metrics(None);
@@ -70,8 +69,7 @@ impl Metrics {
     /// Messages that wait for an actor now.
     pub fn mailbox_depth(&self, actor: &'static str, messages: u64) {
         if let Some(on) = &self.0 {
-            on.mailbox_depth
-                .record(messages, &[KeyValue::new(names::ATTR_ACTOR, actor)]);
+            on.mailbox_depth.record(messages, &[KeyValue::new(names::ATTR_ACTOR, actor)]);
         }
     }
 
@@ -85,11 +83,9 @@ impl Metrics {
     ) {
         if let Some(on) = &self.0 {
             let actor = KeyValue::new(names::ATTR_ACTOR, actor);
-            on.actor_queue
-                .record(queue.as_secs_f64(), std::slice::from_ref(&actor));
+            on.actor_queue.record(queue.as_secs_f64(), std::slice::from_ref(&actor));
             let message = KeyValue::new(names::ATTR_MESSAGE_KIND, message);
-            on.actor_handle
-                .record(handle.as_secs_f64(), &[actor, message]);
+            on.actor_handle.record(handle.as_secs_f64(), &[actor, message]);
         }
     }
 
@@ -97,8 +93,7 @@ impl Metrics {
     pub fn actor_restarted(&self, actor: &'static str, exit: &'static str) {
         if let Some(on) = &self.0 {
             let actor = KeyValue::new(names::ATTR_ACTOR, actor);
-            on.actor_restarts
-                .add(1, &[actor, KeyValue::new(names::ATTR_CHILD_EXIT, exit)]);
+            on.actor_restarts.add(1, &[actor, KeyValue::new(names::ATTR_CHILD_EXIT, exit)]);
         }
     }
 
@@ -130,9 +125,5 @@ impl Metrics {
 }
 
 fn seconds(meter: &Meter, name: &'static str) -> Histogram<f64> {
-    meter
-        .f64_histogram(name)
-        .with_unit("s")
-        .with_boundaries(SECONDS.to_vec())
-        .build()
+    meter.f64_histogram(name).with_unit("s").with_boundaries(SECONDS.to_vec()).build()
 }

@@ -98,9 +98,7 @@ names! {
 pub fn markdown() -> String {
     let metrics = |kind| !matches!(kind, Kind::Span | Kind::Attribute);
     let mut text = String::new();
-    section(&mut text, "Spans", "Kind", |row| {
-        (row.kind == Kind::Span).then(|| row.unit.into())
-    });
+    section(&mut text, "Spans", "Kind", |row| (row.kind == Kind::Span).then(|| row.unit.into()));
     section(&mut text, "Attributes", "Type", |row| {
         (row.kind == Kind::Attribute).then(|| row.unit.into())
     });
@@ -113,10 +111,7 @@ pub fn markdown() -> String {
 
 fn section(text: &mut String, title: &str, unit: &str, select: impl Fn(&Name) -> Option<String>) {
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "\n### {title}\n\n| Name | {unit} | Meaning |\n|---|---|---|"
-    );
+    let _ = writeln!(text, "\n### {title}\n\n| Name | {unit} | Meaning |\n|---|---|---|");
     for row in TABLE {
         if let Some(unit) = select(row) {
             let _ = writeln!(text, "| `{}` | {unit} | {} |", row.name, row.meaning);
@@ -143,9 +138,6 @@ mod tests {
         let mut names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
-        assert!(
-            names.iter().all(|name| !crate::redact::is_private(name)),
-            "{names:?}"
-        );
+        assert!(names.iter().all(|name| !crate::redact::is_private(name)), "{names:?}");
     }
 }

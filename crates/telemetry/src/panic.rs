@@ -69,12 +69,9 @@ pub fn install() {
 }
 
 fn record(info: &PanicHookInfo<'_>) -> PanicRecord {
-    let name = NAME.try_with(Clone::clone).unwrap_or_else(|_| {
-        std::thread::current()
-            .name()
-            .unwrap_or("unnamed")
-            .to_owned()
-    });
+    let name = NAME
+        .try_with(Clone::clone)
+        .unwrap_or_else(|_| std::thread::current().name().unwrap_or("unnamed").to_owned());
     PanicRecord {
         name,
         message: redact::clean(info.payload_as_str().unwrap_or("(not a text)")).into_owned(),

@@ -48,9 +48,7 @@ pub fn register(secret: &str) {
 /// Whether the value of this field is never recorded: by the last part of its dotted name.
 pub fn is_private(field: &str) -> bool {
     let last = field.rsplit('.').next().unwrap_or(field);
-    PRIVATE
-        .iter()
-        .any(|private| last.eq_ignore_ascii_case(private))
+    PRIVATE.iter().any(|private| last.eq_ignore_ascii_case(private))
 }
 
 /// The whole text without secrets.
@@ -78,10 +76,7 @@ mod tests {
         register("inner-value");
         register("outer-inner-value-outer\n");
         register("abc");
-        assert_eq!(
-            clean("x outer-inner-value-outer, inner-value, abc"),
-            "x ***, ***, abc"
-        );
+        assert_eq!(clean("x outer-inner-value-outer, inner-value, abc"), "x ***, ***, abc");
         let url = "postgres://me:hunter22@host:5432/db is away";
         assert_eq!(clean(url), "postgres://me:***@host:5432/db is away");
     }
@@ -99,20 +94,10 @@ mod tests {
 
     #[test]
     fn private_fields_are_told_by_their_last_part() {
-        for private in [
-            "prompt",
-            "gen_ai.input.messages",
-            "http.Authorization",
-            "child.env",
-        ] {
+        for private in ["prompt", "gen_ai.input.messages", "http.Authorization", "child.env"] {
             assert!(is_private(private), "{private}");
         }
-        for open in [
-            "prompt.bytes",
-            "gen_ai.usage.input_tokens",
-            "run.id",
-            "environment.name",
-        ] {
+        for open in ["prompt.bytes", "gen_ai.usage.input_tokens", "run.id", "environment.name"] {
             assert!(!is_private(open), "{open}");
         }
     }

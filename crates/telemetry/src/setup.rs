@@ -73,9 +73,7 @@ pub fn init(settings: &Settings) -> Result<Guard, SetupError> {
     let filter = log_filter(&settings.log_filter)?;
     let form = match settings.log_format {
         LogFormat::Json => Form::Json,
-        LogFormat::Human => Form::Human {
-            color: wants_color(),
-        },
+        LogFormat::Human => Form::Human { color: wants_color() },
     };
     let resource = export::resource(&settings.service_version, &settings.resource);
     let (providers, problems) = Providers::build(&settings.otlp, &resource);
@@ -100,9 +98,7 @@ pub fn init(settings: &Settings) -> Result<Guard, SetupError> {
 impl Guard {
     /// Ends telemetry now, as [`Providers::shutdown`] does within [`SHUTDOWN_LIMIT`].
     pub fn shutdown(mut self) -> bool {
-        self.0
-            .take()
-            .is_none_or(|providers| providers.shutdown(SHUTDOWN_LIMIT))
+        self.0.take().is_none_or(|providers| providers.shutdown(SHUTDOWN_LIMIT))
     }
 }
 
@@ -118,10 +114,7 @@ fn log_filter(filter: &str) -> Result<EnvFilter, SetupError> {
     // A later directive for the same target wins, so that the user's stand.
     EnvFilter::builder()
         .parse(format!("{QUIET},{filter}"))
-        .map_err(|source| SetupError::Filter {
-            filter: filter.to_owned(),
-            source,
-        })
+        .map_err(|source| SetupError::Filter { filter: filter.to_owned(), source })
 }
 
 fn wants_color() -> bool {
@@ -136,15 +129,9 @@ mod tests {
     #[test]
     fn the_users_filter_wins_over_the_quiet_libraries() {
         let shown = log_filter("info,hyper=debug").unwrap().to_string();
-        assert!(
-            shown.contains("hyper=debug") && !shown.contains("hyper=warn"),
-            "{shown}"
-        );
+        assert!(shown.contains("hyper=debug") && !shown.contains("hyper=warn"), "{shown}");
         assert!(shown.contains("tonic=warn"), "{shown}");
         let error = log_filter("journeyman=loud").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the log filter \"journeyman=loud\" is not understood"
-        );
+        assert_eq!(error.to_string(), "the log filter \"journeyman=loud\" is not understood");
     }
 }

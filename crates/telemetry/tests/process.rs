@@ -17,17 +17,10 @@ fn a_process_speaks_in_lines_only_and_ends_in_time() {
         return child();
     }
     // Bound and closed again: nobody listens there.
-    let dead = std::net::TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let dead = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     for protocol in ["http/protobuf", "grpc"] {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "a_process_speaks_in_lines_only_and_ends_in_time",
-                "--nocapture",
-            ])
+            .args(["--exact", "a_process_speaks_in_lines_only_and_ends_in_time", "--nocapture"])
             .env(ROLE, "child")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{dead}"))
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
@@ -35,15 +28,9 @@ fn a_process_speaks_in_lines_only_and_ends_in_time() {
             .output()
             .unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            output.status.success(),
-            "{stderr}{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        let lines: Vec<serde_json::Value> = stderr
-            .lines()
-            .map(|line| serde_json::from_str(line).expect(line))
-            .collect();
+        assert!(output.status.success(), "{stderr}{}", String::from_utf8_lossy(&output.stdout));
+        let lines: Vec<serde_json::Value> =
+            stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
         assert_eq!(lines.len(), 2, "{stderr}");
         assert_eq!(lines[0]["message"], "work");
         assert_eq!(lines[1]["target"], "journeyman::panic");
@@ -72,17 +59,11 @@ fn child() {
         TraceContext::current()
     });
     let worker = std::thread::Builder::new().name("worker".into());
-    let worker = worker
-        .spawn(move || span.in_scope(|| panic!("a bug")))
-        .unwrap();
+    let worker = worker.spawn(move || span.in_scope(|| panic!("a bug"))).unwrap();
     assert!(worker.join().is_err());
     assert_eq!(panic::take_last("worker").unwrap().trace, trace);
     let start = Instant::now();
     assert!(!guard.shutdown(), "nobody was there");
     // The limit holds; the margin is for a machine that is busy.
-    assert!(
-        start.elapsed() < SHUTDOWN_LIMIT * 5,
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < SHUTDOWN_LIMIT * 5, "{:?}", start.elapsed());
 }

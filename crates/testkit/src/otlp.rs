@@ -89,11 +89,7 @@ impl OtlpReceiver {
         let received = Arc::new(Received::default());
         let server = http::HttpServer::start(Arc::clone(&received))?;
         let address = server.address();
-        Ok(Self {
-            address,
-            received,
-            _server: Server::Http { _server: server },
-        })
+        Ok(Self { address, received, _server: Server::Http { _server: server } })
     }
 
     /// Receives OTLP over gRPC.
@@ -101,11 +97,7 @@ impl OtlpReceiver {
         let received = Arc::new(Received::default());
         let server = grpc::GrpcServer::start(&received)?;
         let address = server.address();
-        Ok(Self {
-            address,
-            received,
-            _server: Server::Grpc { _server: server },
-        })
+        Ok(Self { address, received, _server: Server::Grpc { _server: server } })
     }
 
     /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -152,25 +144,15 @@ impl Received {
         let mut state = self.lock();
         for of_resource in request.resource_spans {
             let resource = attributes(of_resource.resource.unwrap_or_default().attributes);
-            let spans = of_resource
-                .scope_spans
-                .into_iter()
-                .flat_map(|scope| scope.spans);
-            state
-                .spans
-                .extend(spans.map(|span| received_span(span, resource.clone())));
+            let spans = of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            state.spans.extend(spans.map(|span| received_span(span, resource.clone())));
         }
         self.changed.notify_all();
     }
 
     fn add_metrics(&self, request: ExportMetricsServiceRequest) {
-        let scopes = request
-            .resource_metrics
-            .into_iter()
-            .flat_map(|r| r.scope_metrics);
-        let names = scopes
-            .flat_map(|scope| scope.metrics)
-            .map(|metric| metric.name);
+        let scopes = request.resource_metrics.into_iter().flat_map(|r| r.scope_metrics);
+        let names = scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name);
         self.lock().metrics.extend(names);
         self.changed.notify_all();
     }
@@ -196,11 +178,7 @@ fn received_span(span: Span, resource: BTreeMap<String, String>) -> ReceivedSpan
         trace_id: hex(&span.trace_id),
         span_id: hex(&span.span_id),
         parent: (!span.parent_span_id.is_empty()).then(|| hex(&span.parent_span_id)),
-        links: span
-            .links
-            .iter()
-            .map(|link| (hex(&link.trace_id), hex(&link.span_id)))
-            .collect(),
+        links: span.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
         attributes: attributes(span.attributes),
         resource,
         events: span.events.into_iter().map(|event| event.name).collect(),

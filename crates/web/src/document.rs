@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::future::try_join_all;
 use journeyman_domain::ids::{AgentId, CodebaseId};
 use journeyman_domain::status::{Status, WaitingFor};
-use journeyman_store::{ErrorFilter, Execution, Run, Store, StoreError};
+use journeyman_store::{ErrorFilter, Execution, Run, StepPosition, Store, StoreError};
 use journeyman_telemetry::TraceContext;
 use serde_json::Value;
 
@@ -71,8 +71,22 @@ pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<
     if let Some(last) = executions.last() {
         add_execution(&mut task, last);
     }
+    if let (None, Some(run)) = (&task.driver, runs.last()) {
+        task.driver = started_driver(store, run).await?;
+    }
     task.errors = errors.into_iter().rev().map(error_report).collect();
     Ok(task)
+}
+
+/// The driver that a run chose by itself: its journal begins with it.
+async fn started_driver(store: &Store, run: &Run) -> Result<Option<String>, StoreError> {
+    let Some(task) = run.task_id else {
+        return Ok(None);
+    };
+    let before = StepPosition { run_id: run.id, seq: 0 };
+    let first = store.journal().tail(task, Some(before), 1).await?;
+    let driver = first.first().and_then(|step| step.payload["driver"].as_str());
+    Ok(driver.map(str::to_owned))
 }
 
 /// Tasks of a list: without what only the rows of executions and failures know (`patch`,

@@ -36,7 +36,7 @@ impl Narrator {
             Entry::BaseChecked { checks } => {
                 let lines: Vec<_> = checks.iter().map(check).collect();
                 let took = checks.iter().map(|outcome| outcome.duration_ms).sum();
-                format!("before: {}  {}", lines.join("; "), duration(took))
+                timed(format!("before: {}", lines.join("; ")), took)
             }
             Entry::ToolIntent { call, .. } => {
                 self.call = Some(call.clone());
@@ -77,7 +77,7 @@ impl Narrator {
                 }
             }
         }
-        format!("{title}  {how}  {}", duration(result.duration_ms))
+        timed(format!("{title}  {how}"), result.duration_ms)
     }
 }
 
@@ -134,7 +134,7 @@ fn verification(verdict: &Verdict, checks: &[CheckOutcome], files_changed: usize
         count => format!("{count} files changed"),
     };
     let took = checks.iter().map(|outcome| outcome.duration_ms).sum();
-    format!("verified: {}; {changed}  {}", became.join(", "), duration(took))
+    timed(format!("verified: {}; {changed}", became.join(", ")), took)
 }
 
 const fn word(comparison: Comparison) -> &'static str {
@@ -172,14 +172,23 @@ fn abbreviated(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
 }
 
-/// The first line, without control characters, of at most 300 characters.
+/// All lines as one, without control characters, of at most 300 characters.
 fn one_line(text: &str) -> String {
-    let text = without_escapes(text.lines().next().unwrap_or_default());
-    if text.chars().count() <= 300 {
-        return text.replace(['\t', '\r'], " ");
+    let text = without_escapes(text);
+    let line = text.split(['\n', '\r', '\t']).map(str::trim_end).filter(|part| !part.is_empty());
+    let line = line.collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= 300 {
+        return line;
     }
-    let cut: String = text.chars().take(299).collect();
-    cut.replace(['\t', '\r'], " ") + "…"
+    line.chars().take(299).chain(['…']).collect()
+}
+
+/// A line with its duration; what takes no time needs no figure.
+fn timed(line: String, ms: u64) -> String {
+    match ms {
+        ..100 => line,
+        _ => format!("{line}  {}", duration(ms)),
+    }
 }
 
 /// "0.4 s", "12 s", "3 min 05 s", "2 h 10 min".
@@ -311,7 +320,7 @@ mod tests {
         let claim = |summary: &str| Entry::ClaimedDone { finished: true, summary: summary.into() };
         assert_eq!(
             told(&[claim("\u{1b}[31mred\u{1b}[0m\u{7}\nsecond line")]),
-            "done, by its word: red"
+            "done, by its word: red second line"
         );
         assert_eq!(told(&[claim(" \n")]), "done, by its word");
         let long = told(&[claim(&"ä".repeat(1000))]);

@@ -75,7 +75,8 @@ pub async fn key_of(
         add(base.as_str());
     }
     for file in files {
-        let blob = git.object(["rev-parse", "--verify", "--quiet", &format!("{base}:{file}")]).await;
+        let blob =
+            git.object(["rev-parse", "--verify", "--quiet", &format!("{base}:{file}")]).await;
         add(file);
         add(blob.as_ref().map_or("absent", ObjectId::as_str));
     }

@@ -36,8 +36,7 @@ pub(crate) async fn materialise(
     fs::create_dir_all(folder).await.doing("make", folder)?;
     make_repository(git_dir, commit, folder).await?;
     let git = Git::on(git_dir).files(folder, &folder.join(".git/index"));
-    git.run(["read-tree", "--reset", "-u", commit.as_str()])
-        .await?;
+    git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
     Ok(())
 }
 
@@ -47,28 +46,16 @@ pub(crate) async fn make_repository(
     commit: &ObjectId,
     folder: &Path,
 ) -> Result<(), WorkspaceError> {
-    let format = Git::on(git_dir)
-        .line(["rev-parse", "--show-object-format"])
-        .await?;
+    let format = Git::on(git_dir).line(["rev-parse", "--show-object-format"]).await?;
     let format = format!("--object-format={format}");
     let git = Git::within(folder);
-    git.run([
-        "init",
-        "--quiet",
-        "--template=",
-        "--initial-branch=main",
-        &format,
-    ])
-    .await?;
+    git.run(["init", "--quiet", "--template=", "--initial-branch=main", &format]).await?;
     let dot_git = folder.join(".git");
     let write = async |name: &str, text: Vec<u8>| {
         let path = dot_git.join(name);
         fs::write(&path, text).await.doing("write", &path)
     };
-    let mut objects = git_dir
-        .join("objects")
-        .into_os_string()
-        .into_encoded_bytes();
+    let mut objects = git_dir.join("objects").into_os_string().into_encoded_bytes();
     objects.push(b'\n');
     let info = dot_git.join("objects/info");
     fs::create_dir_all(&info).await.doing("make", &info)?;
@@ -79,11 +66,9 @@ pub(crate) async fn make_repository(
             write(name, text).await?;
         }
     }
-    for (key, value) in [
-        ("user.name", "Journeyman"),
-        ("user.email", "journeyman@localhost"),
-        ("gc.auto", "0"),
-    ] {
+    for (key, value) in
+        [("user.name", "Journeyman"), ("user.email", "journeyman@localhost"), ("gc.auto", "0")]
+    {
         git.run(["config", "--local", key, value]).await?;
     }
     Ok(())
@@ -105,11 +90,7 @@ pub(crate) async fn remove_folder(folder: &Path) -> Result<(), WorkspaceError> {
         unlock(&owned);
         std::fs::remove_dir_all(&owned)
     });
-    removed
-        .await
-        .map_err(std::io::Error::other)
-        .and_then(|result| result)
-        .doing("remove", folder)
+    removed.await.map_err(std::io::Error::other).and_then(|result| result).doing("remove", folder)
 }
 
 /// Gives us back the right to change every folder below.

@@ -131,9 +131,7 @@ pub async fn create(
     fs::create_dir_all(folder).await.doing("make", folder)?;
     let folder = fs::canonicalize(folder).await.doing("find", folder)?;
     let git_dir = folder.join("git");
-    fs::create_dir(folder.join("temporary"))
-        .await
-        .doing("make", &folder)?;
+    fs::create_dir(folder.join("temporary")).await.doing("make", &folder)?;
     fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
     copy_repository(repository, &git_dir, run).await?;
     let git = Git::on(&git_dir).with(RUN_VARIABLE, run.to_string());
@@ -152,18 +150,12 @@ pub async fn create(
         base_tree,
         submodules: links.into_iter().map(|link| link.path).collect(),
     };
-    let workspace = Workspace {
-        folder,
-        run,
-        manifest,
-    };
+    let workspace = Workspace { folder, run, manifest };
     submodules::copy(&git, base, repository, &workspace.modules_dir(), run).await?;
     materialise(&git_dir, base, &workspace.tree()).await?;
     submodules::write(&git, &workspace.modules_dir(), base, &workspace.tree()).await?;
     let index = workspace.index();
-    fs::copy(workspace.tree().join(".git/index"), &index)
-        .await
-        .doing("write", &index)?;
+    fs::copy(workspace.tree().join(".git/index"), &index).await.doing("write", &index)?;
     let manifest = serde_json::to_vec(&workspace.manifest).map_err(std::io::Error::other);
     let path = workspace.folder.join(MANIFEST);
     let manifest = manifest.doing("write", &path)?;
@@ -178,15 +170,9 @@ pub async fn create(
 pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError> {
     let incomplete = || WorkspaceError::Incomplete(folder.into());
     let folder_found = fs::canonicalize(folder).await.map_err(|_| incomplete())?;
-    let manifest = fs::read(folder_found.join(MANIFEST))
-        .await
-        .map_err(|_| incomplete())?;
+    let manifest = fs::read(folder_found.join(MANIFEST)).await.map_err(|_| incomplete())?;
     let manifest = serde_json::from_slice(&manifest).map_err(|_| incomplete())?;
-    Ok(Workspace {
-        folder: folder_found,
-        run,
-        manifest,
-    })
+    Ok(Workspace { folder: folder_found, run, manifest })
 }
 
 /// Removes a workspace with everything in it.
@@ -196,9 +182,7 @@ pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError
 pub async fn remove(workspace: Workspace) -> Result<(), WorkspaceError> {
     // First, so that a half-removed folder is never opened again.
     let manifest = workspace.folder.join(MANIFEST);
-    fs::remove_file(&manifest)
-        .await
-        .doing("remove", &manifest)?;
+    fs::remove_file(&manifest).await.doing("remove", &manifest)?;
     remove_folder(&workspace.folder).await
 }
 
@@ -211,26 +195,13 @@ pub(crate) async fn copy_repository(
 ) -> Result<(), WorkspaceError> {
     // The source is served by a git of its own, which takes its trust from a file only.
     let trust = target.with_extension("trust");
-    fs::write(&trust, "[safe]\n\tdirectory = *\n")
-        .await
-        .doing("write", &trust)?;
-    let git = Git::within(target)
-        .with("GIT_CONFIG_GLOBAL", &trust)
-        .with(RUN_VARIABLE, run.to_string());
+    fs::write(&trust, "[safe]\n\tdirectory = *\n").await.doing("write", &trust)?;
+    let git =
+        Git::within(target).with("GIT_CONFIG_GLOBAL", &trust).with(RUN_VARIABLE, run.to_string());
     let source = source.as_os_str();
     // Objects that the source itself borrows are copied (`--dissociate`).
-    let options = [
-        "clone",
-        "--quiet",
-        "--bare",
-        "--dissociate",
-        "--template=",
-        "--",
-    ];
-    let local = options
-        .iter()
-        .map(AsRef::as_ref)
-        .chain([source, ".".as_ref()]);
+    let options = ["clone", "--quiet", "--bare", "--dissociate", "--template=", "--"];
+    let local = options.iter().map(AsRef::as_ref).chain([source, ".".as_ref()]);
     git.run(local).await?;
     fs::remove_file(&trust).await.doing("remove", &trust)?;
     let git = Git::on(target);
@@ -246,7 +217,5 @@ pub(crate) async fn copy_repository(
     }
     let info = target.join("info");
     fs::create_dir_all(&info).await.doing("make", &info)?;
-    fs::write(info.join("attributes"), ATTRIBUTES)
-        .await
-        .doing("write", &info)
+    fs::write(info.join("attributes"), ATTRIBUTES).await.doing("write", &info)
 }

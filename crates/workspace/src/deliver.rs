@@ -71,12 +71,8 @@ pub async fn deliver(
         };
         let reference = format!("refs/heads/{branch}");
         // An empty old value means: only if there is none.
-        let created = user
-            .run(["update-ref", &reference, commit.as_str(), ""])
-            .await;
-        let found = user
-            .object(["rev-parse", "--verify", "--quiet", &reference])
-            .await;
+        let created = user.run(["update-ref", &reference, commit.as_str(), ""]).await;
+        let found = user.object(["rev-parse", "--verify", "--quiet", &reference]).await;
         match (created, found) {
             (_, Ok(found)) if found == commit => return Ok(Delivered { branch, commit }),
             (Err(error), Err(_)) => return Err(error.into()),
@@ -107,14 +103,10 @@ async fn commit(
         .with("GIT_COMMITTER_DATE", &date);
     let tree = snapshot.tree.as_str();
     let arguments = ["commit-tree", tree, "-p", base.as_str(), "-F", "-"];
-    let answer = git
-        .run_with(arguments, delivery.message.clone().into_bytes())
-        .await?;
+    let answer = git.run_with(arguments, delivery.message.clone().into_bytes()).await?;
     let answer = String::from_utf8_lossy(&answer).trim().to_owned();
-    let commit = answer.parse().map_err(|_| GitError::Answer {
-        command: "commit-tree".into(),
-        answer,
-    })?;
+    let commit =
+        answer.parse().map_err(|_| GitError::Answer { command: "commit-tree".into(), answer })?;
     Ok(commit)
 }
 
@@ -150,28 +142,17 @@ pub async fn apply(
         return Err(WorkspaceError::NotClean(changes));
     }
     let head = git.object(["rev-parse", "--verify", "HEAD"]).await?;
-    if git
-        .run(["merge-base", "--is-ancestor", commit.as_str(), "HEAD"])
-        .await
-        .is_ok()
-    {
+    if git.run(["merge-base", "--is-ancestor", commit.as_str(), "HEAD"]).await.is_ok() {
         return Ok(Applied::AlreadyThere);
     }
-    let parent = git
-        .object(["rev-parse", "--verify", &format!("{commit}^")])
-        .await?;
+    let parent = git.object(["rev-parse", "--verify", &format!("{commit}^")]).await?;
     if parent == head {
-        git.run(["merge", "--ff-only", "--quiet", commit.as_str()])
-            .await?;
+        git.run(["merge", "--ff-only", "--quiet", commit.as_str()]).await?;
         return Ok(Applied::FastForward);
     }
-    if let Err(error) = git
-        .run(["cherry-pick", "--keep-redundant-commits", commit.as_str()])
-        .await
+    if let Err(error) = git.run(["cherry-pick", "--keep-redundant-commits", commit.as_str()]).await
     {
-        let unmerged = git
-            .run(["diff", "--name-only", "--diff-filter=U", "-z"])
-            .await?;
+        let unmerged = git.run(["diff", "--name-only", "--diff-filter=U", "-z"]).await?;
         let conflicts: Vec<_> = entries(&unmerged).map(path_of).collect();
         // Where it failed before it began there is nothing to abort.
         let _ = git.run(["cherry-pick", "--abort"]).await;
@@ -180,7 +161,5 @@ pub async fn apply(
         }
         return Err(WorkspaceError::Conflict(conflicts));
     }
-    Ok(Applied::Picked(
-        git.object(["rev-parse", "--verify", "HEAD"]).await?,
-    ))
+    Ok(Applied::Picked(git.object(["rev-parse", "--verify", "HEAD"]).await?))
 }

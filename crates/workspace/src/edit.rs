@@ -21,10 +21,7 @@ use crate::error::{Doing as _, WorkspaceError};
 pub fn apply(tree: &Path, edits: &[FileEdit]) -> Result<Vec<PathBuf>, WorkspaceError> {
     let mut files: BTreeMap<PathBuf, Vec<&FileEdit>> = BTreeMap::new();
     for edit in edits {
-        files
-            .entry(contained(tree, &edit.path)?)
-            .or_default()
-            .push(edit);
+        files.entry(contained(tree, &edit.path)?).or_default().push(edit);
     }
     let mut prepared = Vec::new();
     for (path, edits) in files {
@@ -39,18 +36,15 @@ pub fn apply(tree: &Path, edits: &[FileEdit]) -> Result<Vec<PathBuf>, WorkspaceE
         }
     }
     let mut written: Vec<(PathBuf, PathBuf)> = Vec::new();
-    let result = prepared
-        .iter()
-        .enumerate()
-        .try_for_each(|(number, (_, whole, new))| {
-            let beside = beside(whole, number)?;
-            written.push((beside.clone(), whole.clone()));
-            fs::write(&beside, new).doing("write", &beside)?;
-            if let Ok(metadata) = fs::metadata(whole) {
-                fs::set_permissions(&beside, metadata.permissions()).doing("write", &beside)?;
-            }
-            Ok(())
-        });
+    let result = prepared.iter().enumerate().try_for_each(|(number, (_, whole, new))| {
+        let beside = beside(whole, number)?;
+        written.push((beside.clone(), whole.clone()));
+        fs::write(&beside, new).doing("write", &beside)?;
+        if let Ok(metadata) = fs::metadata(whole) {
+            fs::set_permissions(&beside, metadata.permissions()).doing("write", &beside)?;
+        }
+        Ok(())
+    });
     if let Err(error) = result {
         for (beside, _) in written {
             // What is left behind is at most a file that a restore removes.
@@ -73,16 +67,11 @@ pub fn read(tree: &Path, path: &str, limit: u64) -> Result<(Vec<u8>, u64), Works
     let metadata = fs::metadata(&whole).doing("read", &whole)?;
     if !metadata.is_file() {
         // A pipe would never end.
-        return Err(WorkspaceError::Edit {
-            path: path.into(),
-            reason: "it is no file".into(),
-        });
+        return Err(WorkspaceError::Edit { path: path.into(), reason: "it is no file".into() });
     }
     let file = fs::File::open(&whole).doing("read", &whole)?;
     let mut text = Vec::new();
-    file.take(limit)
-        .read_to_end(&mut text)
-        .doing("read", &whole)?;
+    file.take(limit).read_to_end(&mut text).doing("read", &whole)?;
     Ok((text, metadata.len()))
 }
 
@@ -102,11 +91,7 @@ fn contained(tree: &Path, path: &str) -> Result<PathBuf, WorkspaceError> {
             return Err(outside());
         }
     }
-    if below.as_os_str().is_empty() {
-        Err(outside())
-    } else {
-        Ok(below)
-    }
+    if below.as_os_str().is_empty() { Err(outside()) } else { Ok(below) }
 }
 
 /// The text with all replacements done.
@@ -116,15 +101,10 @@ fn replaced(old: &[u8], mut edits: Vec<&FileEdit>) -> Result<Vec<u8>, WorkspaceE
     let mut new = Vec::with_capacity(old.len());
     let mut done = 0;
     for edit in edits {
-        let refuse = |reason: String| WorkspaceError::Edit {
-            path: edit.path.clone(),
-            reason,
-        };
+        let refuse = |reason: String| WorkspaceError::Edit { path: edit.path.clone(), reason };
         let Some(standing) = old.get(edit.start..edit.end) else {
             let (start, end, length) = (edit.start, edit.end, old.len());
-            return Err(refuse(format!(
-                "{start}..{end} is no range of its {length} bytes"
-            )));
+            return Err(refuse(format!("{start}..{end} is no range of its {length} bytes")));
         };
         if edit.start < done {
             return Err(refuse(format!("two edits overlap at byte {}", edit.start)));
@@ -134,9 +114,7 @@ fn replaced(old: &[u8], mut edits: Vec<&FileEdit>) -> Result<Vec<u8>, WorkspaceE
         {
             let found = String::from_utf8_lossy(standing);
             let start = edit.start;
-            return Err(refuse(format!(
-                "at byte {start} stands {found:?}, not {expected:?}"
-            )));
+            return Err(refuse(format!("at byte {start} stands {found:?}, not {expected:?}")));
         }
         new.extend_from_slice(&old[done..edit.start]);
         new.extend_from_slice(edit.replacement.as_bytes());
@@ -181,23 +159,10 @@ mod tests {
             edit("new/file", (0, 0), "", "neu\n"),
         ];
         let changed = apply(tree.path(), &edits).unwrap();
-        assert_eq!(
-            changed,
-            [PathBuf::from("new/file"), PathBuf::from("run.sh")]
-        );
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "let _longer = 1;\nlet _y = 2;\n"
-        );
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o755
-        );
-        assert_eq!(
-            fs::read_dir(tree.path()).unwrap().count(),
-            2,
-            "nothing is left beside"
-        );
+        assert_eq!(changed, [PathBuf::from("new/file"), PathBuf::from("run.sh")]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "let _longer = 1;\nlet _y = 2;\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(fs::read_dir(tree.path()).unwrap().count(), 2, "nothing is left beside");
     }
 
     #[test]
@@ -212,16 +177,10 @@ mod tests {
             edit("missing", (0, 3), "abc", ""),
         ] {
             let edits = [edit("a", (0, 3), "aaa", "A"), wrong];
-            assert!(matches!(
-                apply(tree.path(), &edits),
-                Err(WorkspaceError::Edit { .. })
-            ));
+            assert!(matches!(apply(tree.path(), &edits), Err(WorkspaceError::Edit { .. })));
         }
         let overlapping = [edit("a", (0, 2), "aa", "x"), edit("a", (1, 3), "aa", "y")];
-        assert!(matches!(
-            apply(tree.path(), &overlapping),
-            Err(WorkspaceError::Edit { .. })
-        ));
+        assert!(matches!(apply(tree.path(), &overlapping), Err(WorkspaceError::Edit { .. })));
         assert_eq!(fs::read_to_string(tree.path().join("a")).unwrap(), "aaa");
     }
 
@@ -232,26 +191,12 @@ mod tests {
         fs::write(elsewhere.path().join("secret"), "s").unwrap();
         symlink(elsewhere.path(), tree.path().join("folder")).unwrap();
         symlink(elsewhere.path().join("secret"), tree.path().join("link")).unwrap();
-        for path in [
-            "../x",
-            "a/../../x",
-            "/etc/x",
-            "folder/secret",
-            "link",
-            ".git/config",
-            "",
-        ] {
+        for path in ["../x", "a/../../x", "/etc/x", "folder/secret", "link", ".git/config", ""] {
             let edits = [edit(path, (0, 0), "", "x")];
             let refused = apply(tree.path(), &edits);
-            assert!(
-                matches!(refused, Err(WorkspaceError::OutsideWorkspace(_))),
-                "{path}"
-            );
+            assert!(matches!(refused, Err(WorkspaceError::OutsideWorkspace(_))), "{path}");
             assert!(read(tree.path(), path, 10).is_err(), "{path}");
         }
-        assert_eq!(
-            fs::read_to_string(elsewhere.path().join("secret")).unwrap(),
-            "s"
-        );
+        assert_eq!(fs::read_to_string(elsewhere.path().join("secret")).unwrap(), "s");
     }
 }

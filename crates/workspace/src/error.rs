@@ -81,11 +81,7 @@ pub enum WorkspaceError {
 
 /// At most five paths, for a sentence.
 fn listed(paths: &[PathBuf]) -> String {
-    let mut names: Vec<_> = paths
-        .iter()
-        .take(5)
-        .map(|path| path.display().to_string())
-        .collect();
+    let mut names: Vec<_> = paths.iter().take(5).map(|path| path.display().to_string()).collect();
     if paths.len() > names.len() {
         names.push(format!("{} more", paths.len() - names.len()));
     }

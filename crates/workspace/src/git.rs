@@ -82,9 +82,7 @@ impl FromStr for ObjectId {
     type Err = InvalidObjectId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hexadecimal = text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let hexadecimal = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if hexadecimal && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
@@ -130,11 +128,7 @@ pub(crate) struct Git {
 impl Git {
     /// Git as if called in `folder`, finding the repository by itself.
     pub(crate) fn within(folder: &Path) -> Self {
-        Self {
-            folder: folder.into(),
-            environment: Vec::new(),
-            user_configuration: false,
-        }
+        Self { folder: folder.into(), environment: Vec::new(), user_configuration: false }
     }
 
     /// Git on exactly this repository, wherever its files are.
@@ -151,8 +145,7 @@ impl Git {
     /// The files that an `on` repository looks at, and the index that describes them.
     pub(crate) fn files(mut self, tree: &Path, index: &Path) -> Self {
         self.folder = tree.into();
-        self.with("GIT_WORK_TREE", tree)
-            .with("GIT_INDEX_FILE", index)
+        self.with("GIT_WORK_TREE", tree).with("GIT_INDEX_FILE", index)
     }
 
     /// Reads the user's own configuration too: for what the user asks for in their own clone.
@@ -177,9 +170,7 @@ impl Git {
         I::Item: AsRef<OsStr>,
     {
         let answer = self.run(arguments).await?;
-        Ok(String::from_utf8_lossy(&answer)
-            .trim_end_matches('\n')
-            .to_owned())
+        Ok(String::from_utf8_lossy(&answer).trim_end_matches('\n').to_owned())
     }
 
     /// Runs a subcommand whose answer is an object.
@@ -188,10 +179,7 @@ impl Git {
         I: IntoIterator<Item: AsRef<OsStr>> + Clone,
     {
         let answer = self.line(arguments.clone()).await?;
-        answer.parse().map_err(|_| GitError::Answer {
-            command: name(arguments),
-            answer,
-        })
+        answer.parse().map_err(|_| GitError::Answer { command: name(arguments), answer })
     }
 
     /// Runs a subcommand with `input` on its stdin; its stdout.
@@ -204,14 +192,9 @@ impl Git {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        let arguments: Vec<OsString> = arguments
-            .into_iter()
-            .map(|argument| argument.as_ref().into())
-            .collect();
-        let mut child = self
-            .command(&arguments)
-            .spawn()
-            .map_err(GitError::NotStarted)?;
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|argument| argument.as_ref().into()).collect();
+        let mut child = self.command(&arguments).spawn().map_err(GitError::NotStarted)?;
         let stdin = child.stdin.take();
         let feed = async move {
             if let Some(mut stdin) = stdin {
@@ -236,30 +219,17 @@ impl Git {
 
     fn command(&self, arguments: &[OsString]) -> Command {
         let mut command = Command::new("git");
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_clear();
+        command.args(arguments).current_dir(&self.folder).env_clear();
         // A group of its own: the terminal's Ctrl-C must not stop it half-way.
         command.process_group(0).kill_on_drop(true);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let passed_on = PASSED_ON
-            .iter()
-            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let passed_on = PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.envs(passed_on);
         if self.user_configuration {
             let home = ["HOME", "XDG_CONFIG_HOME"];
-            command.envs(
-                home.iter()
-                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
-            );
+            command.envs(home.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         } else {
-            command
-                .env("GIT_CONFIG_NOSYSTEM", "1")
-                .env("GIT_CONFIG_GLOBAL", "/dev/null");
+            command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
             command.env("GIT_ATTR_NOSYSTEM", "1");
         }
         command
@@ -286,7 +256,5 @@ where
     I::Item: AsRef<OsStr>,
 {
     let first = arguments.into_iter().next();
-    first
-        .map(|first| first.as_ref().to_string_lossy().into_owned())
-        .unwrap_or_default()
+    first.map(|first| first.as_ref().to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -132,10 +132,7 @@ impl Runner {
     /// When no thread can be started.
     pub fn new(launcher: &Path) -> Result<Self, WorkspaceError> {
         let spawner = Spawner::start().doing("start a thread for", launcher)?;
-        Ok(Self {
-            launcher: launcher.into(),
-            spawner,
-        })
+        Ok(Self { launcher: launcher.into(), spawner })
     }
 
     /// Starts a program; [`Running::wait`] must follow, or it is killed.
@@ -146,15 +143,9 @@ impl Runner {
     pub async fn start(&self, spec: ProcessSpec) -> Result<Running, WorkspaceError> {
         let (reader, writer) = std::io::pipe().doing("make a pipe for", &self.launcher)?;
         let marker = Spawner::next_marker();
-        let command = self
-            .command(&spec, &marker, writer)
-            .doing("start", &self.launcher)?;
+        let command = self.command(&spec, &marker, writer).doing("start", &self.launcher)?;
         let started = Instant::now();
-        let child = self
-            .spawner
-            .spawn(command)
-            .await
-            .doing("start", &self.launcher)?;
+        let child = self.spawner.spawn(command).await.doing("start", &self.launcher)?;
         let pid = child.id().map(u32::cast_signed).unwrap_or_default();
         let identity = ChildIdentity {
             pid,
@@ -165,16 +156,7 @@ impl Runner {
             .doing("read the output of", &self.launcher)?;
         let capture = Capture::new(spec.head_and_tail, spec.output_file.as_deref()).await?;
         let marker = format!("{PROCESS_VARIABLE}={marker}");
-        Ok(Running {
-            child,
-            identity,
-            output,
-            capture,
-            marker,
-            spec,
-            started,
-            ended: false,
-        })
+        Ok(Running { child, identity, output, capture, marker, spec, started, ended: false })
     }
 
     /// Starts a program and waits for it: [`Runner::start`] and [`Running::wait`] in one.
@@ -202,13 +184,9 @@ impl Runner {
         let policy = serde_json::to_string(&spec.policy)?;
         let mut command = Command::new(&self.launcher);
         command.args([COMMAND, "--parent", &std::process::id().to_string()]);
-        command
-            .args(["--die-with-parent", "KILL", "--policy", &policy, "--"])
-            .args(&spec.argv);
+        command.args(["--die-with-parent", "KILL", "--policy", &policy, "--"]).args(&spec.argv);
         command.env_clear().envs(&spec.env);
-        command
-            .env(RUN_VARIABLE, spec.run.to_string())
-            .env(PROCESS_VARIABLE, marker);
+        command.env(RUN_VARIABLE, spec.run.to_string()).env(PROCESS_VARIABLE, marker);
         if let Some(traceparent) = &spec.traceparent {
             command.env("TRACEPARENT", traceparent);
         }
@@ -265,12 +243,7 @@ impl Running {
             }
         });
         let duration = self.started.elapsed();
-        Ok(ProcessOutcome {
-            exit,
-            output,
-            duration,
-            identity: self.identity,
-        })
+        Ok(ProcessOutcome { exit, output, duration, identity: self.identity })
     }
 
     /// Reads the output until the program is gone; why it was stopped, and its status.
@@ -333,20 +306,13 @@ impl Running {
     /// What the program may have left behind: by its environment, or, where it cleared that, by
     /// its session.
     fn wanted(&self) -> Wanted {
-        Wanted {
-            markers: vec![self.marker.clone()],
-            session: Some(self.identity.pid),
-        }
+        Wanted { markers: vec![self.marker.clone()], session: Some(self.identity.pid) }
     }
 
     /// Signals the launcher, which passes it on. Its number is not used again before it is
     /// waited for.
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-        {
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
             // It may just have ended.
             let _ = kill_process(pid, signal);
         }
@@ -363,8 +329,7 @@ impl Drop for Running {
 }
 
 fn idle_deadline(spec: &ProcessSpec, far: Deadline) -> Deadline {
-    spec.idle_timeout
-        .map_or(far, |timeout| Deadline::now() + timeout)
+    spec.idle_timeout.map_or(far, |timeout| Deadline::now() + timeout)
 }
 
 /// Of `variables`, those that programs need and that hold no secret: paths, language, time zone,
@@ -395,8 +360,5 @@ pub fn allowed_environment(
         "VIRTUAL_ENV",
     ];
     let allowed = |name: &OsString| name.to_str().is_some_and(|name| NAMES.contains(&name));
-    variables
-        .into_iter()
-        .filter(|(name, _)| allowed(name))
-        .collect()
+    variables.into_iter().filter(|(name, _)| allowed(name)).collect()
 }

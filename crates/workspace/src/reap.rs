@@ -40,14 +40,7 @@ pub async fn reap(children: &[ChildIdentity]) -> Result<Vec<i32>, WorkspaceError
     let mut markers: Vec<_> = children.iter().map(|child| marker(child.run)).collect();
     markers.sort();
     markers.dedup();
-    end(
-        children,
-        &Wanted {
-            markers,
-            session: None,
-        },
-    )
-    .await
+    end(children, &Wanted { markers, session: None }).await
 }
 
 /// As [`reap`], for a run of which no child was written down: a clone of its repository may have
@@ -56,14 +49,7 @@ pub async fn reap(children: &[ChildIdentity]) -> Result<Vec<i32>, WorkspaceError
 /// # Errors
 /// [`WorkspaceError::StillAlive`].
 pub async fn reap_run(run: RunId) -> Result<Vec<i32>, WorkspaceError> {
-    end(
-        &[],
-        &Wanted {
-            markers: vec![marker(run)],
-            session: None,
-        },
-    )
-    .await
+    end(&[], &Wanted { markers: vec![marker(run)], session: None }).await
 }
 
 fn marker(run: RunId) -> String {
@@ -115,10 +101,7 @@ pub(crate) fn kill_wanted(wanted: &Wanted) -> Vec<i32> {
     let own = std::process::id().cast_signed();
     let mut killed = Vec::new();
     for process in processes.flatten() {
-        let number = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
+        let number = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
         let Some(pid) = number.filter(|pid| *pid != own) else {
             continue;
         };
@@ -150,9 +133,7 @@ fn kill(pid: i32) {
 /// When the process started, in clock ticks since the machine did; `None` when there is no such
 /// process any more, or only its exit status waits to be read.
 pub fn start_time(pid: i32) -> Option<u64> {
-    Stat::of(pid)
-        .filter(Stat::is_alive)
-        .map(|stat| stat.start_time)
+    Stat::of(pid).filter(Stat::is_alive).map(|stat| stat.start_time)
 }
 
 /// As [`start_time`], also for a child of ours that has ended and was not waited for.

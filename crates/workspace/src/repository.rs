@@ -59,15 +59,9 @@ pub async fn inspect(path: &Path) -> Result<RepositoryFacts, WorkspaceError> {
     let Ok(head_commit) = git.object(["rev-parse", "--verify", "HEAD^{commit}"]).await else {
         return Err(WorkspaceError::Empty(root));
     };
-    let branch = git
-        .line(["symbolic-ref", "--quiet", "--short", "HEAD"])
-        .await
-        .ok();
+    let branch = git.line(["symbolic-ref", "--quiet", "--short", "HEAD"]).await.ok();
     let shallow = git.line(["rev-parse", "--is-shallow-repository"]).await? == "true";
-    let submodules = gitlinks(&git, &head_commit)
-        .await?
-        .into_iter()
-        .map(|link| link.path);
+    let submodules = gitlinks(&git, &head_commit).await?.into_iter().map(|link| link.path);
     let submodules = submodules.collect();
     Ok(RepositoryFacts {
         dirty: dirty(&git, "all").await?,
@@ -85,39 +79,21 @@ pub async fn inspect(path: &Path) -> Result<RepositoryFacts, WorkspaceError> {
 /// [`WorkspaceError::NoSuchRevision`].
 pub async fn resolve(repository: &Path, revision: &str) -> Result<ObjectId, WorkspaceError> {
     let name = format!("{revision}^{{commit}}");
-    let arguments = [
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        name.as_str(),
-    ];
-    Git::within(repository)
-        .object(arguments)
-        .await
-        .map_err(|_| WorkspaceError::NoSuchRevision {
-            revision: revision.to_owned(),
-            repository: repository.into(),
-        })
+    let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", name.as_str()];
+    Git::within(repository).object(arguments).await.map_err(|_| WorkspaceError::NoSuchRevision {
+        revision: revision.to_owned(),
+        repository: repository.into(),
+    })
 }
 
 /// Changed and staged files, with the untracked ones (`all`) or without them (`no`).
 pub(crate) async fn dirty(git: &Git, untracked: &str) -> Result<Vec<PathBuf>, WorkspaceError> {
     let untracked = format!("--untracked-files={untracked}");
-    let arguments = [
-        "status",
-        "--porcelain=v1",
-        "-z",
-        "--no-renames",
-        &untracked,
-        "--ignore-submodules=dirty",
-    ];
+    let arguments =
+        ["status", "--porcelain=v1", "-z", "--no-renames", &untracked, "--ignore-submodules=dirty"];
     let answer = git.run(arguments).await?;
     // Two letters and a space stand before each path.
-    Ok(entries(&answer)
-        .filter_map(|entry| entry.get(3..))
-        .map(path_of)
-        .collect())
+    Ok(entries(&answer).filter_map(|entry| entry.get(3..)).map(path_of).collect())
 }
 
 /// A submodule as a commit records it.
@@ -129,25 +105,18 @@ pub(crate) struct Gitlink {
 
 /// The submodules of a commit.
 pub(crate) async fn gitlinks(git: &Git, commit: &ObjectId) -> Result<Vec<Gitlink>, WorkspaceError> {
-    let answer = git
-        .run(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()])
-        .await?;
+    let answer = git.run(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]).await?;
     let links = entries(&answer).filter_map(|entry| {
         let tab = entry.iter().position(|byte| *byte == b'\t')?;
         let commit = std::str::from_utf8(entry[..tab].strip_prefix(b"160000 commit ")?).ok()?;
-        Some(Gitlink {
-            path: path_of(&entry[tab + 1..]),
-            commit: commit.parse().ok()?,
-        })
+        Some(Gitlink { path: path_of(&entry[tab + 1..]), commit: commit.parse().ok()? })
     });
     Ok(links.collect())
 }
 
 /// The entries of an answer that ends each of them with a zero byte.
 pub(crate) fn entries(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
-    answer
-        .split(|byte| *byte == 0)
-        .filter(|entry| !entry.is_empty())
+    answer.split(|byte| *byte == 0).filter(|entry| !entry.is_empty())
 }
 
 /// A path from git's bytes.

@@ -85,43 +85,20 @@ pub async fn take(
     let tree = git.object(["write-tree"]).await?;
     if tree == previous.tree {
         let (commit, pack) = (previous.commit.clone(), Vec::new());
-        return Ok(Snapshot {
-            tree,
-            commit,
-            changed: false,
-            pack,
-            left_out,
-        });
+        return Ok(Snapshot { tree, commit, changed: false, pack, left_out });
     }
     let message = format!("run {} step {seq}", workspace.run());
-    let arguments = [
-        "commit-tree",
-        tree.as_str(),
-        "-p",
-        previous.commit.as_str(),
-        "-m",
-        message.as_str(),
-    ];
+    let arguments =
+        ["commit-tree", tree.as_str(), "-p", previous.commit.as_str(), "-m", message.as_str()];
     let git = ["AUTHOR", "COMMITTER"].iter().fold(git, |git, role| {
         git.with(&format!("GIT_{role}_NAME"), "Journeyman")
             .with(&format!("GIT_{role}_EMAIL"), "journeyman@localhost")
             .with(&format!("GIT_{role}_DATE"), format!("@{seq} +0000"))
     });
     let commit = git.object(arguments).await?;
-    git.run([
-        "update-ref",
-        &reference(workspace.run(), seq),
-        commit.as_str(),
-    ])
-    .await?;
+    git.run(["update-ref", &reference(workspace.run(), seq), commit.as_str()]).await?;
     let pack = pack(&git, &commit, &previous.commit).await?;
-    Ok(Snapshot {
-        tree,
-        commit,
-        changed: true,
-        pack,
-        left_out,
-    })
+    Ok(Snapshot { tree, commit, changed: true, pack, left_out })
 }
 
 /// Brings stored snapshots, oldest first, into a workspace that was made anew. Those that it has
@@ -136,15 +113,10 @@ pub async fn import(
     let git = workspace.git();
     for snapshot in snapshots {
         if !snapshot.pack.is_empty() {
-            git.run_with(
-                ["index-pack", "--fix-thin", "--stdin"],
-                snapshot.pack.clone(),
-            )
-            .await?;
+            git.run_with(["index-pack", "--fix-thin", "--stdin"], snapshot.pack.clone()).await?;
         }
         let reference = reference(workspace.run(), snapshot.seq);
-        git.run(["update-ref", &reference, snapshot.commit.as_str()])
-            .await?;
+        git.run(["update-ref", &reference, snapshot.commit.as_str()]).await?;
     }
     Ok(())
 }
@@ -160,10 +132,7 @@ pub async fn restore(
     commit: &ObjectId,
     caches: &[&str],
 ) -> Result<(), WorkspaceError> {
-    let wanted = workspace
-        .git()
-        .object(["rev-parse", &format!("{commit}^{{tree}}")])
-        .await?;
+    let wanted = workspace.git().object(["rev-parse", &format!("{commit}^{{tree}}")]).await?;
     let mut found = write_files(workspace, commit, caches).await;
     if !found.as_ref().is_ok_and(|found| *found == wanted) {
         // A program may have taken our rights from a folder, as Go does with its cache.
@@ -171,11 +140,7 @@ pub async fn restore(
         found = write_files(workspace, commit, caches).await;
     }
     let found = found?;
-    if found == wanted {
-        Ok(())
-    } else {
-        Err(WorkspaceError::NotRestored { wanted, found })
-    }
+    if found == wanted { Ok(()) } else { Err(WorkspaceError::NotRestored { wanted, found }) }
 }
 
 /// One try of a restore; the tree that came about.
@@ -188,8 +153,7 @@ async fn write_files(
     repair_repository(workspace, &tree).await?;
     index::refresh(workspace).await?;
     let git = workspace.git();
-    git.run(["read-tree", "--reset", "-u", commit.as_str()])
-        .await?;
+    git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
     let mut clean = vec!["clean".to_owned(), "-ffdxq".to_owned()];
     for cache in caches {
         clean.extend(["-e".to_owned(), format!("{cache}/")]);
@@ -232,10 +196,7 @@ async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), Wor
         crate::checkout::remove_folder(&dot_git).await?;
         fs::create_dir_all(tree)
             .await
-            .map_err(|source| WorkspaceError::Io {
-                doing: "make the tree".into(),
-                source,
-            })?;
+            .map_err(|source| WorkspaceError::Io { doing: "make the tree".into(), source })?;
         return make_repository(&workspace.git_dir(), &workspace.base().commit, tree).await;
     }
     for lock in ["index.lock", "HEAD.lock", "config.lock"] {
@@ -282,15 +243,8 @@ pub async fn changed_paths(
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<Vec<ChangedPath>, WorkspaceError> {
-    let arguments = [
-        "diff-tree",
-        "-r",
-        "-z",
-        "--name-status",
-        "--no-renames",
-        from.as_str(),
-        to.as_str(),
-    ];
+    let arguments =
+        ["diff-tree", "-r", "-z", "--name-status", "--no-renames", from.as_str(), to.as_str()];
     let answer = Git::on(&workspace.git_dir()).run(arguments).await?;
     let mut fields = entries(&answer);
     let mut changed = Vec::new();
@@ -301,10 +255,7 @@ pub async fn changed_paths(
             b"T" => ChangeKind::TypeChanged,
             _ => ChangeKind::Modified,
         };
-        changed.push(ChangedPath {
-            path: path_of(path),
-            kind,
-        });
+        changed.push(ChangedPath { path: path_of(path), kind });
     }
     Ok(changed)
 }
@@ -316,14 +267,8 @@ pub(crate) async fn pack(
     known: &ObjectId,
 ) -> Result<Vec<u8>, WorkspaceError> {
     let range = format!("{commit}\n^{known}\n").into_bytes();
-    let arguments = [
-        "pack-objects",
-        "--revs",
-        "--thin",
-        "--stdout",
-        "--delta-base-offset",
-        "--quiet",
-    ];
+    let arguments =
+        ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "--quiet"];
     Ok(git.run_with(arguments, range).await?)
 }
 

@@ -31,14 +31,7 @@ pub(crate) async fn copy(
         if own.run(["cat-file", "-e", &name]).await.is_err() {
             return Err(WorkspaceError::SubmoduleMissing(from));
         }
-        Box::pin(copy(
-            &own,
-            &link.commit,
-            &from,
-            &module.join("modules"),
-            run,
-        ))
-        .await?;
+        Box::pin(copy(&own, &link.commit, &from, &module.join("modules"), run)).await?;
     }
     Ok(())
 }
@@ -57,9 +50,7 @@ pub(crate) async fn write(
         fs::create_dir_all(&target).await.doing("make", &target)?;
         let files = own.clone().files(&target, &module.join("checkout-index"));
         files.run(["read-tree", "--empty"]).await?;
-        files
-            .run(["read-tree", "--reset", "-u", link.commit.as_str()])
-            .await?;
+        files.run(["read-tree", "--reset", "-u", link.commit.as_str()]).await?;
         Box::pin(write(&own, &module.join("modules"), &link.commit, &target)).await?;
     }
     Ok(())

@@ -34,29 +34,15 @@ impl Mechanic {
     /// Begins the next group, or closes the bench.
     pub(super) fn select(&mut self, bench: Bench) {
         let refused = &self.refused[bench.probe];
-        let mend = bench
-            .report
-            .mend
-            .clone()
-            .filter(|_| !refused.has_kind("format"));
+        let mend = bench.report.mend.clone().filter(|_| !refused.has_kind("format"));
         if self.groups >= GROUPS {
             return self.close(bench);
         }
         if let Some(argv) = mend {
             self.groups += 1;
             let title = argv.join(" ");
-            self.step = Step::Applying {
-                bench,
-                group: Group::formatter(),
-                plan: Plan::default(),
-            };
-            return self.call(
-                words::short(&title),
-                Tool::Exec(Exec {
-                    argv,
-                    ..Exec::default()
-                }),
-            );
+            self.step = Step::Applying { bench, group: Group::formatter(), plan: Plan::default() };
+            return self.call(words::short(&title), Tool::Exec(Exec { argv, ..Exec::default() }));
         }
         match Group::choose(&bench.report, refused) {
             Some(group) => {
@@ -74,17 +60,8 @@ impl Mechanic {
         mut group: Group,
         contents: BTreeMap<String, String>,
     ) {
-        if let Some(path) = group
-            .paths()
-            .into_iter()
-            .find(|path| !contents.contains_key(path))
-        {
-            self.step = Step::Reading {
-                bench,
-                group,
-                contents,
-                path: path.clone(),
-            };
+        if let Some(path) = group.paths().into_iter().find(|path| !contents.contains_key(path)) {
+            self.step = Step::Reading { bench, group, contents, path: path.clone() };
             return self.call(format!("read {path}"), Tool::Read { path });
         }
         let plan = group.plan(&contents, &mut self.refused[bench.probe]);
@@ -125,12 +102,8 @@ impl Mechanic {
         let before = std::mem::replace(&mut bench.report, report);
         if leaps && bench.leap.is_none() {
             let kept = self.kept.clone();
-            bench.leap = Some(Box::new(Leap {
-                group,
-                report: before,
-                kept,
-                mended: self.mended.len(),
-            }));
+            bench.leap =
+                Some(Box::new(Leap { group, report: before, kept, mended: self.mended.len() }));
         }
         self.mended.push(mended);
         self.kept.clone_from(&self.latest);
@@ -145,9 +118,7 @@ impl Mechanic {
         self.step = Step::Restoring(bench);
         self.call(
             "put the workspace back".to_owned(),
-            Tool::Restore {
-                after_call: self.kept.clone(),
-            },
+            Tool::Restore { after_call: self.kept.clone() },
         );
     }
 

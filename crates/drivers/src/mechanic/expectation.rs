@@ -6,22 +6,9 @@ use std::ops::Range;
 
 use super::place::line_start;
 
-const FOLDERS: &[&str] = &[
-    "snapshots",
-    "__snapshots__",
-    "testdata",
-    "golden",
-    "expected",
-];
-const ENDINGS: &[&str] = &[
-    ".snap",
-    ".snap.new",
-    ".ambr",
-    ".golden",
-    ".expected",
-    ".stdout",
-    ".stderr",
-];
+const FOLDERS: &[&str] = &["snapshots", "__snapshots__", "testdata", "golden", "expected"];
+const ENDINGS: &[&str] =
+    &[".snap", ".snap.new", ".ambr", ".golden", ".expected", ".stdout", ".stderr"];
 const MARKS: &[&str] = &[
     "assert",
     "should_panic",
@@ -60,10 +47,7 @@ pub(super) struct Expectations {
 
 impl Expectations {
     pub(super) fn of(path: &str, content: &str) -> Self {
-        let rust = path
-            .rsplit('.')
-            .next()
-            .is_some_and(|ending| ending.eq_ignore_ascii_case("rs"));
+        let rust = path.rsplit('.').next().is_some_and(|ending| ending.eq_ignore_ascii_case("rs"));
         let mut lines: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
         while let Some(mark) = first_mark(&content[at..], rust).map(|found| at + found) {
@@ -136,11 +120,7 @@ fn statement_end(content: &str, from: usize, rust: bool) -> usize {
 fn character_literal(text: &[u8]) -> usize {
     match text {
         [_, b'\\', _, rest @ ..] => {
-            3 + rest
-                .iter()
-                .take(8)
-                .position(|byte| *byte == b'\'')
-                .unwrap_or(0)
+            3 + rest.iter().take(8).position(|byte| *byte == b'\'').unwrap_or(0)
         }
         [_, _, b'\'', ..] => 2,
         _ => 0,

@@ -58,11 +58,7 @@ impl Group {
             })
         };
         let (key, _, first, fix) = fixable(true).next().or_else(|| fixable(false).next())?;
-        let limit = if refused.kinds.contains(&key) {
-            1
-        } else {
-            SUGGESTIONS
-        };
+        let limit = if refused.kinds.contains(&key) { 1 } else { SUGGESTIONS };
         let mut paths = BTreeSet::new();
         let mut fixes: Vec<(String, Fix)> = Vec::new();
         for (_, name, _, fix) in fixable(fix.sure).filter(|candidate| candidate.0 == key) {
@@ -73,31 +69,17 @@ impl Group {
             paths.extend(more);
             fixes.push((name, fix.clone()));
         }
-        Some(Self {
-            key,
-            code: first.code.clone(),
-            sure: fix.sure,
-            fixes,
-        })
+        Some(Self { key, code: first.code.clone(), sure: fix.sure, fixes })
     }
 
     /// A formatter's run: it has no suggestions of its own.
     pub(super) fn formatter() -> Self {
-        Self {
-            key: "format".to_owned(),
-            code: "format".to_owned(),
-            sure: true,
-            fixes: Vec::new(),
-        }
+        Self { key: "format".to_owned(), code: "format".to_owned(), sure: true, fixes: Vec::new() }
     }
 
     /// The files whose content `plan` needs.
     pub(super) fn paths(&self) -> BTreeSet<String> {
-        self.fixes
-            .iter()
-            .flat_map(|(_, fix)| &fix.edits)
-            .map(|edit| edit.path.clone())
-            .collect()
+        self.fixes.iter().flat_map(|(_, fix)| &fix.edits).map(|edit| edit.path.clone()).collect()
     }
 
     /// Leaves out what would change a file that cannot be read.
@@ -130,9 +112,7 @@ impl Group {
             };
             let known = edits.iter().all(|edit| plan.edits.contains(edit));
             if !known
-                && edits
-                    .iter()
-                    .any(|edit| plan.edits.iter().any(|other| overlap(edit, other)))
+                && edits.iter().any(|edit| plan.edits.iter().any(|other| overlap(edit, other)))
             {
                 return false;
             }
@@ -142,8 +122,7 @@ impl Group {
             }
             true
         });
-        plan.edits
-            .sort_by(|a, b| (&a.path, a.start, a.end).cmp(&(&b.path, b.start, b.end)));
+        plan.edits.sort_by(|a, b| (&a.path, a.start, a.end).cmp(&(&b.path, b.start, b.end)));
         plan.lines = lines_after(&plan.edits, contents);
         plan
     }
@@ -155,10 +134,7 @@ impl Plan {
     pub(super) fn contradicts(&self, new_error: &Problem) -> bool {
         let at = |(first, last): &(usize, usize)| (*first..=*last).contains(&new_error.line);
         new_error.phase < Phase::Borrows
-            && self
-                .lines
-                .get(&new_error.path)
-                .is_some_and(|lines| lines.iter().any(at))
+            && self.lines.get(&new_error.path).is_some_and(|lines| lines.iter().any(at))
     }
 }
 
@@ -190,26 +166,12 @@ fn kind(problem: &Problem, fix: &Fix) -> String {
 }
 
 fn name(problem: &Problem, fix: &Fix) -> String {
-    let Problem {
-        code,
-        message,
-        path,
-        line_text,
-        ..
-    } = problem;
-    format!(
-        "{code}|{message}|{path}|{}|{}",
-        line_text.trim(),
-        replacements(fix)
-    )
+    let Problem { code, message, path, line_text, .. } = problem;
+    format!("{code}|{message}|{path}|{}|{}", line_text.trim(), replacements(fix))
 }
 
 fn replacements(fix: &Fix) -> String {
-    fix.edits
-        .iter()
-        .map(|edit| edit.replacement.as_str())
-        .collect::<Vec<_>>()
-        .join("\0")
+    fix.edits.iter().map(|edit| edit.replacement.as_str()).collect::<Vec<_>>().join("\0")
 }
 
 fn edits(
@@ -260,10 +222,7 @@ fn lines_after(
         let newlines = |text: &str| text.matches('\n').count();
         let first = 1 + newlines(&content[..edit.start]) + added - removed;
         let inserted = newlines(&edit.replacement);
-        lines
-            .entry(path.to_owned())
-            .or_default()
-            .push((first, first + inserted));
+        lines.entry(path.to_owned()).or_default().push((first, first + inserted));
         added += inserted;
         removed += newlines(&content[edit.start..edit.end]);
     }

@@ -44,10 +44,7 @@ pub(super) fn ruff(output: &str, ended: &Ended, workspace: &str) -> Report {
             continue;
         };
         let path = inside(workspace, "", &line.filename).unwrap_or_default();
-        let is_syntax = line
-            .code
-            .as_deref()
-            .is_none_or(|code| code == "invalid-syntax");
+        let is_syntax = line.code.as_deref().is_none_or(|code| code == "invalid-syntax");
         let row = line.location.map_or(0, |at| at.row);
         let place = row * 10_000 + line.location.map_or(0, |at| at.column);
         let fix = line
@@ -55,22 +52,14 @@ pub(super) fn ruff(output: &str, ended: &Ended, workspace: &str) -> Report {
             .filter(|fix| fix.applicability == "safe" && line.cell.is_none() && !path.is_empty());
         let problem = Problem {
             unit: "ruff".to_owned(),
-            phase: if is_syntax {
-                Phase::Syntax
-            } else {
-                Phase::Lint
-            },
+            phase: if is_syntax { Phase::Syntax } else { Phase::Lint },
             code: line.code.unwrap_or_else(|| "syntax".to_owned()),
             message: line.message,
             line: row,
             line_text: String::new(),
             fix: fix.map(|fix| Fix {
                 sure: true,
-                edits: fix
-                    .edits
-                    .into_iter()
-                    .map(|edit| ruff_edit(edit, &path))
-                    .collect(),
+                edits: fix.edits.into_iter().map(|edit| ruff_edit(edit, &path)).collect(),
             }),
             path,
         };
@@ -83,10 +72,7 @@ fn ruff_edit(edit: RuffEdit, path: &str) -> Suggested {
     let at = |position: Position| (position.row, position.column);
     Suggested {
         path: path.to_owned(),
-        place: Place::Rows {
-            start: at(edit.location),
-            end: at(edit.end_location),
-        },
+        place: Place::Rows { start: at(edit.location), end: at(edit.end_location) },
         replacement: edit.content,
         line_text: None,
     }
@@ -135,26 +121,17 @@ pub(super) fn eslint(output: &str, ended: &Ended, workspace: &str) -> Report {
         let path = inside(workspace, "", &file.file_path).unwrap_or_default();
         for message in file.messages {
             let line = message.line.unwrap_or(0);
-            let text = file
-                .source
-                .as_deref()
-                .and_then(|source| source.lines().nth(line.checked_sub(1)?));
+            let text =
+                file.source.as_deref().and_then(|source| source.lines().nth(line.checked_sub(1)?));
             let place = message.fix.as_ref().and_then(|fix| {
                 Some(Place::Utf16 {
                     start: fix.range.0.try_into().ok()?,
                     end: fix.range.1.try_into().ok()?,
                 })
             });
-            let edit = message
-                .fix
-                .zip(place)
-                .filter(|_| !path.is_empty())
-                .map(|(fix, place)| Suggested {
-                    path: path.clone(),
-                    place,
-                    replacement: fix.text,
-                    line_text: None,
-                });
+            let edit = message.fix.zip(place).filter(|_| !path.is_empty()).map(|(fix, place)| {
+                Suggested { path: path.clone(), place, replacement: fix.text, line_text: None }
+            });
             let problem = Problem {
                 unit: "eslint".to_owned(),
                 phase: match (message.fatal, message.severity) {
@@ -167,10 +144,7 @@ pub(super) fn eslint(output: &str, ended: &Ended, workspace: &str) -> Report {
                 path: path.clone(),
                 line,
                 line_text: text.unwrap_or_default().to_owned(),
-                fix: edit.map(|edit| Fix {
-                    sure: true,
-                    edits: vec![edit],
-                }),
+                fix: edit.map(|edit| Fix { sure: true, edits: vec![edit] }),
             };
             report.add(line * 10_000 + message.column, problem);
         }
@@ -261,20 +235,11 @@ mod tests {
         let edit = &report.problems[1].fix.as_ref().unwrap().edits[0];
         assert_eq!(
             (edit.path.as_str(), edit.place),
-            (
-                "pkg/m.py",
-                Place::Rows {
-                    start: (1, 1),
-                    end: (2, 1)
-                }
-            )
+            ("pkg/m.py", Place::Rows { start: (1, 1), end: (2, 1) })
         );
         let unsafe_only = RUFF.replace("\"safe\"", "\"unsafe\"");
         assert!(
-            ruff(&unsafe_only, &FAULTS, "/w")
-                .problems
-                .iter()
-                .all(|problem| problem.fix.is_none())
+            ruff(&unsafe_only, &FAULTS, "/w").problems.iter().all(|problem| problem.fix.is_none())
         );
         assert!(!ruff("error: no such option\n", &Ended::Exited { code: 2 }, "/w").ran());
         assert!(
@@ -297,28 +262,17 @@ mod tests {
         );
         assert!(
             report.complete
-                && !eslint(
-                    "npm error could not determine executable to run\n",
-                    &FAULTS,
-                    "/w"
-                )
-                .ran()
+                && !eslint("npm error could not determine executable to run\n", &FAULTS, "/w")
+                    .ran()
         );
     }
 
     #[test]
     fn a_formatter_leaves_expected_output_alone() {
         let mend = |files| files;
-        let report = formatter(
-            "/w/a.go\ntestdata/b.go\nc.go\n",
-            &Ended::Exited { code: 0 },
-            "/w",
-            mend,
-        );
-        assert_eq!(
-            report.mend,
-            Some(vec!["a.go".to_owned(), "c.go".to_owned()])
-        );
+        let report =
+            formatter("/w/a.go\ntestdata/b.go\nc.go\n", &Ended::Exited { code: 0 }, "/w", mend);
+        assert_eq!(report.mend, Some(vec!["a.go".to_owned(), "c.go".to_owned()]));
         let clean = formatter("", &Ended::Exited { code: 0 }, "/w", mend);
         assert!(clean.complete && !clean.has_errors() && clean.mend.is_none());
         assert!(!formatter("error: expected item\n", &FAULTS, "/w", mend).ran());

@@ -32,11 +32,7 @@ pub(super) fn inside(workspace: &str, folder: &str, name: &str) -> Option<String
 /// The bytes of `content` that a suggestion means; `None` where the file is another one than the
 /// tool saw, or the place is on no border of characters.
 pub(super) fn bytes(content: &str, suggested: &Suggested) -> Option<Range<usize>> {
-    let mark = if content.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
+    let mark = if content.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let body = &content[mark..];
     let range = match suggested.place {
         Place::Bytes { start, end } => start..end,
@@ -46,11 +42,7 @@ pub(super) fn bytes(content: &str, suggested: &Suggested) -> Option<Range<usize>
     content.get(range.clone())?;
     let line = &content[line_start(content, range.start)..];
     let same = suggested.line_text.as_ref().is_none_or(|text| {
-        line.lines()
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches('\u{feff}')
-            .trim_end()
+        line.lines().next().unwrap_or_default().trim_start_matches('\u{feff}').trim_end()
             == text.trim_end()
     });
     same.then_some(range)
@@ -73,10 +65,7 @@ fn row(text: &str, (row, column): (usize, usize)) -> Option<usize> {
         0 => 0,
         _ => text.match_indices('\n').nth(skip - 1)?.0 + 1,
     };
-    let line = text[start..]
-        .split_inclusive('\n')
-        .next()
-        .unwrap_or_default();
+    let line = text[start..].split_inclusive('\n').next().unwrap_or_default();
     let columns = column.checked_sub(1)?;
     match line.char_indices().nth(columns) {
         Some((at, _)) => Some(start + at),
@@ -105,10 +94,7 @@ pub(super) fn tidy(
         return (range, format!("{replacement}{blanks}"));
     }
     if replacement.is_empty() && !range.is_empty() {
-        let rest = content[range.end..]
-            .split_inclusive('\n')
-            .next()
-            .unwrap_or_default();
+        let rest = content[range.end..].split_inclusive('\n').next().unwrap_or_default();
         if content[range.clone()].ends_with('\n') {
             return (start..range.end, String::new());
         }
@@ -124,56 +110,21 @@ mod tests {
     use super::*;
 
     fn place(content: &str, place: Place) -> Option<&str> {
-        let suggested = Suggested {
-            path: String::new(),
-            place,
-            replacement: String::new(),
-            line_text: None,
-        };
+        let suggested =
+            Suggested { path: String::new(), place, replacement: String::new(), line_text: None };
         bytes(content, &suggested).map(|range| &content[range])
     }
 
     #[test]
     fn every_way_of_counting_finds_the_same_text() {
         let text = "\u{feff}// ü𝕏\r\nlet a;\n";
-        assert_eq!(
-            place(
-                text,
-                Place::Rows {
-                    start: (1, 4),
-                    end: (1, 6)
-                }
-            ),
-            Some("ü𝕏")
-        );
+        assert_eq!(place(text, Place::Rows { start: (1, 4), end: (1, 6) }), Some("ü𝕏"));
         assert_eq!(place(text, Place::Utf16 { start: 3, end: 6 }), Some("ü𝕏"));
         assert_eq!(place(text, Place::Bytes { start: 6, end: 12 }), Some("ü𝕏"));
-        assert_eq!(
-            place(
-                text,
-                Place::Rows {
-                    start: (2, 1),
-                    end: (3, 1)
-                }
-            ),
-            Some("let a;\n")
-        );
-        assert_eq!(
-            place(text, Place::Utf16 { start: 3, end: 5 }),
-            None,
-            "half of a character"
-        );
+        assert_eq!(place(text, Place::Rows { start: (2, 1), end: (3, 1) }), Some("let a;\n"));
+        assert_eq!(place(text, Place::Utf16 { start: 3, end: 5 }), None, "half of a character");
         assert_eq!(place(text, Place::Bytes { start: 6, end: 99 }), None);
-        assert_eq!(
-            place(
-                text,
-                Place::Rows {
-                    start: (9, 1),
-                    end: (9, 1)
-                }
-            ),
-            None
-        );
+        assert_eq!(place(text, Place::Rows { start: (9, 1), end: (9, 1) }), None);
     }
 
     #[test]
@@ -193,14 +144,9 @@ mod tests {
         let of = |name: &str| inside("/w", "sub", name);
         assert_eq!(of("src/lib.rs").as_deref(), Some("sub/src/lib.rs"));
         assert_eq!(of("/w/a b/ü.py").as_deref(), Some("a b/ü.py"));
-        for foreign in [
-            "../x.rs",
-            "/rustc/abc/lib.rs",
-            "/work/x.rs",
-            "/w/target/out.rs",
-            "<anon>",
-            "/w",
-        ] {
+        for foreign in
+            ["../x.rs", "/rustc/abc/lib.rs", "/work/x.rs", "/w/target/out.rs", "<anon>", "/w"]
+        {
             assert_eq!(of(foreign), None, "{foreign}");
         }
     }
@@ -212,13 +158,7 @@ mod tests {
         assert_eq!(tidy(text, at..at + 7, ""), (at - 4..at + 7, String::new()));
         assert_eq!(tidy(text, at..at + 6, ""), (at - 4..at + 7, String::new()));
         assert_eq!(tidy(text, at..at + 4, ""), (at..at + 4, String::new()));
-        assert_eq!(
-            tidy(text, call..call, "use b;\n"),
-            (call..call, "use b;\n    ".to_owned())
-        );
-        assert_eq!(
-            tidy(text, call + 1..call + 1, "\n"),
-            (call + 1..call + 1, "\n".to_owned())
-        );
+        assert_eq!(tidy(text, call..call, "use b;\n"), (call..call, "use b;\n    ".to_owned()));
+        assert_eq!(tidy(text, call + 1..call + 1, "\n"), (call + 1..call + 1, "\n".to_owned()));
     }
 }

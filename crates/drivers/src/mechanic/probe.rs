@@ -75,11 +75,7 @@ impl Probe {
 
     pub(super) fn exec(&self) -> Exec {
         let env = BTreeMap::from([("CARGO_TERM_COLOR".to_owned(), "never".to_owned())]);
-        Exec {
-            argv: self.argv.clone(),
-            env,
-            ..Exec::default()
-        }
+        Exec { argv: self.argv.clone(), env, ..Exec::default() }
     }
 
     pub(super) fn read(&self, output: &str, ended: &Ended, workspace: &str) -> Report {
@@ -120,19 +116,11 @@ fn cargo(probes: &mut Vec<Probe>, folder: &str, checks: &[Check]) {
         at_manifest(&mut probe.argv, folder);
         // The check's own features and levels of lints, where they can be told apart from a script.
         if folder.is_empty() && asked.argv.first().is_some_and(|program| program == "cargo") {
-            let at = asked
-                .argv
-                .iter()
-                .position(|word| word == "--")
-                .unwrap_or(asked.argv.len());
+            let at = asked.argv.iter().position(|word| word == "--").unwrap_or(asked.argv.len());
             let shown = |word: &String| {
                 word != "--offline" && word != "-q" && !word.starts_with("--message-format")
             };
-            probe.argv = asked.argv[..at]
-                .iter()
-                .filter(|word| shown(word))
-                .cloned()
-                .collect();
+            probe.argv = asked.argv[..at].iter().filter(|word| shown(word)).cloned().collect();
             probe.argv.extend(words(JSON));
             probe.argv.extend_from_slice(&asked.argv[at..]);
         }
@@ -170,21 +158,14 @@ fn ruff(assignment: &Assignment) -> Option<Probe> {
     let has = |name: &str| assignment.files.iter().any(|path| path == name);
     let check = check_with(&assignment.checks, "ruff check");
     if let Some(check) = check.filter(|check| {
-        check
-            .argv
-            .windows(2)
-            .any(|pair| pair[0].ends_with("ruff") && pair[1] == "check")
+        check.argv.windows(2).any(|pair| pair[0].ends_with("ruff") && pair[1] == "check")
     }) {
         let shown = |word: &&String| !word.starts_with("--output-format") && *word != "--fix";
         probe.argv = check.argv.iter().filter(shown).cloned().collect();
-        probe
-            .argv
-            .extend(words("--output-format=json-lines --no-cache"));
+        probe.argv.extend(words("--output-format=json-lines --no-cache"));
     } else if check.is_none() && !has("ruff.toml") && !has(".ruff.toml") {
-        probe.asked_by = Some((
-            has("pyproject.toml").then(|| "pyproject.toml".to_owned())?,
-            "[tool.ruff",
-        ));
+        probe.asked_by =
+            Some((has("pyproject.toml").then(|| "pyproject.toml".to_owned())?, "[tool.ruff"));
     }
     Some(probe)
 }
@@ -194,11 +175,7 @@ fn manifests(files: &[String]) -> Vec<String> {
     let mut folders: Vec<&str> = files
         .iter()
         .filter(|path| path.rsplit('/').next() == Some("Cargo.toml"))
-        .map(|path| {
-            path.strip_suffix("Cargo.toml")
-                .unwrap_or(path)
-                .trim_end_matches('/')
-        })
+        .map(|path| path.strip_suffix("Cargo.toml").unwrap_or(path).trim_end_matches('/'))
         .collect();
     folders.sort_by_key(|folder| folder.len());
     let mut outermost: Vec<String> = Vec::new();
@@ -214,14 +191,11 @@ fn manifests(files: &[String]) -> Vec<String> {
 }
 
 fn check_with<'a>(checks: &'a [Check], command: &str) -> Option<&'a Check> {
-    checks
-        .iter()
-        .find(|check| check.argv.join(" ").contains(command))
+    checks.iter().find(|check| check.argv.join(" ").contains(command))
 }
 
 fn has_ending(path: &str, ending: &str) -> bool {
-    path.rsplit_once('.')
-        .is_some_and(|(_, found)| found == ending)
+    path.rsplit_once('.').is_some_and(|(_, found)| found == ending)
 }
 
 fn words(command: &str) -> Vec<String> {

@@ -76,10 +76,7 @@ pub(super) enum Place {
     /// UTF-16 code units of the file, its byte order mark not counted.
     Utf16 { start: usize, end: usize },
     /// Rows and columns in characters, both from 1; the byte order mark is not counted.
-    Rows {
-        start: (usize, usize),
-        end: (usize, usize),
-    },
+    Rows { start: (usize, usize), end: (usize, usize) },
 }
 
 /// The answer of a probe.
@@ -109,10 +106,7 @@ impl Problem {
 impl Report {
     /// Of a tool that said all, or not.
     pub(super) fn new(complete: bool) -> Self {
-        Self {
-            complete,
-            ..Self::default()
-        }
+        Self { complete, ..Self::default() }
     }
 
     /// Notes that this unit was looked at.
@@ -122,12 +116,7 @@ impl Report {
 
     /// Adds a fault, once for each unit however often the tool repeats it.
     pub(super) fn add(&mut self, place: usize, problem: Problem) {
-        let Problem {
-            code,
-            path,
-            message,
-            ..
-        } = &problem;
+        let Problem { code, path, message, .. } = &problem;
         let id = format!("{code}\0{path}\0{place}\0{message}");
         let standing = self.units.entry(problem.unit.clone()).or_default();
         if !self.seen.insert((problem.unit.clone(), id.clone())) {
@@ -210,10 +199,7 @@ mod tests {
     }
 
     fn report(units: &[(&str, &[Phase])]) -> Report {
-        let mut report = Report {
-            complete: true,
-            ..Report::default()
-        };
+        let mut report = Report { complete: true, ..Report::default() };
         for (unit, phases) in units {
             report.reached(unit);
             for (at, phase) in phases.iter().enumerate() {
@@ -241,11 +227,7 @@ mod tests {
         assert_eq!(base.against(&base), Some(Ordering::Equal));
         assert!(!lost.is_better_than(&base) && !moved.is_better_than(&base));
         assert!(
-            !Report {
-                complete: false,
-                ..deeper
-            }
-            .is_better_than(&base),
+            !Report { complete: false, ..deeper }.is_better_than(&base),
             "a cut report proves nothing"
         );
     }

@@ -59,10 +59,7 @@ struct SpanLine {
 /// Reads the whole output; `folder` is where the Cargo workspace lies ("" or "sub/folder").
 pub(super) fn parse(output: &str, workspace: &str, folder: &str) -> Report {
     let mut report = Report::default();
-    for line in output
-        .lines()
-        .filter(|line| line.starts_with("{\"reason\":"))
-    {
+    for line in output.lines().filter(|line| line.starts_with("{\"reason\":")) {
         let Ok(line) = serde_json::from_str::<Line>(line) else {
             continue;
         };
@@ -70,12 +67,7 @@ pub(super) fn parse(output: &str, workspace: &str, folder: &str) -> Report {
             report.complete = true;
         }
         let Some(target) = line.target else { continue };
-        let unit = format!(
-            "{} {} {}",
-            line.package_id,
-            target.kind.join(","),
-            target.name
-        );
+        let unit = format!("{} {} {}", line.package_id, target.kind.join(","), target.name);
         match line.message {
             Some(diagnostic) if line.reason == "compiler-message" => {
                 add(&mut report, &unit, &diagnostic, workspace, folder);
@@ -98,11 +90,7 @@ fn add(report: &mut Report, unit: &str, diagnostic: &Diagnostic, workspace: &str
     let code = diagnostic.code.as_ref().map(|code| code.code.clone());
     let problem = Problem {
         unit: unit.to_owned(),
-        phase: if is_error {
-            phase(code.as_deref(), &diagnostic.message)
-        } else {
-            Phase::Warning
-        },
+        phase: if is_error { phase(code.as_deref(), &diagnostic.message) } else { Phase::Warning },
         code: code.unwrap_or_else(|| "syntax".to_owned()),
         message: diagnostic.message.clone(),
         path: primary
@@ -122,22 +110,13 @@ fn first_line(span: &Span) -> Option<String> {
 /// What rustc vouches for; for an error, else, its only guess. To import what has exactly this name
 /// is a better guess than another name, and guesses on several names of one line belong together.
 fn fix(diagnostic: &Diagnostic, is_error: bool, workspace: &str, folder: &str) -> Option<Fix> {
-    let proposes = |child: &&Diagnostic| {
-        child
-            .spans
-            .iter()
-            .any(|span| span.suggested_replacement.is_some())
-    };
+    let proposes =
+        |child: &&Diagnostic| child.spans.iter().any(|span| span.suggested_replacement.is_some());
     let applicable = |child: &Diagnostic, how: &str| {
-        child
-            .spans
-            .iter()
-            .all(|span| span.suggestion_applicability.as_deref() == Some(how))
+        child.spans.iter().all(|span| span.suggestion_applicability.as_deref() == Some(how))
     };
     let proposals: Vec<&Diagnostic> = diagnostic.children.iter().filter(proposes).collect();
-    let mut vouched = proposals
-        .iter()
-        .filter(|child| applicable(child, "MachineApplicable"));
+    let mut vouched = proposals.iter().filter(|child| applicable(child, "MachineApplicable"));
     if let Some(edits) = vouched.find_map(|child| edits(&[child], workspace, folder)) {
         return Some(Fix { sure: true, edits });
     }
@@ -146,11 +125,7 @@ fn fix(diagnostic: &Diagnostic, is_error: bool, workspace: &str, folder: &str) -
         .copied()
         .filter(|child| child.message.starts_with("consider importing"))
         .collect();
-    let guess = if imports.len() == 1 {
-        imports
-    } else {
-        proposals
-    };
+    let guess = if imports.len() == 1 { imports } else { proposals };
     let is_one = is_error
         && !guess.is_empty()
         && guess
@@ -163,10 +138,7 @@ fn fix(diagnostic: &Diagnostic, is_error: bool, workspace: &str, folder: &str) -
 /// The replacements of these proposals together; `None` where they lie in a macro's product or
 /// outside the workspace, or overlap: rustc writes alternatives as replacements of one place.
 fn edits(proposals: &[&Diagnostic], workspace: &str, folder: &str) -> Option<Vec<Suggested>> {
-    let mut spans: Vec<&Span> = proposals
-        .iter()
-        .flat_map(|proposal| &proposal.spans)
-        .collect();
+    let mut spans: Vec<&Span> = proposals.iter().flat_map(|proposal| &proposal.spans).collect();
     spans.sort_by_key(|span| (&span.file_name, span.byte_start, span.byte_end));
     let overlap = spans.windows(2).any(|pair| {
         pair[0].file_name == pair[1].file_name
@@ -183,10 +155,7 @@ fn edits(proposals: &[&Diagnostic], workspace: &str, folder: &str) -> Option<Vec
                     .expansion
                     .is_none()
                     .then(|| inside(workspace, folder, &span.file_name))??,
-                place: Place::Bytes {
-                    start: span.byte_start,
-                    end: span.byte_end,
-                },
+                place: Place::Bytes { start: span.byte_start, end: span.byte_end },
                 replacement: span.suggested_replacement.clone()?,
                 line_text: first_line(span),
             })
@@ -264,12 +233,7 @@ mod tests {
         );
         assert!(report.complete && report.has_errors());
         let nested = parse(RUSTC, "/w", "sub");
-        assert!(
-            nested
-                .problems
-                .iter()
-                .all(|problem| problem.path == "sub/src/lib.rs")
-        );
+        assert!(nested.problems.iter().all(|problem| problem.path == "sub/src/lib.rs"));
     }
 
     #[test]
@@ -288,26 +252,19 @@ mod tests {
     #[test]
     fn alternatives_are_no_suggestion_and_a_cut_output_is_noticed() {
         let twice = r#"{"suggested_replacement":"use b;\n","byte_start":11"#;
-        let line = RUSTC
-            .lines()
-            .find(|line| line.contains("consider importing"))
-            .unwrap();
+        let line = RUSTC.lines().find(|line| line.contains("consider importing")).unwrap();
         let mut message: serde_json::Value = serde_json::from_str(line).unwrap();
-        let spans = message["message"]["children"][0]["spans"]
-            .as_array_mut()
-            .unwrap();
+        let spans = message["message"]["children"][0]["spans"].as_array_mut().unwrap();
         spans.push(spans[0].clone());
         spans[1]["suggested_replacement"] = "use hashbrown::HashMap;\n".into();
         let line = message.to_string();
         // Keys are sorted when written anew, and cargo writes the reason first.
-        let line = line
-            .replacen(r#""reason":"compiler-message","#, "", 1)
-            .replacen('{', r#"{"reason":"compiler-message","#, 1);
-        let report = parse(
-            &format!("{line}\n{twice}\nerror: could not compile\n"),
-            "/w",
-            "",
+        let line = line.replacen(r#""reason":"compiler-message","#, "", 1).replacen(
+            '{',
+            r#"{"reason":"compiler-message","#,
+            1,
         );
+        let report = parse(&format!("{line}\n{twice}\nerror: could not compile\n"), "/w", "");
         assert_eq!(fixes(&report), [(Phase::Names, "E0425", 18, None)]);
         assert!(!report.complete && report.ran());
         assert!(!parse("error: no matching package named `serde` found\n", "/w", "").ran());

@@ -20,21 +20,11 @@ pub(super) struct Mended {
 impl Mended {
     pub(super) fn new(code: &str, plan: &Plan) -> Self {
         let files = plan.edits.iter().map(|edit| edit.path.clone()).collect();
-        Self {
-            code: code.to_owned(),
-            suggestions: plan.suggestions,
-            files,
-        }
+        Self { code: code.to_owned(), suggestions: plan.suggestions, files }
     }
 
     fn line(&self) -> String {
-        let files = self
-            .files
-            .iter()
-            .take(5)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
+        let files = self.files.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         let more = if self.files.len() > 5 { ", …" } else { "" };
         match self.suggestions {
             0 => "formatted".to_owned(),
@@ -57,20 +47,11 @@ pub(super) fn short(title: &str) -> String {
 }
 
 pub(super) fn first_line(text: &str) -> Option<String> {
-    text.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .map(|line| head_and_tail(line, 150).0)
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(|line| head_and_tail(line, 150).0)
 }
 
 pub(super) fn problem(problem: &Problem) -> String {
-    let Problem {
-        path,
-        line,
-        code,
-        message,
-        ..
-    } = problem;
+    let Problem { path, line, code, message, .. } = problem;
     let what = first_line(message).unwrap_or_default();
     if path.is_empty() {
         format!("{code}: {what}")

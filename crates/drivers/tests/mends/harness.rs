@@ -66,13 +66,7 @@ impl Outcome {
 
 pub(crate) fn check(name: &str, kind: CheckKind) -> Check {
     let argv = name.split(' ').map(ToOwned::to_owned).collect();
-    Check {
-        name: name.to_owned(),
-        kind,
-        argv,
-        network: false,
-        timeout_ms: None,
-    }
+    Check { name: name.to_owned(), kind, argv, network: false, timeout_ms: None }
 }
 
 /// Whether a tool is here; says so where it is not.
@@ -84,10 +78,7 @@ pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !found {
-        eprintln!(
-            "skipped: {program} {} does not work here",
-            arguments.join(" ")
-        );
+        eprintln!("skipped: {program} {} does not work here", arguments.join(" "));
     }
     found
 }
@@ -142,14 +133,7 @@ pub(crate) fn mend_folder(folder: &Path, checks: Vec<Check>) -> Outcome {
         observations.push(observation.clone());
         driver.observe(observation);
     };
-    Outcome {
-        action,
-        before,
-        after: now,
-        assignment,
-        calls,
-        observations,
-    }
+    Outcome { action, before, after: now, assignment, calls, observations }
 }
 
 fn execute(
@@ -170,9 +154,7 @@ fn execute(
                 Ok(output) => {
                     let text = [output.stdout, output.stderr].concat();
                     (
-                        Ended::Exited {
-                            code: output.status.code().unwrap(),
-                        },
+                        Ended::Exited { code: output.status.code().unwrap() },
                         String::from_utf8_lossy(&text).into_owned(),
                     )
                 }
@@ -239,12 +221,7 @@ pub(crate) fn tree(folder: &Path) -> Tree {
                     folders.push(path);
                 }
             } else {
-                let relative = path
-                    .strip_prefix(folder)
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .to_owned();
+                let relative = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
                 tree.insert(relative, fs::read(&path).unwrap());
             }
         }

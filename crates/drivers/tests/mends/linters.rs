@@ -14,11 +14,7 @@ fn ruff_mends_what_is_safe() {
     let test = "from pkg.m import f\n\n\ndef test_f():\n    x = 1\n    assert f(\n        x\n    ) == f\"ab1\"\n";
     let config =
         "[project]\nname = \"p\"\nversion = \"0\"\n\n[tool.ruff.lint]\nignore = [\"E4\", \"E7\"]\n";
-    let files = [
-        ("pyproject.toml", config),
-        ("pkg/m.py", MODULE),
-        ("tests/test_m.py", test),
-    ];
+    let files = [("pyproject.toml", config), ("pkg/m.py", MODULE), ("tests/test_m.py", test)];
     let outcome = mend(&files, vec![]);
     assert_eq!(outcome.calls[0].title, "read pyproject.toml");
     assert_eq!(
@@ -26,27 +22,15 @@ fn ruff_mends_what_is_safe() {
         "import json\n\n\ndef f(x):\n    \"\"\"ü𝕏\"\"\"; \n    return \"ab\" + json.dumps(x)\n"
     );
     let left = "left:\ntests/test_m.py:8: F541: f-string without any placeholders";
-    assert!(
-        outcome.stuck().ends_with(left),
-        "what a test expects stays: {}",
-        outcome.stuck()
-    );
+    assert!(outcome.stuck().ends_with(left), "what a test expects stays: {}", outcome.stuck());
     assert_eq!(outcome.changed(), ["pkg/m.py"]);
 }
 
 #[test]
 fn ruff_is_the_codebases_own_choice() {
-    let outcome = mend(
-        &[
-            ("pyproject.toml", "[project]\nname = \"p\"\n"),
-            ("m.py", MODULE),
-        ],
-        vec![],
-    );
-    assert_eq!(
-        outcome.finished(),
-        "nothing was mended; there is no check to run"
-    );
+    let outcome =
+        mend(&[("pyproject.toml", "[project]\nname = \"p\"\n"), ("m.py", MODULE)], vec![]);
+    assert_eq!(outcome.finished(), "nothing was mended; there is no check to run");
     assert_eq!(outcome.titles(), ["read pyproject.toml"]);
 }
 
@@ -71,15 +55,9 @@ fn eslint_mends_what_it_can() {
     std::os::unix::fs::symlink(modules, folder.path().join("node_modules")).unwrap();
     let config = "export default [{ rules: { 'prefer-const': 'error', 'no-var': 'error', 'no-extra-boolean-cast': 'warn' } }];\n";
     std::fs::write(folder.path().join("eslint.config.mjs"), config).unwrap();
-    std::fs::write(
-        folder.path().join("x.js"),
-        "// ü𝕏\nlet a = 1;\nvar b = 2;\nif (!!a) { b; }\n",
-    )
-    .unwrap();
+    std::fs::write(folder.path().join("x.js"), "// ü𝕏\nlet a = 1;\nvar b = 2;\nif (!!a) { b; }\n")
+        .unwrap();
     let outcome = crate::harness::mend_folder(folder.path(), vec![]);
     outcome.finished();
-    assert_eq!(
-        outcome.text("x.js"),
-        "// ü𝕏\nconst a = 1;\nconst b = 2;\nif (a) { b; }\n"
-    );
+    assert_eq!(outcome.text("x.js"), "// ü𝕏\nconst a = 1;\nconst b = 2;\nif (a) { b; }\n");
 }

@@ -43,18 +43,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Ended::TimedOut { after_ms: 1 }),
         1 => Just(Ended::Refused { reason: "no".into() }),
     ];
-    let answer = (
-        ended,
-        0..OUTPUTS.len(),
-        prop::bool::weighted(0.1),
-        any::<bool>(),
-    )
-        .prop_map(|(ended, output, cut, changed)| Event::Answer {
-            ended,
-            output,
-            cut,
-            changed,
-        });
+    let answer = (ended, 0..OUTPUTS.len(), prop::bool::weighted(0.1), any::<bool>())
+        .prop_map(|(ended, output, cut, changed)| Event::Answer { ended, output, cut, changed });
     prop_oneof![30 => answer, 1 => Just(Event::Foreign), 1 => Just(Event::RoundFailed)]
 }
 
@@ -90,18 +80,13 @@ fn observation(event: &Event, action: &Action) -> Option<Observation> {
         (Event::Answer { .. }, Action::Finished { .. } | Action::Stuck { .. }) => return None,
         (Event::Foreign, _) => "another".to_owned(),
         (Event::RoundFailed, _) => {
-            return Some(Observation::RoundFailed {
-                evidence: "test f failed".into(),
-            });
+            return Some(Observation::RoundFailed { evidence: "test f failed".into() });
         }
     };
     let (ended, output, cut, changed) = match event {
-        Event::Answer {
-            ended,
-            output,
-            cut,
-            changed,
-        } => (ended.clone(), OUTPUTS[*output], *cut, *changed),
+        Event::Answer { ended, output, cut, changed } => {
+            (ended.clone(), OUTPUTS[*output], *cut, *changed)
+        }
         Event::Foreign | Event::RoundFailed => (Ended::Interrupted, "", false, true),
     };
     let half = if cut {
@@ -177,9 +162,7 @@ fn a_round_that_finds_nothing_new_is_stuck_with_the_evidence() {
     for observation in &outcome.observations {
         driver.observe(observation.clone());
     }
-    driver.observe(Observation::RoundFailed {
-        evidence: "\n2 tests failed\n".into(),
-    });
+    driver.observe(Observation::RoundFailed { evidence: "\n2 tests failed\n".into() });
     let reason = "nothing was mended; left:\nverification: 2 tests failed".to_owned();
     assert_eq!(driver.next(), Action::Stuck { reason });
 }

@@ -57,11 +57,7 @@ impl Inner {
         children.sort_by_key(|(_, node)| node.order);
         TreeNode {
             path: path.clone(),
-            kind: if node.strategy.is_some() {
-                NodeKind::Supervisor
-            } else {
-                NodeKind::Worker
-            },
+            kind: if node.strategy.is_some() { NodeKind::Supervisor } else { NodeKind::Worker },
             strategy: node.strategy,
             status: node.status,
             generation: node.generation,
@@ -75,10 +71,7 @@ impl Inner {
                 .map(|born| u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX)),
             mailbox_depth: self.depth(path.as_str()),
             last_exit: node.last_exit.clone(),
-            children: children
-                .into_iter()
-                .map(|(path, node)| self.tree(path, node))
-                .collect(),
+            children: children.into_iter().map(|(path, node)| self.tree(path, node)).collect(),
         }
     }
 }

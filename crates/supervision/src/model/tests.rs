@@ -21,10 +21,7 @@ fn child(restart: Restart) -> ChildSpec {
         shutdown: Shutdown::Kill,
         significant: false,
         health: None,
-        backoff: Backoff {
-            min: Duration::from_millis(10),
-            ..Backoff::default()
-        },
+        backoff: Backoff { min: Duration::from_millis(10), ..Backoff::default() },
     }
 }
 
@@ -65,9 +62,7 @@ struct World {
 impl World {
     fn new(spec: SupervisorSpec) -> Self {
         let state = State::new(&spec, 0);
-        let lives = (0..spec.children.len() as u64)
-            .map(|key| (key, Life::Running))
-            .collect();
+        let lives = (0..spec.children.len() as u64).map(|key| (key, Life::Running)).collect();
         Self {
             spec,
             state,
@@ -105,10 +100,7 @@ impl World {
                 if self.spec.strategy == Policy::OneForOne
                     && self.restart(key) == Restart::Transient
                 {
-                    assert!(
-                        !self.last_exits[&key].is_normal(),
-                        "a finished child came back"
-                    );
+                    assert!(!self.last_exits[&key].is_normal(), "a finished child came back");
                 }
                 if self.is_group() {
                     let later = self
@@ -121,34 +113,20 @@ impl World {
                 self.open.push(Event::Started { key });
             }
             Action::Stop { key } => {
-                assert_eq!(
-                    self.lives[&key],
-                    Life::Running,
-                    "stopped what does not run: {key}"
-                );
+                assert_eq!(self.lives[&key], Life::Running, "stopped what does not run: {key}");
                 if self.is_group() {
-                    let later = self
-                        .lives
-                        .range(key + 1..)
-                        .find(|(_, life)| **life != Life::Buried);
+                    let later =
+                        self.lives.range(key + 1..).find(|(_, life)| **life != Life::Buried);
                     assert_eq!(later, None, "{key} stopped before a later sibling was gone");
                 }
                 self.lives.insert(key, Life::Ending);
-                self.open.push(Event::Exited {
-                    key,
-                    exit: Exit::Shutdown,
-                });
+                self.open.push(Event::Exited { key, exit: Exit::Shutdown });
             }
             Action::Bury { key } => {
                 assert_eq!(self.lives[&key], Life::Ending);
                 self.open.push(Event::Gone { key });
             }
-            Action::Wait {
-                token,
-                delay_ms,
-                cause,
-                members,
-            } => {
+            Action::Wait { token, delay_ms, cause, members } => {
                 assert!(
                     members.contains(&cause)
                         && members.iter().all(|key| self.lives[key] == Life::Buried)
@@ -220,11 +198,7 @@ enum Step {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    prop_oneof![
-        Just(Policy::OneForOne),
-        Just(Policy::OneForAll),
-        Just(Policy::RestForOne)
-    ]
+    prop_oneof![Just(Policy::OneForOne), Just(Policy::OneForAll), Just(Policy::RestForOne)]
 }
 
 fn restarts() -> impl Strategy<Value = Restart> {
@@ -339,51 +313,24 @@ fn exits_during_the_descent_are_one_restart_and_a_failure_during_the_ascent_is_a
 
     world.now_ms = 6_000;
     world.crash(1, Exit::Killed);
-    while !world
-        .open
-        .iter()
-        .any(|event| matches!(event, Event::Started { .. }))
-    {
+    while !world.open.iter().any(|event| matches!(event, Event::Started { .. })) {
         world.answer(0, false);
     }
     world.answer(0, true);
-    assert!(
-        world.gave_up,
-        "a failing start during the ascent is a second restart"
-    );
+    assert!(world.gave_up, "a failing start during the ascent is a second restart");
 }
 
 #[test]
 fn only_what_started_after_the_failed_child_is_restarted() {
     let mut world = World::new(supervisor(Policy::RestForOne, 1, &[Restart::Permanent; 3]));
-    let actions = decide(
-        &mut world.state,
-        Event::Exited {
-            key: 1,
-            exit: Exit::Normal,
-        },
-        0,
-        0.0,
-    );
+    let actions = decide(&mut world.state, Event::Exited { key: 1, exit: Exit::Normal }, 0, 0.0);
     assert_eq!(actions, [Action::Bury { key: 1 }]);
-    assert_eq!(
-        decide(&mut world.state, Event::Gone { key: 1 }, 0, 0.0),
-        [Action::Stop { key: 2 }]
-    );
+    assert_eq!(decide(&mut world.state, Event::Gone { key: 1 }, 0, 0.0), [Action::Stop { key: 2 }]);
     assert_eq!(
         decide(&mut world.state, Event::Gone { key: 2 }, 0, 0.0),
-        [Action::Wait {
-            token: 1,
-            delay_ms: 10,
-            cause: 1,
-            members: vec![1, 2]
-        }]
+        [Action::Wait { token: 1, delay_ms: 10, cause: 1, members: vec![1, 2] }]
     );
-    assert_eq!(
-        decide(&mut world.state, Event::Elapsed { token: 7 }, 0, 0.0),
-        [],
-        "a stale timer"
-    );
+    assert_eq!(decide(&mut world.state, Event::Elapsed { token: 7 }, 0, 0.0), [], "a stale timer");
     assert_eq!(
         decide(&mut world.state, Event::Elapsed { token: 1 }, 0, 0.0),
         [Action::Start { key: 1 }]
@@ -392,30 +339,16 @@ fn only_what_started_after_the_failed_child_is_restarted() {
         decide(&mut world.state, Event::Started { key: 1 }, 0, 0.0),
         [Action::Start { key: 2 }]
     );
-    assert_eq!(
-        decide(&mut world.state, Event::Started { key: 2 }, 0, 0.0),
-        []
-    );
+    assert_eq!(decide(&mut world.state, Event::Started { key: 2 }, 0, 0.0), []);
 }
 
 #[test]
 fn the_window_slides_and_a_quiet_life_resets_the_backoff() {
     let mut state = State::new(&supervisor(Policy::OneForOne, 2, &[Restart::Permanent]), 0);
     let mut restart_at = |now_ms: u64| {
-        let _ = decide(
-            &mut state,
-            Event::Exited {
-                key: 0,
-                exit: Exit::Killed,
-            },
-            now_ms,
-            0.0,
-        );
+        let _ = decide(&mut state, Event::Exited { key: 0, exit: Exit::Killed }, now_ms, 0.0);
         let actions = decide(&mut state, Event::Gone { key: 0 }, now_ms, 0.0);
-        let Some(Action::Wait {
-            token, delay_ms, ..
-        }) = actions.first().cloned()
-        else {
+        let Some(Action::Wait { token, delay_ms, .. }) = actions.first().cloned() else {
             return None;
         };
         let _ = decide(&mut state, Event::Elapsed { token }, now_ms, 0.0);
@@ -424,22 +357,10 @@ fn the_window_slides_and_a_quiet_life_resets_the_backoff() {
     };
     assert_eq!(restart_at(1_000), Some(10));
     assert_eq!(restart_at(2_000), Some(20));
-    assert_eq!(
-        restart_at(6_500),
-        Some(40),
-        "the restart of second 1 has left the window"
-    );
-    assert_eq!(
-        restart_at(70_000),
-        Some(10),
-        "it lived for more than `reset_after`"
-    );
+    assert_eq!(restart_at(6_500), Some(40), "the restart of second 1 has left the window");
+    assert_eq!(restart_at(70_000), Some(10), "it lived for more than `reset_after`");
     assert_eq!(restart_at(70_001), Some(20));
-    assert_eq!(
-        restart_at(70_002),
-        None,
-        "the third within 5 s is one too many"
-    );
+    assert_eq!(restart_at(70_002), None, "the third within 5 s is one too many");
 }
 
 #[test]
@@ -449,14 +370,8 @@ fn significant_children_end_their_supervisor() {
     spec.children[1].significant = true;
     spec.auto_shutdown = AutoShutdown::AllSignificant;
     let mut state = State::new(&spec, 0);
-    let normal = |key| Event::Exited {
-        key,
-        exit: Exit::Normal,
-    };
-    assert_eq!(
-        decide(&mut state, normal(2), 0, 0.0),
-        [Action::Bury { key: 2 }]
-    );
+    let normal = |key| Event::Exited { key, exit: Exit::Normal };
+    assert_eq!(decide(&mut state, normal(2), 0, 0.0), [Action::Bury { key: 2 }]);
     assert_eq!(
         decide(&mut state, normal(0), 0, 0.0),
         [Action::Bury { key: 0 }],
@@ -466,10 +381,7 @@ fn significant_children_end_their_supervisor() {
 
     spec.auto_shutdown = AutoShutdown::AnySignificant;
     let mut state = State::new(&spec, 0);
-    let failed = Event::Exited {
-        key: 0,
-        exit: Exit::Killed,
-    };
+    let failed = Event::Exited { key: 0, exit: Exit::Killed };
     assert_eq!(
         decide(&mut state, failed, 0, 0.0),
         [Action::Bury { key: 0 }],

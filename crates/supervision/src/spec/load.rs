@@ -56,11 +56,7 @@ fn default_period() -> Duration {
 }
 
 fn invalid<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, SpecError> {
-    Err(SpecError {
-        key: key.into(),
-        line: None,
-        message: message.into(),
-    })
+    Err(SpecError { key: key.into(), line: None, message: message.into() })
 }
 
 pub(super) fn load(text: &str) -> Result<TreeSpec, SpecError> {
@@ -86,11 +82,7 @@ fn locate(key: &str, text: &str, error: &toml::de::Error) -> SpecError {
         .span()
         .and_then(|span| text.get(..span.start))
         .map(|before| before.matches('\n').count() + 1);
-    SpecError {
-        key: key.to_owned(),
-        line,
-        message: error.message().to_owned(),
-    }
+    SpecError { key: key.to_owned(), line, message: error.message().to_owned() }
 }
 
 fn supervisor(name: &str, raw: RawSupervisor) -> Result<SupervisorSpec, SpecError> {
@@ -106,10 +98,7 @@ fn supervisor(name: &str, raw: RawSupervisor) -> Result<SupervisorSpec, SpecErro
         }
         let key = format!("{name}.child");
         let Some(template) = raw.child else {
-            return invalid(
-                key,
-                "a dynamic supervisor needs the template of its children",
-            );
+            return invalid(key, "a dynamic supervisor needs the template of its children");
         };
         if template.id.is_some() {
             return invalid(
@@ -175,10 +164,7 @@ fn static_children(
 fn child(key: &str, raw: RawChild, auto: AutoShutdown) -> Result<ChildSpec, SpecError> {
     let start = match (raw.kind, raw.supervisor, &raw.id) {
         (Some(_), Some(_), _) => {
-            return invalid(
-                key,
-                "has a `kind` and a `supervisor`; it can be only one of them",
-            );
+            return invalid(key, "has a `kind` and a `supervisor`; it can be only one of them");
         }
         (None, Some(name), _) => Start::Supervisor(name),
         (Some(kind), None, _) => Start::Worker(kind),
@@ -192,10 +178,7 @@ fn child(key: &str, raw: RawChild, auto: AutoShutdown) -> Result<ChildSpec, Spec
         );
     }
     if raw.significant && raw.restart == Restart::Permanent {
-        return invalid(
-            format!("{key}.significant"),
-            "a permanent child never finishes",
-        );
+        return invalid(format!("{key}.significant"), "a permanent child never finishes");
     }
     if let Some(health) = &raw.health
         && (health.every.is_zero() || health.timeout.is_zero() || health.failures == 0)
@@ -259,11 +242,7 @@ fn check_references(supervisors: &BTreeMap<String, SupervisorSpec>) -> Result<()
             }
         }
     }
-    for name in supervisors
-        .keys()
-        .map(String::as_str)
-        .filter(|name| *name != ROOT)
-    {
+    for name in supervisors.keys().map(String::as_str).filter(|name| *name != ROOT) {
         // A supervisor has at most one parent, so the way up either ends or runs in a circle.
         let mut top = name;
         let mut seen = BTreeSet::from([name]);

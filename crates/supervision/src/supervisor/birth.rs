@@ -50,17 +50,10 @@ async fn attempt(
     let child = AssertUnwindSafe(start(shared, supervisor, path, spec, context))
         .catch_unwind()
         .await
-        .unwrap_or_else(|_| {
-            Err(SpawnErr::StartupFailed(
-                "its start function panicked".into(),
-            ))
-        })
+        .unwrap_or_else(|_| Err(SpawnErr::StartupFailed("its start function panicked".into())))
         .map_err(|error| StartFailure::from_spawn(path, error))?;
     let is_linked = || {
-        child
-            .cell
-            .try_get_supervisor()
-            .is_some_and(|linked| linked.get_id() == supervisor.get_id())
+        child.cell.try_get_supervisor().is_some_and(|linked| linked.get_id() == supervisor.get_id())
     };
     if !is_linked() {
         child.cell.link(supervisor.clone());
@@ -91,12 +84,8 @@ async fn start(
                     format!("there is no supervisor [{name}]").into(),
                 ));
             };
-            let arguments = Arguments {
-                shared: Arc::clone(shared),
-                path: path.clone(),
-                spec,
-                ending: None,
-            };
+            let arguments =
+                Arguments { shared: Arc::clone(shared), path: path.clone(), spec, ending: None };
             launch(arguments, supervisor.clone()).await
         }
     }

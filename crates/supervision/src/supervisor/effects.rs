@@ -18,12 +18,9 @@ use crate::{
 
 impl State {
     pub(super) fn decide(&mut self, myself: &ActorRef<Message>, event: Event) {
-        for action in model::decide(
-            &mut self.model,
-            event,
-            self.shared.now_ms(),
-            self.shared.jitter(),
-        ) {
+        for action in
+            model::decide(&mut self.model, event, self.shared.now_ms(), self.shared.jitter())
+        {
             self.perform(myself, action);
         }
     }
@@ -33,12 +30,9 @@ impl State {
             Action::Start { key } => self.start(myself, key),
             Action::Stop { key } => self.lay_to_rest(myself, key, true),
             Action::Bury { key } => self.lay_to_rest(myself, key, false),
-            Action::Wait {
-                token,
-                delay_ms,
-                cause,
-                members,
-            } => self.wait(myself, token, delay_ms, cause, &members),
+            Action::Wait { token, delay_ms, cause, members } => {
+                self.wait(myself, token, delay_ms, cause, &members)
+            }
             Action::Rest { key } => self.rest(key),
             Action::GiveUp { cause } => self.give_up(myself, cause),
             Action::Shutdown => myself.stop(Some(SHUTDOWN.to_owned())),
@@ -53,9 +47,7 @@ impl State {
             self.shared.directory.status(slot.path.as_str()),
             Some(Status::BackingOff { .. })
         ) {
-            self.shared
-                .directory
-                .set_status(&slot.path, Status::Restarting);
+            self.shared.directory.set_status(&slot.path, Status::Restarting);
         }
         let born = birth::bear(
             Arc::clone(&self.shared),
@@ -64,12 +56,7 @@ impl State {
             Arc::clone(&slot.spec),
         );
         self.births += 1;
-        self.report(myself, async move {
-            Message::Born {
-                key,
-                result: born.await,
-            }
-        });
+        self.report(myself, async move { Message::Born { key, result: born.await } });
     }
 
     fn lay_to_rest(&mut self, myself: &ActorRef<Message>, key: Key, stop: bool) {
@@ -80,14 +67,7 @@ impl State {
         slot.health = None;
         let (shared, path) = (Arc::clone(&self.shared), slot.path.clone());
         let shutdown = stop.then_some(slot.spec.shutdown);
-        shared.directory.set_status(
-            &path,
-            if due {
-                Status::Restarting
-            } else {
-                Status::Stopping
-            },
-        );
+        shared.directory.set_status(&path, if due { Status::Restarting } else { Status::Stopping });
         self.report(myself, async move {
             burial::lay_to_rest(&shared, &path, shutdown, Patience::Endless).await;
             Message::Gone { key }
@@ -103,11 +83,7 @@ impl State {
         members: &[Key],
     ) {
         let after = Duration::from_millis(delay_ms);
-        let status = if after.is_zero() {
-            Status::Restarting
-        } else {
-            Status::backing_off(after)
-        };
+        let status = if after.is_zero() { Status::Restarting } else { Status::backing_off(after) };
         for slot in members.iter().filter_map(|key| self.slots.get(key)) {
             self.shared.directory.set_status(&slot.path, status);
             self.shared.record(&slot.path, Change::Restarting { after });
@@ -126,9 +102,7 @@ impl State {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
-        self.shared
-            .directory
-            .set_status(&slot.path, Status::Stopped);
+        self.shared.directory.set_status(&slot.path, Status::Stopped);
         self.shared.record(&slot.path, Change::Stopped);
         if self.spec.strategy == Strategy::Dynamic
             && let Some(slot) = self.slots.remove(&key)
@@ -149,20 +123,11 @@ impl State {
         let reason = GaveUp {
             supervisor: self.path.clone(),
             child: slot.path.clone(),
-            exit: self
-                .shared
-                .directory
-                .last_exit(&slot.path)
-                .unwrap_or(Exit::Normal),
+            exit: self.shared.directory.last_exit(&slot.path).unwrap_or(Exit::Normal),
             intensity: self.spec.intensity,
             period: self.spec.period,
         };
-        self.shared.record(
-            &self.path,
-            Change::GaveUp {
-                reason: reason.clone(),
-            },
-        );
+        self.shared.record(&self.path, Change::GaveUp { reason: reason.clone() });
         self.gave_up = Some(reason);
         myself.stop(Some(SHUTDOWN.to_owned()));
     }

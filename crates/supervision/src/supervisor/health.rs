@@ -21,11 +21,8 @@ pub(super) fn watch(
         let mut misses = 0;
         while misses < health.failures {
             sleep(health.every).await;
-            misses = if timeout(health.timeout, probe()).await == Ok(true) {
-                0
-            } else {
-                misses + 1
-            };
+            misses =
+                if timeout(health.timeout, probe()).await == Ok(true) { 0 } else { misses + 1 };
         }
         shared.record(&path, Change::Unhealthy { misses });
         cell.kill();

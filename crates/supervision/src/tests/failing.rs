@@ -66,20 +66,10 @@ async fn too_many_restarts_escalate_level_by_level() {
         order(&tree, "root/minds/x", Order::Panic);
         reborn(&tree, "root/minds/x", generation + 1).await;
     }
-    assert_eq!(
-        rig.take(),
-        [
-            "+keeper", "+first", "+x", "+x", "-first", "+first", "+x", "+x"
-        ]
-    );
+    assert_eq!(rig.take(), ["+keeper", "+first", "+x", "+x", "-first", "+first", "+x", "+x"]);
     order(&tree, "root/minds/x", Order::Panic);
-    let Ending::GaveUp(reason) = tree.wait().await else {
-        panic!("the root did not give up")
-    };
-    assert_eq!(
-        (reason.supervisor.as_str(), reason.child.as_str()),
-        ("root", "root/minds")
-    );
+    let Ending::GaveUp(reason) = tree.wait().await else { panic!("the root did not give up") };
+    assert_eq!((reason.supervisor.as_str(), reason.child.as_str()), ("root", "root/minds"));
     assert_eq!(
         reason.exit,
         Exit::Failed(
@@ -92,9 +82,7 @@ async fn too_many_restarts_escalate_level_by_level() {
         .into_iter()
         .map(|(generation, change)| match change {
             Change::GaveUp { .. } => (generation, "gave up"),
-            Change::Exited {
-                exit: Exit::Failed(_),
-            } => (generation, "failed"),
+            Change::Exited { exit: Exit::Failed(_) } => (generation, "failed"),
             Change::Restarting { .. } => (generation, "restarting"),
             Change::Started => (generation, "started"),
             Change::Stopped => (generation, "stopped"),
@@ -183,11 +171,7 @@ async fn a_failing_rebirth_backs_off_visibly_and_recovers() {
     let delays: Vec<_> = changes(&mut records, "root/x")
         .into_iter()
         .filter_map(|(_, change)| {
-            if let Change::Restarting { after } = change {
-                Some(after.as_secs())
-            } else {
-                None
-            }
+            if let Change::Restarting { after } = change { Some(after.as_secs()) } else { None }
         })
         .collect();
     assert_eq!(delays, [10, 20, 40]);
@@ -226,30 +210,17 @@ async fn a_hung_child_is_killed_and_a_transient_one_comes_back() {
     .await;
     assert_eq!(
         changes(&mut records, "root/x"),
-        [
-            (2, Change::Exited { exit: Exit::Normal }),
-            (2, Change::Stopped)
-        ]
+        [(2, Change::Exited { exit: Exit::Normal }), (2, Change::Stopped)]
     );
 }
 
 #[tokio::test]
 async fn health_without_a_probe_is_refused_at_the_start() {
     let rig = Rig::default();
-    let toml = single(
-        "mute",
-        r#"health = { every = "1s", timeout = "1s", failures = 1 }"#,
-    );
+    let toml = single("mute", r#"health = { every = "1s", timeout = "1s", failures = 1 }"#);
     let error = rig.start(&toml).await.err().unwrap();
-    assert!(
-        crate::exit::chain(&error).contains("health probes"),
-        "{error}"
-    );
-    assert_eq!(
-        rig.take(),
-        ["+x"],
-        "it was not left running, and not asked to stop"
-    );
+    assert!(crate::exit::chain(&error).contains("health probes"), "{error}");
+    assert_eq!(rig.take(), ["+x"], "it was not left running, and not asked to stop");
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,10 +228,8 @@ async fn a_stop_wins_over_a_restart() {
     // The rebirth takes an hour; so does the wait for it.
     for (kind, backoff) in [("slow", r#""0ms""#), ("plain", r#""1h", max = "1h""#)] {
         let rig = Rig::default();
-        let tree = rig
-            .start(&single(kind, &format!("backoff = {{ min = {backoff} }}")))
-            .await
-            .unwrap();
+        let tree =
+            rig.start(&single(kind, &format!("backoff = {{ min = {backoff} }}"))).await.unwrap();
         order(&tree, "root/x", Order::Panic);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(tree.directory().resolve("root/x").is_none());
@@ -297,10 +266,7 @@ async fn a_killed_supervisor_comes_back_with_its_children_and_without_dynamic_on
     reborn(&tree, "root/s/x", 2).await;
     assert_eq!(
         changes(&mut records, "root/s/x"),
-        [
-            (1, Change::Exited { exit: Exit::Killed }),
-            (2, Change::Started)
-        ],
+        [(1, Change::Exited { exit: Exit::Killed }), (2, Change::Started)],
         "the end of a child that nobody could report is recorded all the same"
     );
 
@@ -310,9 +276,7 @@ async fn a_killed_supervisor_comes_back_with_its_children_and_without_dynamic_on
     reborn(&tree, "root/d", 2).await;
     assert_eq!(tree.directory().status("root/d/guest"), None);
     assert_eq!(
-        pool.start_child("guest")
-            .await
-            .map(|instance| instance.generation),
+        pool.start_child("guest").await.map(|instance| instance.generation),
         Ok::<_, DynamicError>(1)
     );
     tree.stop().await;

@@ -32,32 +32,15 @@ async fn stops_in_reverse_order_and_kills_who_overruns() {
     assert_eq!(rig.take(), ["-k2", "-k1", "-store"]);
     assert_eq!(
         changes(&mut records, "root/stuck"),
-        [
-            (1, Change::Exited { exit: Exit::Killed }),
-            (1, Change::Stopped)
-        ]
+        [(1, Change::Exited { exit: Exit::Killed }), (1, Change::Stopped)]
     );
     let snapshot = tree.snapshot().unwrap();
     assert_eq!(
-        snapshot
-            .children
-            .iter()
-            .map(|child| child.path.id())
-            .collect::<Vec<_>>(),
+        snapshot.children.iter().map(|child| child.path.id()).collect::<Vec<_>>(),
         ["store", "work", "stuck"]
     );
-    assert!(
-        snapshot
-            .children
-            .iter()
-            .chain([&snapshot])
-            .all(|node| node.status == Status::Stopped)
-    );
-    assert_eq!(
-        tree.wait().await,
-        Ending::Stopped,
-        "a late waiter is told too"
-    );
+    assert!(snapshot.children.iter().chain([&snapshot]).all(|node| node.status == Status::Stopped));
+    assert_eq!(tree.wait().await, Ending::Stopped, "a late waiter is told too");
 }
 
 #[tokio::test]
@@ -65,10 +48,7 @@ async fn a_failing_start_stops_the_started_ones_and_names_the_cause() {
     for (kind, cause) in [
         ("panics", "root/b/inner did not start: as asked"),
         ("refuses", "root/b/inner did not start: no such table"),
-        (
-            "careless",
-            "root/b/inner did not start: its start function panicked",
-        ),
+        ("careless", "root/b/inner did not start: its start function panicked"),
     ] {
         let rig = Rig::default();
         rig.broken.store(true, Ordering::SeqCst);
@@ -116,28 +96,17 @@ async fn dynamic_children_come_and_go() {
     let agents = tree.directory().dynamic("root/agents");
     agents.start_child("claude").await.unwrap();
     agents.start_child("local").await.unwrap();
-    assert_eq!(
-        agents.start_child("third").await.unwrap_err(),
-        DynamicError::Full { max: 2 }
-    );
+    assert_eq!(agents.start_child("third").await.unwrap_err(), DynamicError::Full { max: 2 });
     assert_eq!(
         agents.start_child("local").await.unwrap_err(),
-        DynamicError::Exists {
-            id: "local".to_owned()
-        }
+        DynamicError::Exists { id: "local".to_owned() }
     );
     assert_eq!(
         agents.start_child("a/b").await.unwrap_err(),
-        DynamicError::BadId {
-            id: "a/b".to_owned()
-        }
+        DynamicError::BadId { id: "a/b".to_owned() }
     );
     assert_eq!(
-        agents
-            .list()
-            .iter()
-            .map(|(id, _)| id.as_str())
-            .collect::<Vec<_>>(),
+        agents.list().iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
         ["claude", "local"]
     );
 
@@ -147,24 +116,16 @@ async fn dynamic_children_come_and_go() {
     }
     assert_eq!(runs.count(), 3);
     let mind = tree.directory().dynamic("root/agents/claude/mind");
-    assert_eq!(
-        mind.start_child("x").await.unwrap_err(),
-        DynamicError::NotDynamic,
-        "a worker"
-    );
+    assert_eq!(mind.start_child("x").await.unwrap_err(), DynamicError::NotDynamic, "a worker");
     runs.terminate_child("r2").await.unwrap();
     assert_eq!(
         runs.terminate_child("r2").await,
-        Err(DynamicError::Unknown {
-            id: "r2".to_owned()
-        })
+        Err(DynamicError::Unknown { id: "r2".to_owned() })
     );
 
     order(&tree, "root/agents/claude/runs/r1", Order::Panic);
     until(&tree, "a failed temporary child is forgotten", || {
-        tree.directory()
-            .status("root/agents/claude/runs/r1")
-            .is_none()
+        tree.directory().status("root/agents/claude/runs/r1").is_none()
     })
     .await;
 
@@ -173,15 +134,9 @@ async fn dynamic_children_come_and_go() {
     }
     let before = tokio::time::Instant::now();
     agents.terminate_child("claude").await.unwrap();
-    assert!(
-        before.elapsed() < Duration::from_secs(2),
-        "three stuck runs of 1 s stop together"
-    );
+    assert!(before.elapsed() < Duration::from_secs(2), "three stuck runs of 1 s stop together");
     assert!(tree.directory().tree("root/agents/claude").is_none());
-    assert!(matches!(
-        runs.start_child("late").await,
-        Err(DynamicError::Unavailable { .. })
-    ));
+    assert!(matches!(runs.start_child("late").await, Err(DynamicError::Unavailable { .. })));
     tree.stop().await;
 }
 
@@ -205,10 +160,7 @@ async fn the_snapshot_shows_the_tree() {
     depth.store(7, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(250)).await;
     let snapshot = tree.snapshot().unwrap();
-    assert_eq!(
-        (snapshot.strategy, snapshot.restarts_in_window),
-        (Some(Strategy::OneForOne), 1)
-    );
+    assert_eq!((snapshot.strategy, snapshot.restarts_in_window), (Some(Strategy::OneForOne), 1));
     let json = serde_json::to_value(&snapshot.children[0]).unwrap();
     let uptime = json["uptime_ms"].as_u64().unwrap();
     assert!((250..260).contains(&uptime), "{uptime}");
@@ -227,10 +179,8 @@ async fn the_snapshot_shows_the_tree() {
 #[tokio::test]
 async fn a_dropped_tree_ends() {
     let rig = Rig::default();
-    let tree = rig
-        .start("[root]\nstrategy = \"one_for_one\"\nchildren = [{ id = \"a\" }]")
-        .await
-        .unwrap();
+    let tree =
+        rig.start("[root]\nstrategy = \"one_for_one\"\nchildren = [{ id = \"a\" }]").await.unwrap();
     let cell = tree.directory().resolve("root/a").unwrap().cell;
     drop(tree);
     cell.wait(Some(Duration::from_secs(10))).await.unwrap();

@@ -128,21 +128,13 @@ impl StartChild for Rig {
         let supervisor = context.supervisor.clone();
         let name = (kind == "family").then(|| context.path.to_string());
         let stillborn = kind == "stillborn" && context.generation < 3;
-        let worker = Worker {
-            rig: self.clone(),
-            context,
-            kind: kind.clone(),
-        };
+        let worker = Worker { rig: self.clone(), context, kind: kind.clone() };
         let (actor, _) = Actor::spawn_linked(name, worker, (), supervisor).await?;
         if stillborn {
             actor.send_message(Order::Panic).unwrap();
             actor.wait(None).await.unwrap();
         }
-        Ok(if kind == "mute" {
-            Child::new(actor)
-        } else {
-            Child::with_ping(actor, Order::Ping)
-        })
+        Ok(if kind == "mute" { Child::new(actor) } else { Child::with_ping(actor, Order::Ping) })
     }
 }
 
@@ -165,12 +157,7 @@ impl Rig {
 pub(super) const AT_ONCE: &str = r#"backoff = { min = "0ms" }"#;
 
 pub(super) fn order(tree: &RunningTree, path: &str, order: Order) {
-    tree.directory()
-        .resolve(path)
-        .expect(path)
-        .cell
-        .send_message(order)
-        .expect(path);
+    tree.directory().resolve(path).expect(path).cell.send_message(order).expect(path);
 }
 
 /// Waits until an instance of at least this generation runs.

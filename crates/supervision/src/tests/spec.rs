@@ -44,18 +44,9 @@ fn a_whole_file_is_read() {
     let seconds = |seconds| Shutdown::Within(Duration::from_secs(seconds));
     assert_eq!(
         shutdowns,
-        [
-            seconds(10),
-            Shutdown::Unbounded,
-            seconds(5),
-            Shutdown::Unbounded,
-            Shutdown::Kill
-        ]
+        [seconds(10), Shutdown::Unbounded, seconds(5), Shutdown::Unbounded, Shutdown::Kill]
     );
-    assert_eq!(
-        root.children[1].start,
-        Start::Supervisor("minds".to_owned())
-    );
+    assert_eq!(root.children[1].start, Start::Supervisor("minds".to_owned()));
     let backoff = Backoff {
         min: Duration::from_millis(200),
         reset_after: Duration::from_mins(5),
@@ -103,13 +94,8 @@ fn wrong_files_are_refused_by_the_path_of_the_key() {
             panic!("{line}");
         };
         assert!(TREE.contains(from), "{from}");
-        let message = TreeSpec::from_toml(&TREE.replacen(from, to, 1))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.starts_with(error),
-            "{to}\n  said:     {message}\n  expected: {error}"
-        );
+        let message = TreeSpec::from_toml(&TREE.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(message.starts_with(error), "{to}\n  said:     {message}\n  expected: {error}");
     }
     let circle = "[root]\nstrategy='one_for_one'\n[a]\nstrategy='one_for_one'\nchildren=[{id='b',supervisor='b'}]\n\
                   [b]\nstrategy='one_for_one'\nchildren=[{id='a',supervisor='a'}]";
@@ -148,13 +134,8 @@ impl crate::StartChild for Nothing {
 
 #[tokio::test]
 async fn an_unknown_kind_is_refused_before_anything_starts() {
-    let error = RunningTree::start(TreeSpec::from_toml(TREE).unwrap(), Nothing)
-        .await
-        .err()
-        .unwrap();
+    let error =
+        RunningTree::start(TreeSpec::from_toml(TREE).unwrap(), Nothing).await.err().unwrap();
     assert!(matches!(error, StartError::UnknownKind { .. }));
-    assert_eq!(
-        error.to_string(),
-        "supervisor [agents]: `agent` is no kind of child"
-    );
+    assert_eq!(error.to_string(), "supervisor [agents]: `agent` is no kind of child");
 }

@@ -35,11 +35,7 @@ pub(crate) struct ExportState {
 impl<E> CleaningExporter<E> {
     pub(crate) fn new(inner: E, endpoint: &str, state: Arc<ExportState>) -> Self {
         let endpoint = redact::clean(endpoint).into_owned();
-        Self {
-            inner,
-            endpoint,
-            state,
-        }
+        Self { inner, endpoint, state }
     }
 }
 
@@ -114,9 +110,7 @@ mod tests {
     impl SpanExporter for Collector {
         async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
             let answers = self.answers.load(Ordering::Relaxed);
-            answers
-                .then_some(())
-                .ok_or(OTelSdkError::InternalFailure("refused".into()))
+            answers.then_some(()).ok_or(OTelSdkError::InternalFailure("refused".into()))
         }
     }
 

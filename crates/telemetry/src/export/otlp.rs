@@ -41,11 +41,8 @@ impl Otlp {
     /// variable counts as unset. Headers, time limits, compression and batching are read by the
     /// exporters themselves.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let variable = |name: &str| {
-            variable(name)
-                .map(|v| v.trim().to_owned())
-                .filter(|v| !v.is_empty())
-        };
+        let variable =
+            |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
         let mut otlp = Self::default();
         if variable("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
             return otlp;
@@ -66,9 +63,8 @@ impl Otlp {
             None | Some("otlp") => {}
             Some("none") => return None,
             Some(other) => {
-                self.problems.push(format!(
-                    "{switch}={other} is not supported, only otlp and none"
-                ));
+                self.problems
+                    .push(format!("{switch}={other} is not supported, only otlp and none"));
                 return None;
             }
         }
@@ -106,10 +102,7 @@ mod tests {
 
     fn of(variables: &[(&str, &str)]) -> Otlp {
         Otlp::from_variables(|name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -120,16 +113,10 @@ mod tests {
 
     #[test]
     fn nothing_is_exported_unless_an_endpoint_is_set() {
-        assert_eq!(
-            of(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]),
-            Otlp::default()
-        );
+        assert_eq!(of(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), Otlp::default());
         assert_eq!(of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]), Otlp::default());
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
-        assert_eq!(
-            of(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]),
-            Otlp::default()
-        );
+        assert_eq!(of(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), Otlp::default());
     }
 
     #[test]
@@ -137,17 +124,11 @@ mod tests {
         let http = of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/base/")]);
         assert_eq!(
             http.traces,
-            Some(target(
-                "http://c:4318/base/v1/traces",
-                Protocol::HttpProtobuf
-            ))
+            Some(target("http://c:4318/base/v1/traces", Protocol::HttpProtobuf))
         );
         assert_eq!(
             http.metrics,
-            Some(target(
-                "http://c:4318/base/v1/metrics",
-                Protocol::HttpProtobuf
-            ))
+            Some(target("http://c:4318/base/v1/metrics", Protocol::HttpProtobuf))
         );
         let mixed = of(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
@@ -156,10 +137,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
         ]);
         assert_eq!(mixed.traces, Some(target("http://c:4317", Protocol::Grpc)));
-        assert_eq!(
-            mixed.metrics,
-            Some(target("https://m/x", Protocol::HttpProtobuf))
-        );
+        assert_eq!(mixed.metrics, Some(target("https://m/x", Protocol::HttpProtobuf)));
     }
 
     #[test]

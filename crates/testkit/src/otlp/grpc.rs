@@ -18,28 +18,19 @@ pub(super) struct GrpcServer {
 
 impl GrpcServer {
     pub(super) fn start(received: &Arc<Received>) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let service = Service(Arc::clone(received));
         let entered = runtime.enter();
         let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = incoming.local_addr()?;
         let server = tonic::transport::Server::builder()
-            .add_service(trace::trace_service_server::TraceServiceServer::new(
-                service.clone(),
-            ))
-            .add_service(metrics::metrics_service_server::MetricsServiceServer::new(
-                service,
-            ));
+            .add_service(trace::trace_service_server::TraceServiceServer::new(service.clone()))
+            .add_service(metrics::metrics_service_server::MetricsServiceServer::new(service));
         // It runs until the runtime goes.
         runtime.spawn(server.serve_with_incoming(incoming));
         drop(entered);
-        Ok(Self {
-            address,
-            runtime: Some(runtime),
-        })
+        Ok(Self { address, runtime: Some(runtime) })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -76,8 +67,6 @@ impl metrics::metrics_service_server::MetricsService for Service {
         request: Request<metrics::ExportMetricsServiceRequest>,
     ) -> Result<Response<metrics::ExportMetricsServiceResponse>, Status> {
         self.0.add_metrics(request.into_inner());
-        Ok(Response::new(
-            metrics::ExportMetricsServiceResponse::default(),
-        ))
+        Ok(Response::new(metrics::ExportMetricsServiceResponse::default()))
     }
 }

@@ -35,11 +35,7 @@ impl HttpServer {
                 std::thread::spawn(move || drop(serve(stream, &received)));
             }
         });
-        Ok(Self {
-            address,
-            stopping,
-            thread: Some(thread),
-        })
+        Ok(Self { address, stopping, thread: Some(thread) })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -62,10 +58,7 @@ fn serve(stream: TcpStream, received: &Received) -> std::io::Result<()> {
     let mut answers = stream.try_clone()?;
     let mut requests = BufReader::new(stream);
     while let Some((head, body)) = read_request(&mut requests)? {
-        let status = if head
-            .iter()
-            .any(|line| line.starts_with("content-encoding:"))
-        {
+        let status = if head.iter().any(|line| line.starts_with("content-encoding:")) {
             "415 Unsupported Media Type"
         } else {
             accept(&head[0], &body, received)
@@ -84,11 +77,7 @@ fn accept(request_line: &str, body: &[u8], received: &Received) -> &'static str 
         "post /v1/metrics http/1.1" => Message::decode(body).map(|sums| received.add_metrics(sums)),
         _ => return "404 Not Found",
     };
-    if outcome.is_ok() {
-        "200 OK"
-    } else {
-        "400 Bad Request"
-    }
+    if outcome.is_ok() { "200 OK" } else { "400 Bad Request" }
 }
 
 /// The lines of the head, in lower case, and the body; `None` at the end of the connection.
@@ -105,9 +94,7 @@ fn read_request(from: &mut impl BufRead) -> std::io::Result<Option<(Vec<String>,
         }
         head.push(line);
     }
-    let length = head
-        .iter()
-        .find_map(|line| line.strip_prefix("content-length:"));
+    let length = head.iter().find_map(|line| line.strip_prefix("content-length:"));
     let length = length.and_then(|value| value.trim().parse().ok());
     match length.filter(|length| *length <= MAX_BODY_BYTES && !head.is_empty()) {
         Some(length) => {

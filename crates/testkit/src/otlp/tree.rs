@@ -10,10 +10,7 @@ use super::{ReceivedSpan, ReceivedStatus};
 pub fn tree(spans: &[ReceivedSpan]) -> String {
     let mut ordered: Vec<_> = spans.iter().collect();
     ordered.sort_by_key(|span| span.start_ns);
-    let by_id: HashMap<_, _> = ordered
-        .iter()
-        .map(|span| (span.span_id.as_str(), *span))
-        .collect();
+    let by_id: HashMap<_, _> = ordered.iter().map(|span| (span.span_id.as_str(), *span)).collect();
     let mut text = String::new();
     for span in &ordered {
         let parent = span.parent.as_deref();
@@ -50,16 +47,11 @@ fn branch(
         }
     }
     for (_, linked) in &span.links {
-        let name = by_id
-            .get(linked.as_str())
-            .map_or("(not received)", |span| &span.name);
+        let name = by_id.get(linked.as_str()).map_or("(not received)", |span| &span.name);
         let _ = write!(text, " -> {name}");
     }
     text.push('\n');
-    for child in all
-        .iter()
-        .filter(|child| child.parent.as_ref() == Some(&span.span_id))
-    {
+    for child in all.iter().filter(|child| child.parent.as_ref() == Some(&span.span_id)) {
         branch(text, child, all, by_id, depth + 1);
     }
 }

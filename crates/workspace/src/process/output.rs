@@ -40,11 +40,7 @@ impl Capture {
             Some(path) => Some((path.into(), File::create(path).await.doing("write", path)?)),
             None => None,
         };
-        Ok(Self {
-            limit,
-            file,
-            ..Self::default()
-        })
+        Ok(Self { limit, file, ..Self::default() })
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -61,15 +57,11 @@ impl Capture {
 
     fn keep(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
-        self.lines += piece
-            .iter()
-            .map(|byte| u64::from(*byte == b'\n'))
-            .sum::<u64>();
+        self.lines += piece.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         let room = self.limit - self.head.len();
         let (first, rest) = piece.split_at(room.min(piece.len()));
         self.head.extend_from_slice(first);
-        self.tail
-            .extend(&rest[rest.len().saturating_sub(self.limit)..]);
+        self.tail.extend(&rest[rest.len().saturating_sub(self.limit)..]);
         let excess = self.tail.len().saturating_sub(self.limit);
         self.tail.drain(..excess);
     }
@@ -88,14 +80,8 @@ impl Capture {
             ([self.head, tail].concat(), None)
         } else {
             // A character that was cut in two would read as damage.
-            let whole = tail
-                .iter()
-                .take_while(|byte| (0x80..0xc0).contains(*byte))
-                .count();
-            (
-                whole_characters(self.head),
-                Some(tail[whole.min(3)..].to_vec()),
-            )
+            let whole = tail.iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count();
+            (whole_characters(self.head), Some(tail[whole.min(3)..].to_vec()))
         };
         Output {
             head: String::from_utf8_lossy(&head).into_owned(),
@@ -122,10 +108,7 @@ mod tests {
     use super::*;
 
     fn captured(limit: usize, pieces: &[&str]) -> Output {
-        let mut capture = Capture {
-            limit,
-            ..Capture::default()
-        };
+        let mut capture = Capture { limit, ..Capture::default() };
         for piece in pieces {
             capture.keep(piece.as_bytes());
         }
@@ -146,9 +129,6 @@ mod tests {
         let short = captured(4, &["abc", "defgh"]);
         assert_eq!((short.head.as_str(), short.tail), ("abcdefgh", None));
         let umlauts = captured(3, &["ääääää"]);
-        assert_eq!(
-            (umlauts.head.as_str(), umlauts.tail.as_deref()),
-            ("ä", Some("ä"))
-        );
+        assert_eq!((umlauts.head.as_str(), umlauts.tail.as_deref()), ("ä", Some("ä")));
     }
 }

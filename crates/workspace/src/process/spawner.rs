@@ -23,15 +23,13 @@ impl Spawner {
     pub(super) fn start() -> io::Result<Self> {
         let (requests, received) = mpsc::channel::<Request>();
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        std::thread::Builder::new()
-            .name("spawner".into())
-            .spawn(move || {
-                let _entered = runtime.enter();
-                for (mut command, answer) in received {
-                    // Where nobody waits any more, the child is dropped, and so killed.
-                    let _ = answer.send(command.spawn());
-                }
-            })?;
+        std::thread::Builder::new().name("spawner".into()).spawn(move || {
+            let _entered = runtime.enter();
+            for (mut command, answer) in received {
+                // Where nobody waits any more, the child is dropped, and so killed.
+                let _ = answer.send(command.spawn());
+            }
+        })?;
         Ok(Self { requests })
     }
 

@@ -23,9 +23,7 @@ pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, Works
     // A process that was killed in mid-write leaves its lock; no other one is at work.
     let _ = fs::remove_file(workspace.folder().join("index.lock"));
     let git = workspace.git();
-    let answer = git
-        .run(["ls-files", "-z", "-m", "-d", "-o", "--exclude-standard"])
-        .await?;
+    let answer = git.run(["ls-files", "-z", "-m", "-d", "-o", "--exclude-standard"]).await?;
     let mut plan = Plan::new(workspace);
     for entry in entries(&answer) {
         plan.add(entry);
@@ -34,31 +32,18 @@ pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, Works
         plan.add_repository(&repository).await?;
     }
     if !plan.removed.is_empty() {
-        git.run_with(
-            ["update-index", "-z", "--force-remove", "--stdin"],
-            list(&plan.removed),
-        )
-        .await?;
+        git.run_with(["update-index", "-z", "--force-remove", "--stdin"], list(&plan.removed))
+            .await?;
     }
     if !plan.changed.is_empty() {
-        let options = [
-            "update-index",
-            "-z",
-            "--add",
-            "--remove",
-            "--replace",
-            "--stdin",
-        ];
+        let options = ["update-index", "-z", "--add", "--remove", "--replace", "--stdin"];
         git.run_with(options, list(&plan.changed)).await?;
     }
     Ok(plan.left_out)
 }
 
 fn list(paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
-    paths
-        .iter()
-        .flat_map(|path| path.iter().copied().chain([0]))
-        .collect()
+    paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect()
 }
 
 /// What to tell git.
@@ -128,9 +113,7 @@ impl<'a> Plan<'a> {
         let folder = self.tree.join(path_of(prefix));
         let no_index = self.workspace.folder().join("no-index");
         let git = Git::on(&self.workspace.git_dir()).files(&folder, &no_index);
-        let answer = git
-            .run(["ls-files", "-z", "-o", "--exclude-standard"])
-            .await?;
+        let answer = git.run(["ls-files", "-z", "-o", "--exclude-standard"]).await?;
         for entry in entries(&answer) {
             self.add(&[prefix, entry].concat());
         }

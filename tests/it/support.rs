@@ -1,0 +1,198 @@
+//! What tests of the whole program share: a home of its own, a database of its own, a repository.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use journeyman_store::Store;
+use journeyman_testkit::database::TestDatabase;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
+
+/// A user's home on this machine: settings, data, and a migrated database.
+pub struct Home {
+    pub folder: TempDir,
+    database: TestDatabase,
+}
+
+impl Home {
+    pub async fn new() -> Self {
+        journeyman_testkit::database::init(PROGRAM);
+        let folder = tempfile::Builder::new().prefix("home").tempdir().unwrap();
+        Self { folder, database: TestDatabase::new().await.unwrap() }
+    }
+
+    pub fn store(&self) -> &Store {
+        self.database.store()
+    }
+
+    pub fn database_url(&self) -> String {
+        self.database.url()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The program with these arguments, in this home, with nothing of the machine's settings.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .env("JOURNEYMAN_DATA", self.data())
+            .env("JOURNEYMAN_CONFIG", self.folder.path().join("config"))
+            .env("DATABASE_URL", self.database.url())
+            .env("NO_COLOR", "1")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// Starts a daemon and waits until it answers.
+    pub fn up(&self) -> Daemon {
+        self.up_with(|_| {})
+    }
+
+    /// The same, its command changed first.
+    pub fn up_with(&self, change: impl FnOnce(&mut Command)) -> Daemon {
+        let mut command = self.command(&["up"]);
+        change(&mut command);
+        let log = std::fs::File::create(self.folder.path().join("daemon.log")).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().unwrap();
+        let daemon = Daemon { child };
+        wait_until("the daemon answers", || self.run(&["tree", "--json"]).code == 0);
+        daemon
+    }
+
+    /// What the daemon printed.
+    pub fn daemon_log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    /// A repository with one commit of these files.
+    pub fn repository(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let folder = self.folder.path().join(name);
+        for (path, text) in files {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        std::fs::create_dir_all(&folder).unwrap();
+        git(&folder, &["init", "-q", "-b", "main"]);
+        git(&folder, &["add", "-A"]);
+        git(&folder, &["commit", "-q", "--allow-empty", "-m", "first"]);
+        folder
+    }
+
+    /// The document of a task.
+    pub fn task(&self, id: &str) -> Value {
+        self.run(&["task", "show", id, "--json"]).json()
+    }
+}
+
+/// A daemon; killed when the test ends.
+pub struct Daemon {
+    pub child: Child,
+}
+
+impl Daemon {
+    /// SIGKILL, and gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and its exit status.
+    pub fn stop(&mut self) -> i32 {
+        signal(self.child.id(), "TERM");
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(self.child.id(), "TERM");
+            let began = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed().as_secs() < 20 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // It may be gone by now.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What a command gave.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Standard output as one document.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The same, of a command that ended well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+/// Runs git with an identity of its own and no settings of the machine.
+#[track_caller]
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=You", "-c", "user.email=you@localhost"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.unwrap().success(), "kill -{name} {pid}");
+}
+
+/// Waits for something that must come about; a minute is for a machine under load.
+#[track_caller]
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it did not come about: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
