@@ -163,7 +163,7 @@ impl Running {
     }
 
     /// Answers on the daemon's socket.
-    pub async fn serve(&self) -> Result<Server, Failure> {
+    pub fn serve(&self) -> Result<Server, Failure> {
         use std::os::unix::fs::PermissionsExt as _;
         let Some(socket) = self.socket.clone() else {
             return Err(Failure::missing(

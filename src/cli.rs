@@ -124,29 +124,7 @@ pub struct Run {
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Add a task, or many from a file of JSON lines.
-    Add {
-        /// What to do.
-        #[arg(required_unless_present = "file")]
-        prompt: Option<String>,
-        /// The task's options.
-        #[command(flatten)]
-        options: TaskOptions,
-        /// Start only after this task is completed. May be repeated.
-        #[arg(long, value_name = "TASK")]
-        after: Vec<String>,
-        /// low, normal, high, urgent or critical.
-        #[arg(long)]
-        priority: Option<String>,
-        /// Due by this time (RFC 3339); among equals the earlier one goes first.
-        #[arg(long, value_name = "TIME")]
-        due: Option<String>,
-        /// Refuse when an unfinished task has this key.
-        #[arg(long, value_name = "KEY")]
-        unique: Option<String>,
-        /// Many tasks, one JSON object a line; all are added, or none. `-` is standard input.
-        #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
-        file: Option<PathBuf>,
-    },
+    Add(Box<Add>),
     /// The tasks, newest first.
     List {
         /// Only those in this state.
@@ -197,6 +175,32 @@ pub enum Task {
     Apply(Id),
     /// What a task waits for, and what waits for it.
     Deps(Id),
+}
+
+/// `task add`.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// What to do.
+    #[arg(required_unless_present = "file")]
+    pub prompt: Option<String>,
+    /// The task's options.
+    #[command(flatten)]
+    pub options: TaskOptions,
+    /// Start only after this task is completed. May be repeated.
+    #[arg(long, value_name = "TASK")]
+    pub after: Vec<String>,
+    /// low, normal, high, urgent or critical.
+    #[arg(long)]
+    pub priority: Option<String>,
+    /// Due by this time (RFC 3339); among equals the earlier one goes first.
+    #[arg(long, value_name = "TIME")]
+    pub due: Option<String>,
+    /// Refuse when an unfinished task has this key.
+    #[arg(long, value_name = "KEY")]
+    pub unique: Option<String>,
+    /// Many tasks, one JSON object a line; all are added, or none. `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub file: Option<PathBuf>,
 }
 
 /// A task's id: whole, a unique first or last part, or `latest`.

@@ -25,20 +25,9 @@ use crate::session::Context;
 
 /// Runs a command to its end.
 pub fn execute(cli: Cli) -> Result<Exit, Failure> {
-    match &cli.command {
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "journeyman", &mut text);
-            output::text(&String::from_utf8_lossy(&text))?;
-            return Ok(Exit::Done);
-        }
-        Command::Man => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::from_error)?;
-            output::text(&String::from_utf8_lossy(&text))?;
-            return Ok(Exit::Done);
-        }
-        _ => {}
+    if let Some(text) = generated(&cli.command)? {
+        output::text(&text)?;
+        return Ok(Exit::Done);
     }
     let context = Context::load(cli.json)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,6 +44,19 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     done
+}
+
+/// What needs no settings: completions and the man page.
+fn generated(command: &Command) -> Result<Option<String>, Failure> {
+    let mut text = Vec::new();
+    if let Command::Completions { shell } = command {
+        clap_complete::generate(*shell, &mut Cli::command(), "journeyman", &mut text);
+    } else if let Command::Man = command {
+        clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::from_error)?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
 }
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {

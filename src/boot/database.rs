@@ -29,15 +29,12 @@ pub async fn open(context: &Context) -> Result<Opened, Failure> {
 
 /// Opens the database as it is.
 pub async fn connect(context: &Context) -> Result<Opened, Failure> {
-    let (url, cluster, description) = match configured(context)? {
-        Some(url) => {
-            journeyman_telemetry::redact::register(&url);
-            (url, None, "as configured by database.url or DATABASE_URL".to_owned())
-        }
-        None => {
-            let cluster = private(context).await?;
-            (cluster.url(), Some(cluster), "the private cluster in the data folder".to_owned())
-        }
+    let (url, cluster, description) = if let Some(url) = configured(context)? {
+        journeyman_telemetry::redact::register(&url);
+        (url, None, "as configured by database.url or DATABASE_URL".to_owned())
+    } else {
+        let cluster = private(context).await?;
+        (cluster.url(), Some(cluster), "the private cluster in the data folder".to_owned())
     };
     let options = PoolOptions {
         max: context.settings.database.max_connections.max(3),
@@ -66,14 +63,15 @@ pub async fn private(context: &Context) -> Result<Cluster, Failure> {
 
 fn cluster_failure(error: &ClusterError) -> Failure {
     let failure = Failure::new(Exit::Missing, "database_unavailable", chain(error));
-    match error {
-        ClusterError::ProgramsMissing { .. } => failure.hint("journeyman setup  installs them"),
-        _ => failure,
+    if matches!(error, ClusterError::ProgramsMissing) {
+        failure.hint("journeyman setup  installs them")
+    } else {
+        failure
     }
 }
 
 /// How a command says what the store says.
-pub fn failure(error: &StoreError) -> Failure {
+pub(super) fn failure(error: &StoreError) -> Failure {
     let text = chain(error);
     match error {
         StoreError::Unavailable(_) => Failure::new(Exit::Missing, "database_unavailable", text)

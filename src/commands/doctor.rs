@@ -29,19 +29,15 @@ pub async fn execute(context: &Context) -> Result<Exit, Failure> {
     findings.push(models());
     let failed = findings.iter().any(|finding| finding.grade == "fail");
     output::either(context.json, &json!({ "findings": findings, "next_cursor": null }), || {
-        findings
-            .iter()
-            .map(|finding| {
-                let mend = finding.mend.as_ref().map(|mend| format!("\n           {mend}"));
-                format!(
-                    "{:<5} {:<10} {}{}\n",
-                    finding.grade,
-                    finding.what,
-                    finding.found,
-                    mend.unwrap_or_default()
-                )
-            })
-            .collect()
+        let mut text = String::new();
+        for finding in &findings {
+            let Finding { what, grade, found, mend } = finding;
+            text.push_str(&format!("{grade:<5} {what:<10} {found}\n"));
+            if let Some(mend) = mend {
+                text.push_str(&format!("{:16} {mend}\n", ""));
+            }
+        }
+        text
     })?;
     Ok(if failed { Exit::Missing } else { Exit::Done })
 }

@@ -28,7 +28,7 @@ pub async fn execute(context: &Context, command: cli::Task) -> Result<Exit, Fail
 
 async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Result<Exit, Failure> {
     match command {
-        cli::Task::Add { .. } => add::execute(context, client, command).await,
+        cli::Task::Add(add) => add::execute(context, client, *add).await,
         cli::Task::List { status, codebase, limit, cursor } => {
             let query = query(&[
                 ("status", status),
@@ -136,9 +136,9 @@ async fn logs(context: &Context, client: &Client, id: &str, full: bool) -> Resul
     for event in events.iter().filter(|event| !event.text.is_empty()) {
         output::text(&format!("{}  {}", event.at.format("%H:%M:%S"), event.text))?;
         if let Some(shown) = event.detail["output"].as_str().filter(|_| full) {
-            let indented: String =
-                shown.lines().map(|line| format!("          {line}\n")).collect();
-            output::text(&indented)?;
+            for line in shown.lines() {
+                output::text(&format!("          {line}"))?;
+            }
         }
     }
     Ok(Exit::Done)

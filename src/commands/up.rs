@@ -9,7 +9,7 @@ use crate::shutdown;
 /// Runs until a signal, or until the tree gives up.
 pub async fn execute(context: &Context) -> Result<Exit, Failure> {
     let running = boot::start(context, boot::Mode::Daemon).await?;
-    let server = running.serve().await?;
+    let server = running.serve()?;
     output::text(&format!(
         "journeyman is up; tasks are added with: journeyman task add --repo PATH \"PROMPT\"\n\
          database  {}\nsocket    {}\n",

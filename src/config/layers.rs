@@ -68,6 +68,7 @@ impl Layers {
 
     /// Puts the rows of `system_configuration` below the file and above the defaults. Rows that
     /// are no settings of ours are left to their readers.
+    #[must_use]
     pub fn with_table(
         mut self,
         rows: impl IntoIterator<Item = (String, serde_json::Value)>,

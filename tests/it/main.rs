@@ -1,10 +1,13 @@
 //! The integration tests, one binary: each module a theme.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod architecture;
 mod audit;
 mod cluster;
 mod launcher;
 mod queue;
+mod readme;
 mod road;
 mod schema;
 mod support;

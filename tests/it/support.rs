@@ -10,35 +10,35 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
 
 /// A user's home on this machine: settings, data, and a migrated database.
-pub struct Home {
-    pub folder: TempDir,
+pub(crate) struct Home {
+    pub(crate) folder: TempDir,
     database: TestDatabase,
 }
 
 impl Home {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         journeyman_testkit::database::init(PROGRAM);
         let folder = tempfile::Builder::new().prefix("home").tempdir().unwrap();
         Self { folder, database: TestDatabase::new().await.unwrap() }
     }
 
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         self.database.store()
     }
 
-    pub fn database_url(&self) -> String {
+    pub(crate) fn database_url(&self) -> String {
         self.database.url()
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// The program with these arguments, in this home, with nothing of the machine's settings.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(arguments)
@@ -53,17 +53,17 @@ impl Home {
     }
 
     /// Runs it to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().unwrap())
     }
 
     /// Starts a daemon and waits until it answers.
-    pub fn up(&self) -> Daemon {
+    pub(crate) fn up(&self) -> Daemon {
         self.up_with(|_| {})
     }
 
     /// The same, its command changed first.
-    pub fn up_with(&self, change: impl FnOnce(&mut Command)) -> Daemon {
+    pub(crate) fn up_with(&self, change: impl FnOnce(&mut Command)) -> Daemon {
         let mut command = self.command(&["up"]);
         change(&mut command);
         let log = std::fs::File::create(self.folder.path().join("daemon.log")).unwrap();
@@ -75,12 +75,12 @@ impl Home {
     }
 
     /// What the daemon printed.
-    pub fn daemon_log(&self) -> String {
+    pub(crate) fn daemon_log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
     }
 
     /// A repository with one commit of these files.
-    pub fn repository(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+    pub(crate) fn repository(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
         let folder = self.folder.path().join(name);
         for (path, text) in files {
             let path = folder.join(path);
@@ -95,25 +95,25 @@ impl Home {
     }
 
     /// The document of a task.
-    pub fn task(&self, id: &str) -> Value {
+    pub(crate) fn task(&self, id: &str) -> Value {
         self.run(&["task", "show", id, "--json"]).json()
     }
 }
 
 /// A daemon; killed when the test ends.
-pub struct Daemon {
-    pub child: Child,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
 }
 
 impl Daemon {
     /// SIGKILL, and gone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and its exit status.
-    pub fn stop(&mut self) -> i32 {
+    pub(crate) fn stop(&mut self) -> i32 {
         signal(self.child.id(), "TERM");
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
@@ -136,10 +136,10 @@ impl Drop for Daemon {
 
 /// What a command gave.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Ran {
@@ -154,13 +154,13 @@ impl From<Output> for Ran {
 
 impl Ran {
     /// Standard output as one document.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The same, of a command that ended well.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
@@ -168,7 +168,7 @@ impl Ran {
 
 /// Runs git with an identity of its own and no settings of the machine.
 #[track_caller]
-pub fn git(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=You", "-c", "user.email=you@localhost"])
         .args(arguments)
@@ -182,14 +182,14 @@ pub fn git(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Sends a signal by name.
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success(), "kill -{name} {pid}");
 }
 
 /// Waits for something that must come about; a minute is for a machine under load.
 #[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < Duration::from_secs(60), "it did not come about: {what}");

@@ -39,6 +39,8 @@ pub(super) async fn perform(
         { names::ATTR_OPERATION } = "execute_tool",
         { names::ATTR_TOOL_NAME } = call.tool.name(),
         { names::ATTR_TOOL_CALL } = call.call_id,
+        { names::ATTR_TOOL_TYPE } = "function",
+        step.seq = work.journal.steps.last().map(|step| step.seq),
         process.exit.code = tracing::field::Empty,
     );
     async {

@@ -5,6 +5,7 @@ use journeyman_domain::schedule::{TaskAfter, after_attempt};
 use journeyman_domain::status::{Status, WaitingFor};
 use journeyman_domain::step::{Entry, Outcome};
 use journeyman_store::{Acting, Finish, StoreError, is_transient};
+use journeyman_telemetry::names;
 
 use super::execute::{Left, RunError, Work};
 use super::messages::StopReason;
@@ -77,7 +78,11 @@ async fn classified(work: &Work, reason: &str) -> Policy {
         round: work.journal.run.round(),
         evidence,
     };
-    let answer = work.classifier.classify(failure).await.ok().map(|answer| answer.policy);
+    let answer = work.classifier.classify(failure).await.ok().map(|answer| {
+        let category = answer.classification.category.as_str();
+        tracing::Span::current().record(names::ATTR_ERROR_TYPE, category);
+        answer.policy
+    });
     // A round with evidence needs a driver that can use it; the runtime's own failure has none.
     answer.filter(|policy| *policy != Policy::RetryWithEvidence).unwrap_or(Policy::Stop)
 }
@@ -112,6 +117,9 @@ const fn waiting(reason: WaitingFor) -> TaskAfter {
 
 async fn finish(work: &mut Work, after: &TaskAfter) -> &'static str {
     let facts = Facts::of(work);
+    if let Some(verified) = facts.verified {
+        tracing::Span::current().record("verified", verified);
+    }
     let aside = after.waiting_for == Some(WaitingFor::Approval);
     // Where the task goes on with another attempt, this one is over.
     let again = matches!(after.status, Status::Ready | Status::Waiting) && !aside;

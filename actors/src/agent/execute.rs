@@ -12,7 +12,7 @@ use journeyman_store::StoreError;
 use journeyman_telemetry::names;
 use journeyman_workspace::WorkspaceError;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::claimed::Claimed;
 use super::conclude::conclude;
@@ -95,6 +95,7 @@ pub(super) async fn execute(mut work: Work) {
         driver = %work.held.driver(),
         execution.outcome = tracing::field::Empty,
         verified = tracing::field::Empty,
+        error.type = tracing::field::Empty,
     );
     let cause =
         work.held.execution.traceparent.as_deref().or(work.held.task.traceparent.as_deref());
@@ -105,7 +106,7 @@ pub(super) async fn execute(mut work: Work) {
         work.remember_trace().await;
         let left = work.go().await;
         let outcome = conclude(&mut work, left).await;
-        tracing::Span::current().record("execution.outcome", outcome);
+        Span::current().record("execution.outcome", outcome);
         let driver = work.held.driver().as_str();
         journeyman_telemetry::metrics().execution_ended(driver, outcome, began.elapsed());
     }
@@ -127,6 +128,8 @@ impl Work {
     async fn go(&mut self) -> Result<Left, RunError> {
         prepare::reap(self).await?;
         let mut scene: Option<Scene> = None;
+        // Of the agent's turn, which is all that it does between two judgements.
+        let mut turn: Option<Span> = None;
         loop {
             if self.stop.is_cancelled() {
                 return Err(RunError::Stopped);
@@ -147,10 +150,30 @@ impl Work {
                 (Next::Conclude(outcome), _) => {
                     self.journal.append(Entry::Outcome { outcome }).await?;
                 }
-                (next, Some(scene)) => self.advance(scene, next).await?,
+                (next @ (Next::Act | Next::Recover { .. }), Some(scene)) => {
+                    let span = turn.get_or_insert_with(|| self.invoke_agent()).clone();
+                    self.advance(scene, next).instrument(span).await?;
+                }
+                (next, Some(scene)) => {
+                    turn = None;
+                    self.advance(scene, next).await?;
+                }
                 (_, None) => return Err(RunError::Task("the workspace is missing".to_owned())),
             }
         }
+    }
+
+    fn invoke_agent(&self) -> Span {
+        let agent = &self.held.agent;
+        tracing::info_span!(
+            "invoke_agent",
+            otel.name = format!("invoke_agent {}", agent.name),
+            { names::ATTR_OPERATION } = "invoke_agent",
+            { names::ATTR_PROVIDER } = %self.held.driver(),
+            { names::ATTR_AGENT_ID } = %agent.id,
+            { names::ATTR_AGENT_NAME } = agent.name,
+            { names::ATTR_CONVERSATION } = %self.held.run.id,
+        )
     }
 
     async fn advance(&mut self, scene: &mut Scene, next: Next) -> Result<(), RunError> {
@@ -166,7 +189,8 @@ impl Work {
                 let span = tracing::info_span!(
                     "verify",
                     otel.name = names::SPAN_VERIFY,
-                    verified = tracing::field::Empty
+                    verified = tracing::field::Empty,
+                    error.type = tracing::field::Empty,
                 );
                 verify::verify(self, scene).instrument(span).await?;
             }

@@ -24,12 +24,24 @@ impl AgentsHandle {
         Self { directory }
     }
 
-    /// Starts the actor of a claimed run, and its agent's supervisor where this is its first. A
-    /// run that is there already is left alone.
+    /// Starts the actor of a claimed run, and its agent's supervisor where this is its first. An
+    /// actor that is there already worked under an earlier claim and is about to go: its end is
+    /// awaited.
     pub async fn start_run(&self, agent: AgentId, run: RunId) -> Result<(), DynamicError> {
-        settle(self.directory.dynamic(AGENTS).start_child(agent.to_string()).await)?;
+        match self.directory.dynamic(AGENTS).start_child(agent.to_string()).await {
+            Ok(_) | Err(DynamicError::Exists { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let supervisor = self.directory.dynamic(format!("{AGENTS}/{agent}"));
-        settle(supervisor.start_child(run.to_string()).await)
+        match supervisor.start_child(run.to_string()).await {
+            Err(DynamicError::Exists { .. }) => {}
+            started => return started.map(drop),
+        }
+        match supervisor.terminate_child(run.to_string()).await {
+            Ok(()) | Err(DynamicError::Unknown { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        supervisor.start_child(run.to_string()).await.map(drop)
     }
 
     /// The runs that have an actor here.
@@ -49,13 +61,6 @@ impl AgentsHandle {
     pub fn run(&self, agent: AgentId, run: RunId) -> RunHandle {
         let path = format!("{AGENTS}/{agent}/{run}");
         RunHandle { run, mailbox: Mailbox::new(self.directory.clone(), path, "scheduler") }
-    }
-}
-
-fn settle<T>(started: Result<T, DynamicError>) -> Result<(), DynamicError> {
-    match started {
-        Ok(_) | Err(DynamicError::Exists { .. }) => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -38,6 +38,7 @@ pub struct State {
     path: ChildPath,
     generation: u64,
     run: RunId,
+    epoch: i64,
     tasks: TrackedTasks,
     stop: CancellationToken,
     reason: Arc<OnceLock<StopReason>>,
@@ -65,17 +66,18 @@ impl Actor for RunActor {
         Arguments { runtime, child }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let run: RunId = child.path.id().parse()?;
+        let held = Claimed::load(&runtime.store, run, runtime.node).await?;
         let state = State {
             path: child.path.clone(),
             generation: child.generation,
             run,
+            epoch: held.fence.lease_epoch,
             tasks: TrackedTasks::default(),
             stop: CancellationToken::new(),
             reason: Arc::default(),
             now: Arc::default(),
             scheduler: SchedulerHandle::new(child.directory.clone(), "run"),
         };
-        let held = Claimed::load(&runtime.store, run, runtime.node).await?;
         let (stop, store) = (state.stop.clone(), runtime.store.clone());
         let journal = Journal::load(store, held.fence, run, stop.clone()).await?;
         let work = Work {
@@ -132,7 +134,7 @@ impl Actor for RunActor {
         let _ = state.reason.set(StopReason::Shutdown);
         state.stop.cancel();
         state.tasks.stop(STOP_LIMIT).await;
-        state.scheduler.run_ended(state.run);
+        state.scheduler.run_ended(state.run, state.epoch);
         tracing::debug!(path = %state.path, "a run's actor stopped");
         Ok(())
     }

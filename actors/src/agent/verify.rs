@@ -60,7 +60,11 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
         Some(first) => first.policy,
         None => Policy::RetryWithEvidence,
     };
-    tracing::Span::current().record("verified", verdict.verified);
+    let span = tracing::Span::current();
+    span.record("verified", verdict.verified);
+    if let Some(failure) = failures.first() {
+        span.record(names::ATTR_ERROR_TYPE, failure.classification.category.as_str());
+    }
     let evidence = if verdict.verified {
         String::new()
     } else {

@@ -53,9 +53,9 @@ impl SchedulerHandle {
         self.0.tell(SchedulerMessage::Tick)
     }
 
-    /// Says that a run's actor is gone.
-    pub fn run_ended(&self, run: RunId) -> bool {
-        self.0.tell(SchedulerMessage::RunEnded { run })
+    /// Says that the actor is gone that worked on a run in this epoch.
+    pub fn run_ended(&self, run: RunId, epoch: i64) -> bool {
+        self.0.tell(SchedulerMessage::RunEnded { run, epoch })
     }
 
     /// Stops all runs where they are and takes nothing new.

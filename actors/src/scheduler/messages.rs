@@ -35,6 +35,8 @@ pub enum SchedulerMessage {
     RunEnded {
         /// The run.
         run: RunId,
+        /// The epoch of the lease that it worked under: the run may go on under a newer one.
+        epoch: i64,
     },
     /// Take nothing new, and stop what runs where it is.
     Drain {

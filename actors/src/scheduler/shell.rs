@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
 use journeyman_store::{
-    Acting, Claim, ClaimRequest, Held, NewTask, StoreError, TakeOverRequest, Task,
+    Acting, Claim, ClaimRequest, Fence, Held, NewTask, StoreError, TakeOverRequest, Task,
 };
 use journeyman_supervision::{Child, ChildContext};
 use journeyman_telemetry::metrics::metrics;
@@ -37,14 +37,20 @@ pub struct State {
     runtime: Runtime,
     generation: u64,
     decided: schedule::State,
-    /// With their tasks.
-    runs: HashMap<RunId, TaskId>,
+    runs: HashMap<RunId, Started>,
     done: SchedulerSnapshot,
     drained: Option<Reply<(), Infallible>>,
     agents: AgentsHandle,
     handle: SchedulerHandle,
     began: Instant,
     tasks: TrackedTasks,
+}
+
+/// A run that has an actor here, or gets one.
+struct Started {
+    task: TaskId,
+    /// The epoch of its lease: the run may end in one and go on in the next.
+    epoch: i64,
 }
 
 impl SchedulerActor {
@@ -75,7 +81,8 @@ impl Actor for SchedulerActor {
         let mut runs = HashMap::new();
         for handle in agents.runs() {
             if let Some(task) = runtime.store.runs().get(handle.run).await?.task_id {
-                runs.insert(handle.run, task);
+                // Whatever its epoch is, there was no other since.
+                runs.insert(handle.run, Started { task, epoch: 0 });
             }
         }
         let decided = schedule::State {
@@ -175,8 +182,9 @@ impl State {
         match message {
             SchedulerMessage::Tick => self.step(Input::Tick).await,
             SchedulerMessage::Hint => self.step(Input::Hint).await,
-            SchedulerMessage::RunEnded { run } => {
-                if self.runs.remove(&run).is_some() {
+            SchedulerMessage::RunEnded { run, epoch } => {
+                if self.runs.get(&run).is_some_and(|started| started.epoch <= epoch) {
+                    self.runs.remove(&run);
                     self.step(Input::RunEnded).await;
                 }
                 self.settle_drain();
@@ -244,10 +252,37 @@ impl State {
         let lease_ms = self.runtime.settings.schedule.lease_ms;
         let lease = Duration::from_millis(lease_ms);
         let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
-        for run in held {
-            self.steer(&run);
+        for run in &held {
+            if self.runs.values().any(|started| started.task == run.task_id) {
+                self.steer(run);
+            } else {
+                self.give_back(run).await?;
+            }
+        }
+        let lost = self.runs.iter().filter(|(_, started)| {
+            !held.iter().any(|run| run.task_id == started.task && run.lease_epoch >= started.epoch)
+        });
+        let lost: Vec<RunId> = lost.map(|(run, _)| *run).collect();
+        for run in self.agents.runs().into_iter().filter(|run| lost.contains(&run.run)) {
+            tracing::debug!(run.id = %run.run, "a run holds no lease any more; it stops");
+            run.stop(StopReason::Shutdown);
         }
         Ok(())
+    }
+
+    /// A lease whose run has no actor here: the end of its work could not be written, as when the
+    /// database was away. Renewed, it would keep everybody from it for good.
+    async fn give_back(&self, held: &Held) -> Result<(), StoreError> {
+        tracing::warn!(task.id = %held.task_id, "a lease is held without a run; it is given back");
+        let fence = Fence {
+            execution_id: held.execution_id,
+            node_id: self.runtime.node,
+            lease_epoch: held.lease_epoch,
+        };
+        match self.runtime.store.queue().abandon(&Acting::now("scheduler"), fence).await {
+            Ok(()) | Err(StoreError::Fenced) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Passes on to a run what the user wishes of its task.
@@ -259,7 +294,7 @@ impl State {
         } else {
             return;
         };
-        if let Some((run, _)) = self.runs.iter().find(|(_, task)| **task == held.task_id)
+        if let Some((run, _)) = self.runs.iter().find(|(_, started)| started.task == held.task_id)
             && let Some(run) = self.agents.runs().into_iter().find(|other| other.run == *run)
         {
             run.stop(reason);
@@ -323,11 +358,11 @@ impl State {
 
     /// Starts the actor of a claimed run, outside of this handler: it may take a while.
     fn start(&mut self, claim: Claim) {
-        let run = claim.run.id;
-        if self.runs.insert(run, claim.task.id).is_some() {
-            return;
+        let (run, epoch) = (claim.run.id, claim.execution.lease_epoch);
+        // Where it is known, its last life here has ended, and its actor is about to go.
+        if self.runs.insert(run, Started { task: claim.task.id, epoch }).is_none() {
+            self.decided.running += 1;
         }
-        self.decided.running += 1;
         self.changed(claim.task.id);
         let (agents, handle) = (self.agents.clone(), self.handle.clone());
         let store = self.runtime.store.clone();
@@ -340,7 +375,7 @@ impl State {
                 {
                     tracing::debug!(error = %error, "its lease was not released; it will expire");
                 }
-                handle.run_ended(run);
+                handle.run_ended(run, epoch);
             }
         });
     }

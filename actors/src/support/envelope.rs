@@ -33,6 +33,8 @@ pub struct Meta {
     pub causation: Option<Uuid>,
     /// Who sent it: an actor's name, or the edge it came in by.
     pub sender: &'static str,
+    /// Where in the tree it goes to.
+    pub path: Arc<str>,
     /// The sender's span, as data.
     pub trace: Option<TraceContext>,
     /// Child where the sender waits, link where it does not.
@@ -52,19 +54,24 @@ pub struct Envelope<M> {
 
 /// One message in the count of a mailbox's depth.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<AtomicUsize>);
+pub(super) struct Waiting {
+    actor: &'static str,
+    depth: Arc<AtomicUsize>,
+}
 
 impl Waiting {
     /// Counts one more, and says how many wait with it.
-    pub(super) fn enter(depth: Arc<AtomicUsize>) -> (Self, usize) {
+    pub(super) fn enter(actor: &'static str, depth: Arc<AtomicUsize>) -> (Self, usize) {
         let now = depth.fetch_add(1, Ordering::Relaxed) + 1;
-        (Self(depth), now)
+        metrics().mailbox_depth(actor, now as u64);
+        (Self { actor, depth }, now)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.depth.fetch_sub(1, Ordering::Relaxed);
+        metrics().mailbox_depth(self.actor, before.saturating_sub(1) as u64);
     }
 }
 
@@ -77,6 +84,7 @@ impl<M: Message> Envelope<M> {
     /// Seals a message; what caused it is known from the task that sends it.
     pub(super) fn seal(
         sender: &'static str,
+        path: &Arc<str>,
         relation: Relation,
         waiting: Waiting,
         body: M,
@@ -88,6 +96,7 @@ impl<M: Message> Envelope<M> {
                 correlation: cause.and_then(|(_, correlation)| correlation),
                 causation: cause.map(|(id, _)| id),
                 sender,
+                path: Arc::clone(path),
                 trace: TraceContext::current(),
                 relation,
                 sent_at: Instant::now(),
@@ -118,6 +127,7 @@ impl<M: Message> Envelope<M> {
             otel.name = format!("{actor} {kind}"),
             otel.kind = "consumer",
             actor,
+            actor.path = %meta.path,
             actor.generation = generation,
             message.kind = kind,
             message.id = %meta.id,

@@ -1,12 +1,12 @@
 //! The way to an actor: resolves its live instance, counts what waits, limits how long to wait.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use journeyman_domain::ids::TaskId;
 use journeyman_supervision::Directory;
 use journeyman_telemetry::context::Relation;
-use journeyman_telemetry::metrics::metrics;
 use ractor::{ActorRef, RpcReplyPort};
 
 use super::envelope::{Envelope, Message, Waiting};
@@ -38,7 +38,7 @@ pub enum AskError<E> {
 #[derive(Debug)]
 pub struct Mailbox<M> {
     directory: Directory,
-    path: String,
+    path: Arc<str>,
     limit: usize,
     sender: &'static str,
     about: Option<TaskId>,
@@ -63,7 +63,7 @@ const MAILBOX_LIMIT: usize = 1024;
 
 impl<M: Message> Mailbox<M> {
     /// The way from `sender` to the actor at a path of the tree.
-    pub fn new(directory: Directory, path: impl Into<String>, sender: &'static str) -> Self {
+    pub fn new(directory: Directory, path: impl Into<Arc<str>>, sender: &'static str) -> Self {
         let path = path.into();
         Self { directory, path, limit: MAILBOX_LIMIT, sender, about: None, message: PhantomData }
     }
@@ -106,12 +106,13 @@ impl<M: Message> Mailbox<M> {
                 Some(_) => AskError::Restarting(M::ACTOR),
             });
         };
-        let (waiting, depth) = Waiting::enter(self.directory.mailbox_depth(&self.path));
-        metrics().mailbox_depth(M::ACTOR, depth as u64);
+        let (waiting, depth) =
+            Waiting::enter(M::ACTOR, self.directory.mailbox_depth(&self.path));
         if depth > self.limit {
             return Err(AskError::Busy(M::ACTOR));
         }
-        let envelope = Envelope::seal(self.sender, relation, waiting, body).about(self.about);
+        let envelope = Envelope::seal(self.sender, &self.path, relation, waiting, body);
+        let envelope = envelope.about(self.about);
         ActorRef::<Envelope<M>>::from(instance.cell)
             .send_message(envelope)
             .map_err(|_| AskError::Restarting(M::ACTOR))

@@ -48,7 +48,7 @@ macro_rules! names {
 names! {
     SPAN_EXECUTE_TASK = "execute_task", Span, "internal", "One execution of a task, from its claim to its outcome: the root of its trace, linked to the execution before.";
     SPAN_PREPARE_WORKSPACE = "prepare_workspace", Span, "internal", "The clone of the codebase is made or restored.";
-    SPAN_INVOKE_AGENT = "invoke_agent {gen_ai.agent.name}", Span, "internal", "One run of an agent by its driver.";
+    SPAN_INVOKE_AGENT = "invoke_agent {gen_ai.agent.name}", Span, "internal", "One turn of an agent in its run: what its driver does until it says that it is done.";
     SPAN_EXECUTE_TOOL = "execute_tool {gen_ai.tool.name}", Span, "internal", "One tool call or command of a run, from its intent to its result.";
     SPAN_VERIFY = "verify", Span, "internal", "The runtime checks base and candidate in clean checkouts.";
     SPAN_RUN_CHECK = "run_check", Span, "internal", "One check on one checkout.";
@@ -57,7 +57,7 @@ names! {
 
     ATTR_ACTOR = "actor", Attribute, "string", "An actor's name in the table of actors, without an instance.";
     ATTR_ACTOR_PATH = "actor.path", Attribute, "string", "An actor's place in the supervision tree.";
-    ATTR_ACTOR_GENERATION = "actor.generation", Attribute, "int", "How many times it was started before in this process.";
+    ATTR_ACTOR_GENERATION = "actor.generation", Attribute, "int", "Which instance it is: 1 for the first, one more after each restart.";
     ATTR_MESSAGE_KIND = "message.kind", Attribute, "string", "The variant of the message.";
     ATTR_MESSAGE_ID = "message.id", Attribute, "string", "The message's UUIDv7.";
     ATTR_MESSAGE_QUEUE_US = "message.queue_us", Attribute, "int", "Time from sending to handling in microseconds.";
@@ -66,13 +66,13 @@ names! {
     ATTR_EXECUTION_ATTEMPT = "execution.attempt", Attribute, "int", "Its number among the task's executions, from 1.";
     ATTR_EXECUTION_OUTCOME = "execution.outcome", Attribute, "string", "The state that it ended in.";
     ATTR_RUN_ID = "run.id", Attribute, "string", "The agent's run.";
-    ATTR_STEP_SEQ = "step.seq", Attribute, "int", "The step of the run's journal.";
+    ATTR_STEP_SEQ = "step.seq", Attribute, "int", "The step of the run's journal that holds the intent.";
     ATTR_DRIVER = "driver", Attribute, "string", "How the agent acts: mechanic, command, native, acp or codegen.";
     ATTR_VERIFIED = "verified", Attribute, "bool", "Whether the runtime itself saw the change pass; never the agent's word.";
     ATTR_CHECK_NAME = "check.name", Attribute, "string", "The check, such as cargo test.";
     ATTR_CHECK_SIDE = "check.side", Attribute, "string", "base or candidate.";
     ATTR_CHECK_OUTCOME = "check.outcome", Attribute, "string", "passed, failed, timeout or broken.";
-    ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, failed, panicked or killed.";
+    ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, drained, killed, cancelled or failed.";
     ATTR_PROCESS_EXIT_CODE = "process.exit.code", Attribute, "int", "Exit status of a child process.";
     ATTR_ERROR_TYPE = "error.type", Attribute, "string", "The category that the classifier gave to a failure.";
     ATTR_OPERATION = "gen_ai.operation.name", Attribute, "string", "invoke_agent or execute_tool.";

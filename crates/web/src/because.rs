@@ -1,6 +1,7 @@
 //! One sentence on why a task is where it is. Pure.
 
 use chrono::{DateTime, Utc};
+use journeyman_domain::check::output::without_escapes;
 use journeyman_domain::status::{Status, WaitingFor};
 use journeyman_store::Task;
 
@@ -18,6 +19,12 @@ pub(crate) struct Around<'a> {
 
 /// Why the task is where it is; `None` where its state says it all.
 pub(crate) fn because(task: &Task, around: Around<'_>) -> Option<String> {
+    // An error quotes programs and names of checks, which must not reach a terminal as codes.
+    let text = sentence(task, around)?;
+    Some(without_escapes(&text).into_owned())
+}
+
+fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
     let error = task.error.as_deref().filter(|error| !error.is_empty());
     let with = |text: &str| {
         Some(match error {
@@ -192,6 +199,8 @@ pub(crate) mod tests {
             said(&retry),
             "the attempt failed; goes on at 2026-01-02 03:04:05 UTC: the registry is down"
         );
+        let failed = Task { error: Some("\u{1b}[2Jgone".into()), ..task(Status::Failed, None) };
+        assert_eq!(said(&failed), "gone");
         let verified = Task { verified: Some(true), ..task(Status::Completed, None) };
         assert_eq!(because(&verified, Around::default()), None);
         let forsaken = Around { forsaken: true, ..Around::default() };

@@ -173,7 +173,7 @@ fn abbreviated(commit: &str) -> &str {
 }
 
 /// All lines as one, without control characters, of at most 300 characters.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let text = without_escapes(text);
     let line = text.split(['\n', '\r', '\t']).map(str::trim_end).filter(|part| !part.is_empty());
     let line = line.collect::<Vec<_>>().join(" ");

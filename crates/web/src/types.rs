@@ -69,7 +69,7 @@ pub struct AddTasks {
     pub tasks: Vec<NewTask>,
 }
 
-/// What is known of a task.
+/// What is known of a task. A list leaves out `patch`, `verification`, `trace_id` and `errors`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Its id.
@@ -144,11 +144,13 @@ pub struct Tasks {
 /// One thing that happened to a task, as streams and logs show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its place: grows within a task; where a stream goes on after a break.
+    /// Its place: grows within a task; where a stream goes on after a break. 0 for what is no entry
+    /// of a journal (`now`, `status`, `end`).
     pub seq: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// The kind of journal entry, or `status` for a change of the task's state.
+    /// The kind of journal entry; else `now` for what the run does at the moment, `status` for a
+    /// change of the task's state, `end` where nothing more happens without the user.
     pub kind: String,
     /// One line for a person.
     pub text: String,

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::because::{Around, because};
 use crate::document;
-use crate::narrate::Narrator;
+use crate::narrate::{Narrator, one_line};
 use crate::types::Event;
 
 /// Places that one run has.
@@ -243,7 +243,7 @@ impl Watch {
             () = tokio::time::sleep_until(self.look_at) => {}
             change = self.changes.recv() => match change {
                 Ok(Change { task, now }) if task == self.teller.task => {
-                    self.pending.extend(now.map(|now| passing("now", now, Value::Null)));
+                    self.pending.extend(now.map(|now| passing("now", &now, Value::Null)));
                     self.look_at = Instant::now();
                 }
                 Ok(_) => {}
@@ -262,7 +262,7 @@ impl Watch {
                 if !self.blind {
                     self.blind = true;
                     let text = format!("{error}; trying again");
-                    self.pending.push_back(passing("now", text, Value::Null));
+                    self.pending.push_back(passing("now", &text, Value::Null));
                 }
             }
         }
@@ -293,8 +293,8 @@ impl Watch {
 }
 
 /// An event that is no entry of a journal: it has no place, and is not told again.
-fn passing(kind: &str, text: String, detail: Value) -> Event {
-    Event { seq: 0, at: Utc::now(), kind: kind.to_owned(), text, detail }
+fn passing(kind: &str, text: &str, detail: Value) -> Event {
+    Event { seq: 0, at: Utc::now(), kind: kind.to_owned(), text: one_line(text), detail }
 }
 
 fn state_of(task: &Task) -> Value {
@@ -310,7 +310,7 @@ fn status_event(task: &Task, around: Around<'_>) -> Event {
     // That a task is taken at once needs no line.
     let at_once = task.status == Status::Ready && task.error.is_none() && !around.forsaken;
     let text = if at_once { String::new() } else { because(task, around).unwrap_or_default() };
-    passing("status", text, state_of(task))
+    passing("status", &text, state_of(task))
 }
 
 fn end_event(task: &Task, outcome_told: bool) -> Event {
@@ -320,7 +320,7 @@ fn end_event(task: &Task, outcome_told: bool) -> Event {
         let because = because(task, Around::default());
         because.unwrap_or_else(|| task.status.to_string())
     };
-    passing("end", text, state_of(task))
+    passing("end", &text, state_of(task))
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ pub async fn key_of(
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     };
-    argv.iter().for_each(|word| add(word));
+    for word in argv {
+        add(word);
+    }
     if files.is_empty() {
         // Nothing says when the result is another one: each base has its own.
         add(base.as_str());

@@ -13,14 +13,12 @@ use crate::output;
 use crate::session::Context;
 
 /// Adds what the command says.
-pub async fn execute(
+pub(super) async fn execute(
     context: &Context,
     client: &Client,
-    command: cli::Task,
+    command: cli::Add,
 ) -> Result<Exit, Failure> {
-    let cli::Task::Add { prompt, options, after, priority, due, unique, file } = command else {
-        return Err(Failure::broken("not an add"));
-    };
+    let cli::Add { prompt, options, after, priority, due, unique, file } = command;
     let tasks = match (file, prompt) {
         (Some(file), _) => read_lines(&file)?,
         (None, Some(prompt)) => {

@@ -14,7 +14,7 @@ pub fn short(id: &str) -> String {
 }
 
 /// Its state in a few words: "completed, verified", "waiting for approval".
-pub fn state(task: &Task) -> String {
+pub(super) fn state(task: &Task) -> String {
     match (task.status.as_str(), &task.waiting_for, task.verified) {
         ("completed", _, Some(true)) => "completed, verified".to_owned(),
         ("completed", _, _) => "completed, not verified".to_owned(),

@@ -164,10 +164,11 @@ impl Nodes<'_> {
         Ok(())
     }
 
-    /// Ends a node's life in order; ending it twice does nothing.
+    /// Ends a node's life, and with it its leases; ending it twice does nothing.
     pub async fn stop(&self, acting: &Acting<'_>, id: NodeId) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        sqlx::query(EXPIRE).bind(id.as_uuid()).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }

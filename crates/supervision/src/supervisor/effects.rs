@@ -31,7 +31,7 @@ impl State {
             Action::Stop { key } => self.lay_to_rest(myself, key, true),
             Action::Bury { key } => self.lay_to_rest(myself, key, false),
             Action::Wait { token, delay_ms, cause, members } => {
-                self.wait(myself, token, delay_ms, cause, &members)
+                self.wait(myself, token, delay_ms, cause, &members);
             }
             Action::Rest { key } => self.rest(key),
             Action::GiveUp { cause } => self.give_up(myself, cause),
