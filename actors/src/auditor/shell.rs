@@ -1,9 +1,10 @@
 //! The auditor's shell.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use journeyman_store::{Acting, StoreError};
-use journeyman_supervision::{Change, Child, ChildContext, Exit, SupervisionRecord};
+use journeyman_supervision::{Change, Child, ChildContext, ChildPath, Exit, SupervisionRecord};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::broadcast::error::RecvError;
@@ -40,6 +41,8 @@ pub struct State {
     tasks: TrackedTasks,
     handle: AuditorHandle,
     kept_up_at: Option<Instant>,
+    /// How those ended that were neither restarted nor given up yet.
+    exits: HashMap<ChildPath, &'static str>,
 }
 
 impl AuditorActor {
@@ -69,6 +72,7 @@ impl Actor for AuditorActor {
             tasks: TrackedTasks::default(),
             handle: handle.clone(),
             kept_up_at: None,
+            exits: HashMap::new(),
         };
         let mut records = child.records();
         state.tasks.spawn(move |stop| async move {
@@ -170,18 +174,36 @@ impl State {
     }
 
     async fn record(&mut self, record: &SupervisionRecord) {
-        if let Change::Exited { exit } = &record.change
-            && !exit.is_normal()
-        {
-            metrics().actor_restarted(actor_of(record), word(exit));
-            tracing::warn!(path = %record.path, exit = %exit, "a supervised child ended");
-        }
+        self.measure(record);
         match self.write(record).await {
             Ok(()) => self.done.recorded += 1,
             Err(error) => {
                 self.done.lost += 1;
                 tracing::warn!(error = %error, "a supervision record was not written");
             }
+        }
+    }
+
+    /// A restart is counted with the exit before it.
+    fn measure(&mut self, record: &SupervisionRecord) {
+        match &record.change {
+            Change::Exited { exit } => {
+                if !exit.is_normal() {
+                    tracing::warn!(path = %record.path, exit = %exit, "a supervised child ended");
+                }
+                self.exits.insert(record.path.clone(), word(exit));
+            }
+            Change::Restarting { .. } => {
+                let exit = self.exits.remove(&record.path).unwrap_or("failed");
+                metrics().actor_restarted(actor_of(record), exit);
+            }
+            Change::Stopped => {
+                self.exits.remove(&record.path);
+            }
+            Change::Started
+            | Change::StartFailed { .. }
+            | Change::Unhealthy { .. }
+            | Change::GaveUp { .. } => {}
         }
     }
 
@@ -206,8 +228,10 @@ const fn word(exit: &Exit) -> &'static str {
     }
 }
 
-/// The name in the table of actors of whoever a record is about.
+/// The name in the table of actors of whoever a record is about; supervisors have one for all.
 fn actor_of(record: &SupervisionRecord) -> &'static str {
     let id = record.path.id();
-    crate::ACTORS.iter().find(|actor| actor.name == id).map_or("run", |actor| actor.name)
+    let is_run = record.path.as_str().matches('/').count() == 3;
+    let named = crate::ACTORS.iter().find(|actor| actor.name == id).map(|actor| actor.name);
+    named.unwrap_or(if is_run { "run" } else { "supervisor" })
 }
