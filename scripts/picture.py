@@ -13,7 +13,7 @@ def colour(text):
     for start, shade in COLOURS:
         if stripped.startswith(start):
             return shade
-    if "failed" in stripped:
+    if "failed" in stripped and " 0 failed" not in stripped:
         return "#ffa198"
     return "#c9d1d9"
 

@@ -12,4 +12,5 @@ mod road;
 mod schema;
 mod support;
 mod telemetry;
+mod trace;
 mod workspace;

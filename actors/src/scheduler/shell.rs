@@ -348,8 +348,7 @@ impl State {
         let claims = self.runtime.store.queue().claim(&acting, &request).await?;
         let took = began.elapsed();
         for claim in claims {
-            let waited = (chrono::Utc::now() - claim.task.updated_at).to_std().unwrap_or_default();
-            metrics().task_claimed(waited, took);
+            metrics().task_claimed(claim.waited, took);
             self.done.claimed += 1;
             self.start(claim);
         }

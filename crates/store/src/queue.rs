@@ -60,6 +60,8 @@ pub struct Claim {
     pub agent: Agent,
     /// The agent's run, whose journal may have steps already.
     pub run: Run,
+    /// How long the task could have been claimed before it was; zero for one that is taken over.
+    pub waited: Duration,
 }
 
 impl Claim {
@@ -76,11 +78,14 @@ const WAKE: &str = "UPDATE tasks SET status = 'ready', waiting_for = NULL, wake_
 
 // `candidate`: ready tasks in their order; the agent is the wanted one, else the first active one
 // that can do what the type of the task needs, else the General Assistant. A task whose execution
-// was put aside (waiting, paused) goes on with it under a new epoch. The updates take their rows
+// was put aside (waiting, paused) goes on with it under a new epoch; a new one is linked to the
+// trace of the one before it. A ready task's last change made it ready. The updates take their rows
 // from arrays: joined, the planner would expect a tenth of all tasks and read the whole table.
 const CLAIM: &str = "WITH candidate AS ( \
      SELECT t.id, t.attempts, t.priority, coalesce(t.description, t.title) AS prompt, t.driver, \
-         t.model, t.traceparent, a.id AS agent_id, a.agent_type, s.id AS suspended \
+         t.model, t.updated_at AS ready_since, a.id AS agent_id, a.agent_type, \
+         s.id AS suspended, coalesce((SELECT e.traceparent FROM task_executions e \
+             WHERE e.task_id = t.id ORDER BY e.attempt DESC LIMIT 1), t.traceparent) AS traceparent \
      FROM tasks t \
      CROSS JOIN LATERAL (SELECT CASE t.task_type WHEN 'test' THEN 'test_generation' \
          WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
@@ -130,7 +135,9 @@ const CLAIM: &str = "WITH candidate AS ( \
      UPDATE tasks t SET status = 'running', started_at = coalesce(t.started_at, now()), \
          attempts = t.attempts + (t.id = ANY (ARRAY(SELECT task_id FROM fresh)))::integer, \
          error = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))) \
- SELECT id FROM fresh UNION ALL SELECT id FROM resumed";
+ SELECT claimed.id, extract(epoch FROM clock_timestamp() - c.ready_since)::float8 \
+ FROM (SELECT id, task_id FROM fresh UNION ALL SELECT id, task_id FROM resumed) claimed \
+ JOIN candidate c ON c.id = claimed.task_id";
 
 pub(crate) const ALL: &[&str] = &[WAKE, CLAIM];
 
@@ -163,7 +170,7 @@ impl Queue<'_> {
             request.agents.as_ref().map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(WAKE).execute(&mut *transaction).await?;
-        let ids: Vec<Uuid> = sqlx::query_scalar(CLAIM)
+        let claimed: HashMap<Uuid, f64> = sqlx::query_as(CLAIM)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))
             .bind(i64::from(request.max_concurrent))
@@ -171,9 +178,16 @@ impl Queue<'_> {
             .bind(wanted)
             .bind(request.lease.as_secs_f64())
             .fetch_all(&mut *transaction)
-            .await?;
+            .await?
+            .into_iter()
+            .collect();
+        let ids: Vec<Uuid> = claimed.keys().copied().collect();
         let mut claims = load(&mut transaction, &ids).await?;
         transaction.commit().await?;
+        for claim in &mut claims {
+            let waited_s = claimed.get(&claim.execution.id.as_uuid()).copied().unwrap_or_default();
+            claim.waited = Duration::try_from_secs_f64(waited_s).unwrap_or_default();
+        }
         claims.sort_by_key(|claim| {
             let task = &claim.task;
             (
@@ -216,7 +230,7 @@ async fn load(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Claim>,
         let run = runs.remove(&Some(execution.id))?;
         let agent = agents.get(&run.agent_id)?.clone();
         let task = tasks.remove(&execution.task_id)?;
-        Some(Claim { task, execution, agent, run })
+        Some(Claim { task, execution, agent, run, waited: Duration::ZERO })
     });
     Ok(claims.collect())
 }

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::output;
 
+/// Tests of one kind that are listed by name; `--json` has them all.
+const LISTED: usize = 10;
+
 /// The last eight digits of an id.
 pub fn short(id: &str) -> String {
     let digits: String = id.chars().filter(|character| *character != '-').collect();
@@ -78,8 +81,13 @@ fn evidence(verification: &Value) -> String {
         let _ = writeln!(text, "  check     {name}: {became}{tests} ({took})");
     }
     let mut list = |title: &str, key: &str| {
-        for item in verification[key].as_array().into_iter().flatten() {
-            let _ = writeln!(text, "  {title:<9} {}", item.as_str().unwrap_or_default());
+        let items: Vec<_> =
+            verification[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for item in items.iter().take(LISTED) {
+            let _ = writeln!(text, "  {title:<9} {item}");
+        }
+        if items.len() > LISTED {
+            let _ = writeln!(text, "  {title:<9} … and {} more", items.len() - LISTED);
         }
     };
     list("mended", "newly_passing");

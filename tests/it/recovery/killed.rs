@@ -1,0 +1,174 @@
+//! SIGKILL of the daemon, of the launcher and of the agent's program, each at a known place.
+
+use serde_json::json;
+
+use super::scene::{
+    CHECK, DONE, GATED, GATED_CHECK, QUICK, add_command, assert_done_once, delivered_note,
+    is_alive, is_over, kill, notes, open, processes, row, run_of, start, steps, wait_at_check,
+    wait_at_gate, wait_to_the_end,
+};
+use crate::support::{Home, git, wait_until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_call_is_undone_and_run_again() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut first = home.up();
+    let task = add_command(&home, &repository, GATED, CHECK);
+    wait_at_gate(&home, &home.data(), &task);
+    let before = processes(run_of(&home, &task));
+    first.kill();
+    // A lease that would be good for an hour must not be waited for.
+    let _second = home.up_with(|command| {
+        command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3600");
+    });
+    let run = run_of(&home, &task);
+    wait_until("the program runs anew", || {
+        processes(run).iter().any(|process| !before.contains(process))
+    });
+    assert!(!before.iter().copied().any(is_alive), "{before:?}");
+    let tree = wait_at_gate(&home, &home.data(), &task);
+    open(&tree);
+    wait_to_the_end(&home, &task);
+    let steps = assert_done_once(&home, &repository, &task);
+    assert_eq!(delivered_note(&home, &repository, &task), DONE);
+    let epochs: Vec<_> = steps.iter().map(|step| (step.kind.as_str(), step.epoch)).collect();
+    let expected = [
+        ("started", 1),
+        ("tool_intent", 1),
+        ("tool_result", 2),
+        ("claimed_done", 2),
+        ("base_checked", 2),
+        ("verification", 2),
+        ("delivered", 2),
+        ("outcome", 2),
+    ];
+    assert_eq!(epochs, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_verification_is_done_again() {
+    for side in ["base", "candidate"] {
+        let home = Home::new().await;
+        let repository = notes(&home, "notes");
+        let mut daemon = home.up();
+        let task = add_command(&home, &repository, QUICK, GATED_CHECK);
+        let mut at = wait_at_check(&home, &task, "base");
+        if side == "candidate" {
+            open(&at);
+            at = wait_at_check(&home, &task, "candidate");
+        }
+        assert!(at.ends_with(format!("check-{side}")), "{at:?}");
+        let before = processes(run_of(&home, &task));
+        daemon.kill();
+        let _next = home.up();
+        wait_to_the_end(&home, &task);
+        assert!(!before.iter().copied().any(is_alive), "{before:?}");
+        let steps = assert_done_once(&home, &repository, &task);
+        assert_eq!(delivered_note(&home, &repository, &task), DONE);
+        let judged = steps.iter().find(|step| step.kind == "verification").unwrap();
+        assert_eq!((judged.epoch, &judged.payload["verdict"]["verified"]), (2, &json!(true)));
+    }
+}
+
+/// Its effect may have left the workspace: without namespaces, or with the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_could_reach_the_world_is_not_run_again() {
+    for (name, settings, namespaces) in [
+        ("network", "rounds = 1\nnetwork = true\n", "auto"),
+        ("unconfined", "rounds = 1\n", "off"),
+    ] {
+        let home = Home::new().await;
+        let files =
+            [("note.txt", "one\n"), (".gitignore", "/gate\n"), (".journeyman.toml", settings)];
+        let repository = home.repository(name, &files);
+        let confine = |command: &mut std::process::Command| {
+            command.env("JOURNEYMAN__SANDBOX__NAMESPACES", namespaces);
+        };
+        let mut first = home.up_with(confine);
+        let task = add_command(&home, &repository, GATED, CHECK);
+        wait_at_gate(&home, &home.data(), &task);
+        let run = run_of(&home, &task);
+        let before = processes(run);
+        first.kill();
+        let _second = home.up_with(confine);
+        wait_until("the task is over", || is_over(&home, &task));
+        assert!(!before.iter().copied().any(is_alive), "{name}: {before:?}");
+        assert_eq!(processes(run), []);
+        let steps = steps(&home, &task);
+        super::scene::assert_journal(&steps);
+        let intents: Vec<_> = steps.iter().filter(|step| step.kind == "tool_intent").collect();
+        assert_eq!(intents.len(), 1, "{name}: {steps:#?}");
+        assert_eq!(intents[0].payload["effect"], "open");
+        let result = steps.iter().find(|step| step.kind == "tool_result").unwrap();
+        assert_eq!(result.payload["result"]["ended"], json!({ "ended": "interrupted" }));
+        let row = row(&home, &task);
+        assert_eq!((row.verified, row.attempts, row.branch), (Some(false), 1, None));
+        assert_eq!(git(&repository, &["branch", "--list"]), "* main");
+        let logs = home.run(&["task", "logs", &task]).ok().stdout;
+        assert!(logs.contains("interrupted"), "{logs}");
+    }
+}
+
+/// What kills the program or its launcher is a result like any other: the run goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_program_is_a_result() {
+    for victim in ["launcher", "program"] {
+        let home = Home::new().await;
+        let repository = notes(&home, "notes");
+        let _daemon = home.up();
+        let task = add_command(&home, &repository, GATED, CHECK);
+        wait_at_gate(&home, &home.data(), &task);
+        let is_launcher = |pid: i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == b"sandbox-exec")
+        };
+        let before = processes(run_of(&home, &task));
+        let (launchers, programs): (Vec<_>, Vec<_>) =
+            before.iter().copied().partition(|(pid, _)| is_launcher(*pid));
+        assert!(!launchers.is_empty() && !programs.is_empty(), "{before:?}");
+        // The first of each is the one that the others stem from.
+        kill(if victim == "launcher" { launchers[0].0 } else { programs[0].0 });
+        wait_to_the_end(&home, &task);
+        let steps = assert_done_once(&home, &repository, &task);
+        assert_eq!(delivered_note(&home, &repository, &task), DONE);
+        let result = steps.iter().find(|step| step.kind == "tool_result").unwrap();
+        let ended = &result.payload["result"]["ended"];
+        assert_eq!(*ended, json!({ "ended": "signalled", "signal": 9 }), "{victim}");
+        assert!(!before.iter().copied().any(is_alive), "{victim}: {before:?}");
+        assert_eq!(row(&home, &task).done_by_word, Some(false));
+    }
+}
+
+/// Three lives that made no step: the fourth does not try, and says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_kills_its_runtime_is_parked() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut daemon = home.up();
+    let task = add_command(&home, &repository, GATED, CHECK);
+    wait_at_gate(&home, &home.data(), &task);
+    let run = run_of(&home, &task);
+    for _ in 0..3 {
+        let before = processes(run);
+        daemon.kill();
+        daemon = start(&home);
+        wait_until("the run goes on, or not", || {
+            is_over(&home, &task) || processes(run).iter().any(|process| !before.contains(process))
+        });
+    }
+    // The first life made steps; each of the three after it was cut at the same one.
+    wait_until("the task is parked", || is_over(&home, &task));
+    let parked = home.task(&task);
+    assert_eq!((&parked["status"], &parked["attempts"]), (&json!("parked"), &json!(1)));
+    let error = parked["error"].as_str().unwrap();
+    assert!(error.contains("3 times in a row without a new step"), "{error}");
+    wait_until("nothing of it is alive", || processes(run).is_empty());
+    assert_eq!(home.run(&["task", "watch", &task]).code, 4);
+
+    home.run(&["task", "retry", &task]).ok();
+    wait_until("another attempt begins", || row(&home, &task).attempts == 2);
+    home.run(&["task", "cancel", &task]).ok();
+    wait_until("it is cancelled", || is_over(&home, &task));
+    assert_eq!(home.task(&task)["status"], "cancelled");
+}

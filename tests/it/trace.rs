@@ -1,0 +1,196 @@
+//! One execution is one trace, as a collector receives it from the whole program.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use journeyman_domain::step::Entry;
+use journeyman_store::Store;
+use journeyman_telemetry::names::{self, Kind};
+use journeyman_testkit::otlp::{OtlpReceiver, ReceivedSpan, tree};
+use serde_json::Value;
+
+use crate::support::{Home, Ran, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const MANIFEST: &str =
+    "[package]\nname = \"sums\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n";
+const LOCK: &str = "version = 4\n\n[[package]]\nname = \"sums\"\nversion = \"0.1.0\"\n";
+const BROKEN: &str = "pub fn total(numbers: &[i64]) -> i64 {
+    let sum = 0;
+    for number in numbers {
+        sum += number;
+    }
+    sum
+}
+
+#[test]
+fn adds() {
+    assert_eq!(total(&[1, 2, 3]), 6);
+}
+";
+
+/// The program in this home, its telemetry sent to the receiver.
+fn run(home: &Home, receiver: &OtlpReceiver, arguments: &[&str]) -> Ran {
+    let mut command = home.command(arguments);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint());
+    Ran::from(command.output().unwrap())
+}
+
+/// The spans of one trace, once its root has arrived.
+fn trace(receiver: &OtlpReceiver, trace_id: &str) -> Vec<ReceivedSpan> {
+    let is_root = |span: &ReceivedSpan| span.trace_id == trace_id && span.name == "execute_task";
+    let spans = receiver.wait_for(LIMIT, |spans| spans.iter().any(is_root)).unwrap();
+    spans.into_iter().filter(|span| span.trace_id == trace_id).collect()
+}
+
+fn trace_id(task: &Value) -> String {
+    task["trace_id"].as_str().unwrap().to_owned()
+}
+
+/// Messages outside of the trace that lead back to it: what was told on the way.
+fn told(all: &[ReceivedSpan], trace: &[ReceivedSpan]) -> BTreeSet<String> {
+    let name_of = |id: &str| trace.iter().find(|span| span.span_id == id).map(|span| &span.name);
+    let pairs = all.iter().flat_map(|span| span.links.iter().map(move |(_, to)| (span, to)));
+    pairs.filter_map(|(span, to)| Some(format!("{} -> {}", span.name, name_of(to)?))).collect()
+}
+
+/// What the checks of a task's runs printed.
+async fn check_outputs(store: &Store, task: &Value) -> Vec<String> {
+    let id = task["id"].as_str().unwrap().parse().unwrap();
+    let steps = store.journal().tail(id, None, 1000).await.unwrap();
+    let entries = steps.into_iter().map(|step| serde_json::from_value(step.payload).unwrap());
+    let mut printed = Vec::new();
+    for entry in entries {
+        if let Entry::BaseChecked { checks } | Entry::Verification { checks, .. } = entry {
+            printed.extend(checks.into_iter().map(|check| check.head.trim().to_owned()));
+        }
+    }
+    printed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_the_mechanic_is_one_trace() {
+    let home = Home::new().await;
+    let receiver = OtlpReceiver::start().unwrap();
+    let files = [
+        ("Cargo.toml", MANIFEST),
+        ("Cargo.lock", LOCK),
+        (".gitignore", "/target\n"),
+        ("src/lib.rs", BROKEN),
+    ];
+    let repository = home.repository("sums", &files);
+    let path = repository.to_str().unwrap();
+    let ran = run(&home, &receiver, &["run", "--json", "--repo", path, "Make it build"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let task = ran.json();
+    let spans = trace(&receiver, &trace_id(&task));
+    insta::assert_snapshot!(tree(&spans), @"");
+    insta::assert_debug_snapshot!(told(&receiver.spans(), &spans), @"");
+    let roots = spans.iter().filter(|span| span.parent.is_none()).count();
+    assert_eq!(roots, 1);
+    let metrics: Vec<_> = receiver.metrics().into_iter().collect();
+    let expected = [
+        "actor_handle_seconds",
+        "actor_mailbox_depth",
+        "actor_queue_seconds",
+        "check_seconds",
+        "execution_seconds",
+        "queue_claim_seconds",
+        "queue_wait_seconds",
+    ];
+    assert_eq!(metrics, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_in_its_trace_and_the_next_attempt_leads_back_to_it() {
+    let home = Home::new().await;
+    let receiver = OtlpReceiver::start().unwrap();
+    let repository = home.repository("notes", &[("note.txt", "one\n")]);
+    let path = repository.to_str().unwrap();
+    let (program, check) = ("sh -c 'echo $TRACEPARENT > note.txt'", "echo $TRACEPARENT; false");
+    let endpoint = receiver.endpoint();
+    let mut daemon = home.up_with(|command| {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+    });
+    let arguments =
+        ["run", "--json", "--repo", path, "--command", program, "--check", check, "Write it"];
+    let ran = home.run(&arguments);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let first = ran.json();
+    let id = first["id"].as_str().unwrap();
+    // What the first attempt's children were told, before the second one's are.
+    let printed = check_outputs(home.store(), &first).await;
+    home.run(&["task", "retry", id]).ok();
+    wait_until("the second attempt failed", || {
+        let task = home.task(id);
+        (&task["status"], &task["attempts"]) == (&"failed".into(), &2.into())
+    });
+    let second = trace_id(&home.task(id));
+    assert_ne!(second, trace_id(&first));
+    assert_eq!(daemon.stop(), 0, "{}", home.daemon_log());
+
+    let spans = trace(&receiver, &trace_id(&first));
+    insta::assert_snapshot!(tree(&spans), @"");
+    let checks: Vec<_> = spans.iter().filter(|span| span.name == "run_check").collect();
+    let expected: Vec<_> =
+        checks.iter().map(|span| format!("00-{}-{}-01", span.trace_id, span.span_id)).collect();
+    assert_eq!(printed, expected);
+
+    let root = |spans: &[ReceivedSpan]| {
+        spans.iter().find(|span| span.name == "execute_task").unwrap().clone()
+    };
+    let (before, after) = (root(&spans), root(&trace(&receiver, &second)));
+    assert_eq!(before.links, []);
+    assert_eq!(after.links, [(before.trace_id, before.span_id)]);
+    assert_eq!((before.attributes["execution.attempt"].as_str()), "1");
+    assert_eq!((after.attributes["execution.attempt"].as_str()), "2");
+    every_attribute_is_in_the_table(&receiver.spans());
+}
+
+/// The table has what is sent, and nothing else.
+fn every_attribute_is_in_the_table(spans: &[ReceivedSpan]) {
+    let sent: BTreeSet<_> =
+        spans.iter().flat_map(|span| span.attributes.keys().map(String::as_str)).collect();
+    let rows = names::TABLE.iter().filter(|row| row.kind == Kind::Attribute);
+    let mut known: BTreeSet<_> = rows.map(|row| row.name).collect();
+    // Of a metric alone.
+    assert!(known.remove(names::ATTR_CHILD_EXIT));
+    assert_eq!(sent, known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_after_a_kill_leads_back_to_its_life_before() {
+    let home = Home::new().await;
+    let receiver = OtlpReceiver::start().unwrap();
+    let repository = home.repository("notes", &[("note.txt", "one\n")]);
+    let path = repository.to_str().unwrap();
+    let endpoint = receiver.endpoint();
+    // The second life finds the file that the first one waits for.
+    let gate = home.folder.path().join("gate");
+    let check = format!("until test -e {}; do sleep 0.05; done", gate.display());
+    let mut daemon = home.up_with(|command| {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    });
+    let arguments =
+        ["task", "add", "--json", "--repo", path, "--command", "true", "--check", &check, "Wait"];
+    let added = home.run(&arguments).ok().json();
+    let id = added["id"].as_str().unwrap();
+    wait_until("the base is being checked", || {
+        let logs = home.run(&["task", "logs", id]);
+        home.task(id)["trace_id"].is_string() && logs.stdout.contains("true")
+    });
+    let before = trace_id(&home.task(id));
+    daemon.kill();
+    std::fs::write(&gate, "").unwrap();
+    let mut daemon = home.up_with(|command| {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    });
+    wait_until("the task is completed", || home.task(id)["status"] == "completed");
+    let after = trace_id(&home.task(id));
+    assert_eq!(daemon.stop(), 0, "{}", home.daemon_log());
+    let spans = trace(&receiver, &after);
+    let root = spans.iter().find(|span| span.name == "execute_task").unwrap();
+    let linked: Vec<_> = root.links.iter().map(|(trace, _)| trace.as_str()).collect();
+    assert_eq!(linked, [before.as_str()]);
+    assert_ne!(after, before);
+}
