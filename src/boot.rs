@@ -70,7 +70,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let first_task = TaskId::from_uuid(uuid::Uuid::now_v7());
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {
-        node::bury_the_dead(&store, context).await?;
+        node::bury_the_dead(&store, context, node).await?;
     }
     let runtime = Runtime {
         store,
@@ -126,6 +126,9 @@ fn own_tree(context: &Context) -> Result<journeyman_supervision::TreeSpec, Failu
         Failure::new(Exit::Usage, "config", format!("{place}: {error}"))
     })
 }
+
+/// How long connections may take to end.
+const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// A socket that answers.
 pub struct Server {
@@ -206,6 +209,10 @@ impl Running {
         }
         self.tree.stop().await;
         node::leave(&self.runtime).await;
-        self.runtime.store.close().await;
+        // A statement that still runs on a connection shall not hold the end up.
+        let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;
+        if closed.is_err() {
+            tracing::warn!("connections to the database were still busy at the end");
+        }
     }
 }

@@ -19,7 +19,16 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            let failure = misread(&error);
+            report(&failure, true);
+            return ExitCode::from(failure.exit as u8);
+        }
+        // Its own way knows of terminals, and of help and versions, which are no errors.
+        Err(error) => error.exit(),
+    };
     let json = cli.json;
     match commands::execute(cli) {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -28,6 +37,15 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// A call that cannot be parsed, for a program that reads: the sentence without the usage below it.
+fn misread(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let sentence = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    let sentence = sentence.collect::<Vec<_>>().join(" ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    Failure::usage(sentence).hint("journeyman help  shows what can be typed")
 }
 
 fn report(failure: &Failure, json: bool) {

@@ -13,7 +13,9 @@ pub fn text(text: &str) -> Result<(), Failure> {
         if text.is_empty() || text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
     });
     match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::from_error(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::broken(format!("standard output cannot be written: {error}")))
+        }
         _ => Ok(()),
     }
 }

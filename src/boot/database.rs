@@ -65,6 +65,11 @@ fn cluster_failure(error: &ClusterError) -> Failure {
     let failure = Failure::new(Exit::Missing, "database_unavailable", chain(error));
     if matches!(error, ClusterError::ProgramsMissing) {
         failure.hint("journeyman setup  installs them")
+    } else if matches!(error, ClusterError::ProgramsUnusable { .. }) {
+        failure.hint(
+            "leave database.bin_dir empty to have them found, with JOURNEYMAN__DATABASE__BIN_DIR= \
+             or: journeyman config set database.bin_dir ''",
+        )
     } else {
         failure
     }

@@ -62,17 +62,20 @@ pub(super) async fn register(
 
 /// Ends the nodes of this machine whose process is gone: their leases expire at once, and their
 /// children are killed.
-pub(super) async fn bury_the_dead(store: &Store, context: &Context) -> Result<(), Failure> {
+pub(super) async fn bury_the_dead(
+    store: &Store,
+    context: &Context,
+    own: NodeId,
+) -> Result<(), Failure> {
     let acting = Acting::now("boot");
     let (host, boot_id) = (host(), boot_id());
     let data = context.paths.data.display().to_string();
     let failure = |error| database::failure(&error);
-    for node in store.nodes().unstopped(&host).await.map_err(failure)? {
+    let others = store.nodes().unstopped(&host).await.map_err(failure)?;
+    for node in others.into_iter().filter(|node| node.id != own) {
         let alive = node.boot_id == boot_id && is_journeyman(node.pid);
         // Of our own data folder we hold the daemon's lock: another daemon of it cannot be alive.
-        let replaced = node.kind == NodeKind::Daemon
-            && node.data_dir == data
-            && node.pid != i32::try_from(std::process::id()).unwrap_or_default();
+        let replaced = node.kind == NodeKind::Daemon && node.data_dir == data;
         if !alive || replaced {
             tracing::info!(node = %node.id, pid = node.pid, "a node of this machine is gone");
             store.nodes().stop(&acting, node.id).await.map_err(failure)?;

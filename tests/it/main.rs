@@ -8,6 +8,7 @@ mod cluster;
 mod launcher;
 mod queue;
 mod readme;
+mod recovery;
 mod road;
 mod schema;
 mod support;

@@ -6,7 +6,8 @@ use crate::support::{Home, Ran, git, wait_until};
 
 /// The commands of the console block that follows a comment which begins so.
 fn commands(comment: &str) -> Vec<Vec<String>> {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, rest) = readme.split_once(comment).unwrap();
     let (_, rest) = rest.split_once("```console\n").unwrap();
     let (block, _) = rest.split_once("```").unwrap();

@@ -36,11 +36,18 @@ fn run(home: &Home, receiver: &OtlpReceiver, arguments: &[&str]) -> Ran {
     Ran::from(command.output().unwrap())
 }
 
-/// The spans of one trace, once its root has arrived.
+/// The spans of one execution, once its root has arrived, the root first.
 fn trace(receiver: &OtlpReceiver, trace_id: &str) -> Vec<ReceivedSpan> {
     let is_root = |span: &ReceivedSpan| span.trace_id == trace_id && span.name == "execute_task";
     let spans = receiver.wait_for(LIMIT, |spans| spans.iter().any(is_root)).unwrap();
     spans.into_iter().filter(|span| span.trace_id == trace_id).collect()
+}
+
+/// The trace as a text, below what it leads back to.
+fn shown(all: &[ReceivedSpan], trace: &[ReceivedSpan]) -> String {
+    let linked = |span: &&ReceivedSpan| trace[0].links.iter().any(|(_, id)| *id == span.span_id);
+    let spans: Vec<_> = all.iter().filter(linked).chain(trace).cloned().collect();
+    tree(&spans)
 }
 
 fn trace_id(task: &Value) -> String {
@@ -84,7 +91,7 @@ async fn a_run_of_the_mechanic_is_one_trace() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let task = ran.json();
     let spans = trace(&receiver, &trace_id(&task));
-    insta::assert_snapshot!(tree(&spans), @"");
+    insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"");
     insta::assert_debug_snapshot!(told(&receiver.spans(), &spans), @"");
     let roots = spans.iter().filter(|span| span.parent.is_none()).count();
     assert_eq!(roots, 1);
@@ -130,20 +137,16 @@ async fn a_failure_is_in_its_trace_and_the_next_attempt_leads_back_to_it() {
     assert_eq!(daemon.stop(), 0, "{}", home.daemon_log());
 
     let spans = trace(&receiver, &trace_id(&first));
-    insta::assert_snapshot!(tree(&spans), @"");
+    insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"");
     let checks: Vec<_> = spans.iter().filter(|span| span.name == "run_check").collect();
     let expected: Vec<_> =
         checks.iter().map(|span| format!("00-{}-{}-01", span.trace_id, span.span_id)).collect();
     assert_eq!(printed, expected);
 
-    let root = |spans: &[ReceivedSpan]| {
-        spans.iter().find(|span| span.name == "execute_task").unwrap().clone()
-    };
-    let (before, after) = (root(&spans), root(&trace(&receiver, &second)));
-    assert_eq!(before.links, []);
-    assert_eq!(after.links, [(before.trace_id, before.span_id)]);
-    assert_eq!((before.attributes["execution.attempt"].as_str()), "1");
-    assert_eq!((after.attributes["execution.attempt"].as_str()), "2");
+    let (before, after) = (&spans[0], &trace(&receiver, &second)[0]);
+    assert_eq!(after.links, [(before.trace_id.clone(), before.span_id.clone())]);
+    let attempts = [before, after].map(|root| root.attributes["execution.attempt"].as_str());
+    assert_eq!(attempts, ["1", "2"]);
     every_attribute_is_in_the_table(&receiver.spans());
 }
 
@@ -174,7 +177,7 @@ async fn a_run_that_goes_on_after_a_kill_leads_back_to_its_life_before() {
     let arguments =
         ["task", "add", "--json", "--repo", path, "--command", "true", "--check", &check, "Wait"];
     let added = home.run(&arguments).ok().json();
-    let id = added["id"].as_str().unwrap();
+    let id = added["tasks"][0]["id"].as_str().unwrap();
     wait_until("the base is being checked", || {
         let logs = home.run(&["task", "logs", id]);
         home.task(id)["trace_id"].is_string() && logs.stdout.contains("true")
@@ -188,8 +191,7 @@ async fn a_run_that_goes_on_after_a_kill_leads_back_to_its_life_before() {
     wait_until("the task is completed", || home.task(id)["status"] == "completed");
     let after = trace_id(&home.task(id));
     assert_eq!(daemon.stop(), 0, "{}", home.daemon_log());
-    let spans = trace(&receiver, &after);
-    let root = spans.iter().find(|span| span.name == "execute_task").unwrap();
+    let root = &trace(&receiver, &after)[0];
     let linked: Vec<_> = root.links.iter().map(|(trace, _)| trace.as_str()).collect();
     assert_eq!(linked, [before.as_str()]);
     assert_ne!(after, before);

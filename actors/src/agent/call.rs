@@ -110,7 +110,7 @@ async fn settle(
         }
         scene.current = snapshot;
     }
-    let output = journeyman_telemetry::redact::mask(&output).into_owned();
+    let output = recordable(&output);
     let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
     let result = ToolResult {
         call_id,
@@ -189,6 +189,8 @@ pub(super) async fn run(
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
     environment.entry("CI".into()).or_insert_with(|| "true".into());
+    // Compiled files beside the sources would be litter in every checkout.
+    environment.entry("PYTHONDONTWRITEBYTECODE".into()).or_insert_with(|| "1".into());
     let argv: Vec<OsString> = exec.argv.iter().map(OsString::from).collect();
     let mut spec = ProcessSpec::new(argv, policy, work.held.run.id);
     spec.env = environment;
@@ -220,6 +222,12 @@ pub(super) async fn run(
         tracing::debug!(error = %error, "the end of a child was not recorded");
     }
     Ok(described(outcome, timeout_ms))
+}
+
+/// An output as rows keep it: without secrets, and without the one character that PostgreSQL's
+/// texts cannot hold.
+pub(super) fn recordable(output: &str) -> String {
+    journeyman_telemetry::redact::mask(output).replace('\0', "\u{fffd}")
 }
 
 fn described(outcome: ProcessOutcome, timeout_ms: u64) -> (Ended, String) {

@@ -101,6 +101,7 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         base_commit: base.to_string(),
         confined: work.runtime.settings.sandbox.namespaces,
         forbidden: own.forbidden,
+        uncommitted: facts.dirty.len(),
     };
     work.journal.append(entry).await?;
     let current = workspace.base();

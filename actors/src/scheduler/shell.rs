@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
 use journeyman_store::{
-    Acting, Claim, ClaimRequest, Fence, Held, NewTask, StoreError, TakeOverRequest, Task,
+    Acting, Claim, ClaimRequest, Fence, Held, NewTask, Store, StoreError, TakeOverRequest, Task,
 };
 use journeyman_supervision::{Child, ChildContext};
 use journeyman_telemetry::metrics::metrics;
@@ -190,9 +190,13 @@ impl State {
                 self.settle_drain();
             }
             SchedulerMessage::AddTasks { tasks, reply } => {
-                let added = self.add(tasks).await;
-                answer(reply, added);
-                self.step(Input::Hint).await;
+                let (store, handle) = (self.runtime.store.clone(), self.handle.clone());
+                // Many tasks take a while, and this handler must go on answering.
+                self.tasks.spawn(move |_| async move {
+                    let added = add(&store, tasks).await;
+                    answer(reply, added);
+                    handle.hint();
+                });
             }
             SchedulerMessage::Wish { task, wish, reply } => {
                 let done = self.wish(task, wish).await;
@@ -379,16 +383,6 @@ impl State {
         });
     }
 
-    async fn add(&self, tasks: Vec<(NewTask, Vec<TaskId>)>) -> Result<Vec<Task>, StoreError> {
-        let store = &self.runtime.store;
-        store.tasks().insert_many(&Acting::now("scheduler"), &tasks).await?;
-        let mut added = Vec::with_capacity(tasks.len());
-        for (task, _) in &tasks {
-            added.push(store.tasks().get(task.id).await?);
-        }
-        Ok(added)
-    }
-
     async fn wish(&mut self, task: TaskId, wish: Wish) -> Result<Task, StoreError> {
         let (tasks, acting) = (self.runtime.store.tasks(), Acting::now("user"));
         let after = match &wish {
@@ -410,6 +404,15 @@ impl State {
         // Nobody need be watching.
         let _ = self.runtime.changes.send(Change { task, now: None });
     }
+}
+
+async fn add(store: &Store, tasks: Vec<(NewTask, Vec<TaskId>)>) -> Result<Vec<Task>, StoreError> {
+    store.tasks().insert_many(&Acting::now("scheduler"), &tasks).await?;
+    let mut added = Vec::with_capacity(tasks.len());
+    for (task, _) in &tasks {
+        added.push(store.tasks().get(task.id).await?);
+    }
+    Ok(added)
 }
 
 fn answer<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {

@@ -106,8 +106,7 @@ impl<M: Message> Mailbox<M> {
                 Some(_) => AskError::Restarting(M::ACTOR),
             });
         };
-        let (waiting, depth) =
-            Waiting::enter(M::ACTOR, self.directory.mailbox_depth(&self.path));
+        let (waiting, depth) = Waiting::enter(M::ACTOR, self.directory.mailbox_depth(&self.path));
         if depth > self.limit {
             return Err(AskError::Busy(M::ACTOR));
         }

@@ -33,6 +33,10 @@ pub enum Entry {
         /// Paths that the change must not touch, as prefixes.
         #[serde(default)]
         forbidden: Vec<String>,
+        /// Files of the user's working tree that were changed and not committed: they are no part
+        /// of the work.
+        #[serde(default)]
+        uncommitted: usize,
     },
     /// The base was judged; once is enough for all rounds.
     BaseChecked {

@@ -49,7 +49,7 @@ pub fn classify(evidence: &Evidence) -> Classification {
         category: finding.category,
         class: finding.category.class(),
         severity: finding.category.severity(),
-        headline: shown(headline, &finding),
+        headline: shown(headline, &finding, evidence),
         kind: finding.kind,
         fingerprint: prints.exact,
         group: prints.group,
@@ -74,9 +74,14 @@ fn first_fault(text: &str) -> &str {
     hit.or_else(|| text.lines().map(str::trim).rfind(|line| !line.is_empty())).unwrap_or_default()
 }
 
-fn shown(headline: &str, finding: &Finding) -> String {
+fn shown(headline: &str, finding: &Finding, evidence: &Evidence) -> String {
     let line = headline.lines().next().unwrap_or_default();
     if line.is_empty() {
+        let source = evidence.source.as_deref().unwrap_or_default();
+        if let (false, Some(code)) = (source.is_empty(), evidence.exit_code) {
+            let said = format!("{source} ended with exit code {code} and said nothing");
+            return said[..boundary(&said, HEADLINE_BYTES)].to_owned();
+        }
         return if finding.kind.is_empty() {
             finding.category.to_string()
         } else {

@@ -82,10 +82,10 @@ impl StoreError {
 }
 
 /// Whether the same call may succeed when it is made again: no server, a serialisation failure, a
-/// deadlock, a lock that was not free in time.
+/// deadlock, a lock that was not free in time, no room on the disk.
 pub fn is_transient(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_))
-        || matches!(error.sqlstate().as_deref(), Some("40001" | "40P01" | "55P03"))
+        || matches!(error.sqlstate().as_deref(), Some("40001" | "40P01" | "53100" | "55P03"))
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -94,6 +94,8 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            // An address that is none.
+            | sqlx::Error::Configuration(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),

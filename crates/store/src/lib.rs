@@ -22,8 +22,8 @@ pub mod tables;
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 pub use acting::Acting;
 pub use error::{StoreError, is_transient};
@@ -72,15 +72,19 @@ pub struct Store {
 impl Store {
     /// Connects; [`StoreError::Unavailable`] where no server answers.
     pub async fn connect(url: &str, options: PoolOptions) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new()
+        let connected = PgPoolOptions::new()
             .max_connections(options.max)
             .min_connections(0)
             .acquire_timeout(options.acquire_timeout)
             .idle_timeout(options.idle_timeout)
             .test_before_acquire(false) // a round trip for each use; a dead one shows at once anyway
             .connect(url)
-            .await?;
-        Ok(Self { pool })
+            .await;
+        match connected {
+            Ok(pool) => Ok(Self { pool }),
+            Err(sqlx::Error::PoolTimedOut) => Err(cause(url).await.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Brings the schema up to this binary's. Safe against others that do the same at once.
@@ -108,6 +112,15 @@ impl Store {
 
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+}
+
+/// Why no connection came about: the pool tries again and again, and keeps the reason to itself.
+async fn cause(url: &str) -> sqlx::Error {
+    let once = tokio::time::timeout(Duration::from_secs(2), PgConnection::connect(url)).await;
+    match once {
+        Ok(Err(error)) => error,
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
     }
 }
 

@@ -54,6 +54,7 @@ names! {
     SPAN_RUN_CHECK = "run_check", Span, "internal", "One check on one checkout.";
     SPAN_DELIVER = "deliver", Span, "internal", "The verified change is committed and handed over.";
     SPAN_ACTOR_MESSAGE = "{actor} {message}", Span, "consumer", "One message handled by an actor: a child of an ask, linked to whatever told it otherwise.";
+    SPAN_REQUEST = "{http.request.method} {http.route}", Span, "server", "One request to the API; what it adds is linked to it.";
 
     ATTR_ACTOR = "actor", Attribute, "string", "An actor's name in the table of actors, without an instance.";
     ATTR_ACTOR_PATH = "actor.path", Attribute, "string", "An actor's place in the supervision tree.";
@@ -61,6 +62,9 @@ names! {
     ATTR_MESSAGE_KIND = "message.kind", Attribute, "string", "The variant of the message.";
     ATTR_MESSAGE_ID = "message.id", Attribute, "string", "The message's UUIDv7.";
     ATTR_MESSAGE_QUEUE_US = "message.queue_us", Attribute, "int", "Time from sending to handling in microseconds.";
+    ATTR_HTTP_METHOD = "http.request.method", Attribute, "string", "The method of a request.";
+    ATTR_HTTP_ROUTE = "http.route", Attribute, "string", "Its route, without ids.";
+    ATTR_HTTP_STATUS = "http.response.status_code", Attribute, "int", "The status of the answer.";
     ATTR_TASK_ID = "task.id", Attribute, "string", "The task.";
     ATTR_EXECUTION_ID = "execution.id", Attribute, "string", "The execution of the task.";
     ATTR_EXECUTION_ATTEMPT = "execution.attempt", Attribute, "int", "Its number among the task's executions, from 1.";

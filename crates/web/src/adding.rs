@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use axum::http::StatusCode;
 use journeyman_domain::ids::{AgentId, CodebaseId, TaskId};
 use journeyman_domain::status::{Delivery, DriverKind, Priority, UnknownWord};
 use journeyman_store::NewTask as Row;
@@ -32,6 +33,7 @@ pub(crate) async fn add(
         return Err(Refusal::usage(format!("a request may have {MOST} tasks at the most")));
     }
     check_keys(&tasks)?;
+    check_order(&tasks)?;
     let first = shared.take_first_task();
     let added = async {
         let rows = Adding::new(shared, &tasks, first).rows(&tasks).await?;
@@ -65,6 +67,41 @@ fn check_keys(tasks: &[NewTask]) -> Result<(), Refusal> {
             _ => continue,
         };
         return Err(named(Refusal::usage(taken), tasks, index));
+    }
+    Ok(())
+}
+
+/// No task of a request waits for itself over others of the request. The store would refuse that
+/// too, but could name the tasks only by ids that nobody has seen.
+fn check_order(tasks: &[NewTask]) -> Result<(), Refusal> {
+    let keyed = tasks.iter().filter_map(|task| Some((task.key.as_deref()?, task)));
+    let keyed: HashMap<&str, &NewTask> = keyed.collect();
+    let mut settled = HashSet::new();
+    for start in tasks.iter().filter_map(|task| task.key.as_deref()) {
+        // Depth first without recursion: a request may be one long chain.
+        let mut path = vec![start];
+        let mut open = vec![keyed[start].after.iter()];
+        while let Some(rest) = open.last_mut() {
+            let Some(next) = rest.next() else {
+                settled.extend(path.pop());
+                open.pop();
+                continue;
+            };
+            let Some((key, task)) = keyed.get_key_value(next.as_str()) else { continue };
+            if let Some(from) = path.iter().position(|on_path| on_path == key) {
+                path.push(key);
+                let cycle = path[from..].join(" -> ");
+                return Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "cycle",
+                    format!("the tasks wait for each other: {cycle}; nothing was added"),
+                ));
+            }
+            if !settled.contains(key) {
+                path.push(key);
+                open.push(task.after.iter());
+            }
+        }
     }
     Ok(())
 }
@@ -112,8 +149,9 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
         },
     };
     // PostgreSQL cannot store it, and would refuse the whole request without a name.
-    let texts = [&task.prompt].into_iter().chain(&task.command).chain(&task.check);
-    if texts.chain(&task.model).chain(&task.unique).any(|text| text.contains('\0')) {
+    let words = [&task.repo, &task.prompt].into_iter().chain(&task.command).chain(&task.check);
+    let words = words.chain(&task.after).chain(&task.key).chain(&task.agent).chain(&task.model);
+    if words.chain(&task.unique).chain(&task.base).any(|text| text.contains('\0')) {
         return Err(Refusal::usage("a text of the task has a zero byte"));
     }
     Ok(Words {

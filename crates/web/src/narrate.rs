@@ -23,14 +23,19 @@ impl Narrator {
     /// The line of the next entry; empty where there is nothing to say.
     pub(crate) fn line(&mut self, entry: &Entry) -> String {
         let line = match entry {
-            Entry::Started { driver, plan, base_commit, .. } => {
+            Entry::Started { driver, plan, base_commit, uncommitted, .. } => {
                 let names: Vec<_> = plan.checks.iter().map(|check| check.name.as_str()).collect();
                 let checks = if names.is_empty() {
                     "no checks were found".to_owned()
                 } else {
                     format!("checks: {}", names.join(", "))
                 };
-                format!("{driver} starts from {}; {checks}", abbreviated(base_commit))
+                let without = match uncommitted {
+                    0 => String::new(),
+                    1 => ", without 1 file that is not committed".to_owned(),
+                    count => format!(", without {count} files that are not committed"),
+                };
+                format!("{driver} starts from {}{without}; {checks}", abbreviated(base_commit))
             }
             Entry::BaseChecked { checks } if checks.is_empty() => String::new(),
             Entry::BaseChecked { checks } => {

@@ -134,6 +134,7 @@ pub async fn create(
     fs::create_dir(folder.join("temporary")).await.doing("make", &folder)?;
     fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
     copy_repository(repository, &git_dir, run).await?;
+    exclude_litter(&git_dir).await?;
     let git = Git::on(&git_dir).with(RUN_VARIABLE, run.to_string());
     let name = format!("{base}^{{commit}}");
     if git.run(["cat-file", "-e", &name]).await.is_err() {
@@ -161,6 +162,18 @@ pub async fn create(
     let manifest = manifest.doing("write", &path)?;
     fs::write(&path, manifest).await.doing("write", &path)?;
     Ok(workspace)
+}
+
+/// What tools leave behind wherever they run. It is never a part of a change, also where the
+/// repository's own `.gitignore` lacks it; tracked files of such names are not concerned.
+const LITTER: &str = "__pycache__/\n*.py[co]\n.pytest_cache/\n.mypy_cache/\n.ruff_cache/\n\
+    .venv/\n.venv\n.tox/\nnode_modules/\nnode_modules\n.DS_Store\n";
+
+async fn exclude_litter(git_dir: &Path) -> Result<(), WorkspaceError> {
+    let info = git_dir.join("info");
+    fs::create_dir_all(&info).await.doing("make", &info)?;
+    let path = info.join("exclude");
+    fs::write(&path, LITTER).await.doing("write", &path)
 }
 
 /// Opens a workspace that was made before.

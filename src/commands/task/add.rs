@@ -99,6 +99,8 @@ fn read_lines(file: &Path) -> Result<Vec<NewTask>, Failure> {
     let mut tasks = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let mut task: NewTask = serde_json::from_str(line).map_err(|error| {
+            // To the parser each line is a document; its line 1 would contradict ours.
+            let error = error.to_string().replace(" at line 1 column ", " at column ");
             Failure::usage(format!("{name}, line {}: {error}; nothing was added", number + 1))
         })?;
         task.repo = absolute(Path::new(&task.repo))?;

@@ -45,7 +45,8 @@ async fn every_step_may_be_the_last_of_a_life() {
     let kinds: Vec<_> = steps.iter().map(|step| step.kind.as_str()).collect();
     let round = ["tool_intent", "tool_result", "claimed_done"];
     let first = [&["started"], &round[..], &["base_checked", "verification"]].concat();
-    let second = [&["round_started"], &round[..], &["verification", "delivered", "outcome"]].concat();
+    let second =
+        [&["round_started"], &round[..], &["verification", "delivered", "outcome"]].concat();
     assert_eq!(kinds, [first, second].concat());
     assert!(kills >= 8, "{kills}");
 }
@@ -66,7 +67,8 @@ async fn any_moment_may_be_the_last_of_a_life() {
     // A fixed sequence that goes everywhere: a failure can be had again.
     let mut state = 7_u64;
     let kills = kill_after_every_step(&home, &task, || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % 700
     });
     let _daemon = home.up();

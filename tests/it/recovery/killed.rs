@@ -74,10 +74,9 @@ async fn a_cut_verification_is_done_again() {
 /// Its effect may have left the workspace: without namespaces, or with the network.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_could_reach_the_world_is_not_run_again() {
-    for (name, settings, namespaces) in [
-        ("network", "rounds = 1\nnetwork = true\n", "auto"),
-        ("unconfined", "rounds = 1\n", "off"),
-    ] {
+    for (name, settings, namespaces) in
+        [("network", "rounds = 1\nnetwork = true\n", "auto"), ("unconfined", "rounds = 1\n", "off")]
+    {
         let home = Home::new().await;
         let files =
             [("note.txt", "one\n"), (".gitignore", "/gate\n"), (".journeyman.toml", settings)];
@@ -149,7 +148,7 @@ async fn a_run_that_kills_its_runtime_is_parked() {
     let task = add_command(&home, &repository, GATED, CHECK);
     wait_at_gate(&home, &home.data(), &task);
     let run = run_of(&home, &task);
-    for _ in 0..3 {
+    for _ in 0..4 {
         let before = processes(run);
         daemon.kill();
         daemon = start(&home);

@@ -19,8 +19,7 @@ pub(super) const QUICK: &str = "sh -c 'echo two >> note.txt'";
 /// Passes once the line is there.
 pub(super) const CHECK: &str = "grep -q two note.txt";
 /// The same, when somebody opens the gate.
-pub(super) const GATED_CHECK: &str =
-    "until [ -e gate ]; do sleep 0.02; done; grep -q two note.txt";
+pub(super) const GATED_CHECK: &str = "until [ -e gate ]; do sleep 0.02; done; grep -q two note.txt";
 /// What the note says when the line was appended once.
 pub(super) const DONE: &str = "one\ntwo";
 

@@ -24,6 +24,7 @@ fn started(limits: Limits) -> Entry {
         base_commit: "c0".into(),
         confined: true,
         forbidden: vec![],
+        uncommitted: 0,
     }
 }
 

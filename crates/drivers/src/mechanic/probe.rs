@@ -160,7 +160,10 @@ fn ruff(assignment: &Assignment) -> Option<Probe> {
     if let Some(check) = check.filter(|check| {
         check.argv.windows(2).any(|pair| pair[0].ends_with("ruff") && pair[1] == "check")
     }) {
-        let shown = |word: &&String| !word.starts_with("--output-format") && *word != "--fix";
+        // Ruff refuses an option that stands twice.
+        let shown = |word: &&String| {
+            !word.starts_with("--output-format") && !matches!(word.as_str(), "--fix" | "--no-cache")
+        };
         probe.argv = check.argv.iter().filter(shown).cloned().collect();
         probe.argv.extend(words("--output-format=json-lines --no-cache"));
     } else if check.is_none() && !has("ruff.toml") && !has(".ruff.toml") {

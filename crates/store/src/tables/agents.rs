@@ -42,6 +42,8 @@ pub struct AgentChange {
     pub configuration: Option<Value>,
     /// What it can do.
     pub capabilities: Option<Vec<String>>,
+    /// For a person.
+    pub description: Option<String>,
 }
 
 macro_rules! columns {
@@ -58,7 +60,8 @@ const BY_PART: &str = "SELECT id FROM codegen_agents WHERE id BETWEEN $1 AND $2 
 const SET: &str = concat!(
     "UPDATE codegen_agents SET is_active = coalesce($2::boolean, is_active), \
      configuration = jsonb_strip_nulls(configuration || coalesce($3::jsonb, '{}')), \
-     capabilities = coalesce($4::jsonb, capabilities) WHERE id = $1 RETURNING ",
+     capabilities = coalesce($4::jsonb, capabilities), \
+     description = coalesce($5, description) WHERE id = $1 RETURNING ",
     columns!()
 );
 
@@ -122,6 +125,7 @@ impl Agents<'_> {
             .bind(change.is_active)
             .bind(&change.configuration)
             .bind(change.capabilities.as_ref().map(sqlx::types::Json))
+            .bind(&change.description)
             .fetch_optional(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -31,6 +31,7 @@ pub(crate) struct Change {
     command: Option<Vec<String>>,
     model: Option<String>,
     capabilities: Option<Vec<String>>,
+    description: Option<String>,
 }
 
 impl Change {
@@ -50,6 +51,7 @@ impl Change {
             is_active: self.active,
             configuration: (!configuration.is_empty()).then_some(Value::Object(configuration)),
             capabilities: self.capabilities,
+            description: self.description,
         })
     }
 }

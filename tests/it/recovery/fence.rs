@@ -1,0 +1,105 @@
+//! A daemon that was only asleep: what it held is another's now, and it can write nothing.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use journeyman_domain::ids::NodeId;
+use journeyman_store::{Acting, NewNode, NodeKind, TakeOverRequest};
+use uuid::Uuid;
+
+use super::scene::{
+    CHECK, DONE, GATED, QUICK, add_command, assert_done_once, delivered_note, is_alive, is_over,
+    notes, open, processes, row, run_of, wait, wait_at_gate,
+};
+use crate::support::{Daemon, Home, signal, wait_until};
+
+fn short_lease(command: &mut Command) {
+    command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "1").env("JOURNEYMAN__SCHEDULER__POLL_MS", "200");
+}
+
+/// A daemon of another data folder on the same database.
+fn up_elsewhere(home: &Home, data: &Path) -> Daemon {
+    let mut command = home.command(&["up"]);
+    short_lease(&mut command);
+    let log = std::fs::File::create(home.folder.path().join("elsewhere.log")).unwrap();
+    command.env("JOURNEYMAN_DATA", data).stdout(log.try_clone().unwrap()).stderr(log);
+    Daemon { child: command.spawn().unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_slept_past_its_lease_writes_nothing() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut sleeper = home.up_with(short_lease);
+    let task = add_command(&home, &repository, GATED, CHECK);
+    let stale = wait_at_gate(&home, &home.data(), &task);
+    let run = run_of(&home, &task);
+    let before = processes(run);
+    signal(sleeper.child.id(), "STOP");
+
+    let elsewhere = home.folder.path().join("elsewhere");
+    let mut other = up_elsewhere(&home, &elsewhere);
+    let tree = wait_at_gate(&home, &elsewhere, &task);
+    assert!(!before.iter().copied().any(is_alive), "two owners work at once: {before:?}");
+    open(&stale);
+    signal(sleeper.child.id(), "CONT");
+    wait_until("the sleeper finds its lease lost", || {
+        home.daemon_log().contains("the lease is lost; another owner goes on with the run")
+    });
+    assert!(!processes(run).is_empty(), "it killed what is another's");
+    open(&tree);
+    wait_until("the task is over", || is_over(&home, &task));
+    let steps = assert_done_once(&home, &repository, &task);
+    assert_eq!(delivered_note(&home, &repository, &task), DONE);
+    let epochs: Vec<_> = steps.iter().map(|step| step.epoch).collect();
+    assert_eq!((epochs[1], epochs[2], epochs.last()), (1, 2, Some(&2)), "{epochs:?}");
+    // It has lost a run, not its life.
+    assert_eq!(other.stop(), 0);
+    let next = add_command(&home, &repository, QUICK, CHECK);
+    wait_until("the sleeper works again", || is_over(&home, &next));
+    assert_done_once(&home, &repository, &next);
+    assert_eq!(sleeper.stop(), 0);
+}
+
+/// The new owner may be on another machine, where it can end no process of this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_lease_ends_the_call_that_runs_under_it() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut daemon = home.up_with(short_lease);
+    let task = add_command(&home, &repository, GATED, CHECK);
+    wait_at_gate(&home, &home.data(), &task);
+    let run = run_of(&home, &task);
+    signal(daemon.child.id(), "STOP");
+    let node = NodeId::from_uuid(Uuid::now_v7());
+    let new = NewNode {
+        id: node,
+        kind: NodeKind::Daemon,
+        pid: 1,
+        boot_id: "another boot",
+        host: "another-machine",
+        data_dir: "/data",
+        only_task: None,
+    };
+    let acting = Acting::now("test");
+    wait(home.store().nodes().register(&acting, &new)).unwrap();
+    let request = TakeOverRequest {
+        node_id: node,
+        limit: 1,
+        only_task: None,
+        lease: Duration::from_hours(1),
+        max_reclaims: 3,
+    };
+    wait_until("the lease can be taken over", || {
+        let over = wait(home.store().queue().take_over(&acting, &request)).unwrap();
+        !over.taken.is_empty()
+    });
+    assert!(!processes(run).is_empty());
+    signal(daemon.child.id(), "CONT");
+    wait_until("the call is ended", || processes(run).is_empty());
+    assert_eq!(super::scene::kinds(&home, &task), ["started", "tool_intent"]);
+    let execution = row(&home, &task);
+    assert_eq!((execution.status.as_str(), execution.attempts), ("running", 1));
+    assert_eq!(daemon.stop(), 0);
+}
