@@ -2,6 +2,7 @@
 
 mod database;
 mod environment;
+mod litter;
 mod node;
 mod settings;
 
@@ -71,6 +72,8 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {
         node::bury_the_dead(&store, context, node).await?;
+        // It may take a while, and nothing waits for it.
+        tokio::spawn(litter::clear(store.clone(), context.paths.runs()));
     }
     let runtime = Runtime {
         store,

@@ -29,9 +29,10 @@ impl Context {
             Failure::new(Exit::Usage, "config", crate::failure::chain(&error))
         };
         let paths = Paths::find().map_err(wrong)?;
-        // A variable that is no text is none of ours.
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        // Others may have variables that are no text; such names are none of ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
         let layers = Layers::load(&paths.settings_file(), variables).map_err(wrong)?;
         let settings = layers.settings().map_err(wrong)?;
         Ok(Self { paths, layers, settings, json })

@@ -11,6 +11,7 @@ mod execute;
 mod handle;
 mod journal;
 mod messages;
+pub(crate) mod other;
 mod prepare;
 mod scene;
 mod shell;

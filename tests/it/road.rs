@@ -174,3 +174,23 @@ async fn unverified_work_waits_for_consent() {
     ]);
     assert_eq!((allowed.code, &allowed.json()["verified"]), (0, &false.into()), "{allowed:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_agent_cannot_do_another_one_tries() {
+    let home = Home::new().await;
+    let library = BROKEN.replace("let sum = 0;", "let mut sum = 1;");
+    let repository = repository(&home, "sums", &library);
+    let program = "command=sed -i 's/let mut sum = 1/let mut sum = 0/' src/lib.rs";
+    let other = ["agent", "set", "Test Generator", "driver=command", program];
+    home.run(&other).ok();
+    let mut daemon = home.up();
+    let path = repository.to_str().unwrap();
+    home.run(&["task", "add", "--repo", path, "Mend the sum"]).ok();
+    crate::support::wait_until("the task ended", || {
+        home.task("latest")["completed_at"].is_string()
+    });
+    let task = home.task("latest");
+    assert_eq!((&task["status"], &task["attempts"]), (&"completed".into(), &2.into()), "{task}");
+    assert_eq!((&task["agent"], &task["verified"]), (&"Test Generator".into(), &true.into()));
+    assert_eq!(daemon.stop(), 0);
+}

@@ -91,8 +91,26 @@ async fn a_run_of_the_mechanic_is_one_trace() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let task = ran.json();
     let spans = trace(&receiver, &trace_id(&task));
-    insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"");
-    insta::assert_debug_snapshot!(told(&receiver.spans(), &spans), @"");
+    insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"
+    POST /api/v1/tasks (server) http.request.method=POST http.response.status_code=200 http.route=/api/v1/tasks
+    execute_task driver=mechanic execution.attempt=1 execution.id=[id] execution.outcome=completed run.id=[id] task.id=[id] verified=true -> POST /api/v1/tasks
+      prepare_workspace
+      invoke_agent General Assistant gen_ai.agent.id=[id] gen_ai.agent.name=General Assistant gen_ai.conversation.id=[id] gen_ai.operation.name=invoke_agent gen_ai.provider.name=mechanic
+        execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=101 step.seq=2
+        execute_tool read gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=read gen_ai.tool.type=function process.exit.code=0 step.seq=4
+        execute_tool edit gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=edit gen_ai.tool.type=function process.exit.code=0 step.seq=6
+        execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=0 step.seq=8
+        execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=0 step.seq=10
+        execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=0 step.seq=12
+      verify verified=true
+        run_check check.name=cargo check check.outcome=failed check.side=base
+        run_check check.name=cargo test check.outcome=failed check.side=base
+        run_check check.name=cargo check check.outcome=passed check.side=candidate
+        run_check check.name=cargo test check.outcome=passed check.side=candidate
+      deliver
+    ");
+    let told = told(&receiver.spans(), &spans);
+    assert_eq!(told, BTreeSet::from(["learner Resolved -> verify".to_owned()]));
     let roots = spans.iter().filter(|span| span.parent.is_none()).count();
     assert_eq!(roots, 1);
     let metrics: Vec<_> = receiver.metrics().into_iter().collect();
@@ -137,7 +155,22 @@ async fn a_failure_is_in_its_trace_and_the_next_attempt_leads_back_to_it() {
     assert_eq!(daemon.stop(), 0, "{}", home.daemon_log());
 
     let spans = trace(&receiver, &trace_id(&first));
-    insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"");
+    insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"
+    POST /api/v1/tasks (server) http.request.method=POST http.response.status_code=200 http.route=/api/v1/tasks
+    execute_task driver=command execution.attempt=1 execution.id=[id] execution.outcome=failed run.id=[id] task.id=[id] verified=false -> POST /api/v1/tasks
+      prepare_workspace
+      invoke_agent General Assistant gen_ai.agent.id=[id] gen_ai.agent.name=General Assistant gen_ai.conversation.id=[id] gen_ai.operation.name=invoke_agent gen_ai.provider.name=command
+        execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=0 step.seq=2
+      verify error.type=unknown verified=false
+        run_check check.name=echo $TRACEPARENT; false check.outcome=failed check.side=base
+        run_check check.name=echo $TRACEPARENT; false check.outcome=failed check.side=candidate
+        classifier Classify (consumer) actor=classifier actor.generation=1 actor.path=root/minds/classifier message.id=[id] message.kind=Classify message.queue_us=[n] task.id=[id]
+      invoke_agent General Assistant gen_ai.agent.id=[id] gen_ai.agent.name=General Assistant gen_ai.conversation.id=[id] gen_ai.operation.name=invoke_agent gen_ai.provider.name=command
+        execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=0 step.seq=8
+      verify error.type=unknown verified=false
+        run_check check.name=echo $TRACEPARENT; false check.outcome=failed check.side=candidate
+        classifier Classify (consumer) actor=classifier actor.generation=1 actor.path=root/minds/classifier message.id=[id] message.kind=Classify message.queue_us=[n] task.id=[id]
+    ");
     let checks: Vec<_> = spans.iter().filter(|span| span.name == "run_check").collect();
     let expected: Vec<_> =
         checks.iter().map(|span| format!("00-{}-{}-01", span.trace_id, span.span_id)).collect();
@@ -168,27 +201,32 @@ async fn a_run_that_goes_on_after_a_kill_leads_back_to_its_life_before() {
     let repository = home.repository("notes", &[("note.txt", "one\n")]);
     let path = repository.to_str().unwrap();
     let endpoint = receiver.endpoint();
-    // The second life finds the file that the first one waits for.
-    let gate = home.folder.path().join("gate");
-    let check = format!("until test -e {}; do sleep 0.05; done", gate.display());
+    // It waits for a file that only its second life finds.
+    let program = "sh -c 'touch here; until test -e open; do sleep 0.05; done'";
     let mut daemon = home.up_with(|command| {
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
     });
     let arguments =
-        ["task", "add", "--json", "--repo", path, "--command", "true", "--check", &check, "Wait"];
+        ["task", "add", "--json", "--repo", path, "--command", program, "--check", "true", "Wait"];
     let added = home.run(&arguments).ok().json();
     let id = added["tasks"][0]["id"].as_str().unwrap();
-    wait_until("the base is being checked", || {
-        let logs = home.run(&["task", "logs", id]);
-        home.task(id)["trace_id"].is_string() && logs.stdout.contains("true")
-    });
+    let trees = || {
+        let runs = std::fs::read_dir(home.data().join("runs")).into_iter().flatten();
+        runs.map(|run| run.unwrap().path().join("tree"))
+    };
+    wait_until("the program is at work", || trees().any(|tree| tree.join("here").exists()));
     let before = trace_id(&home.task(id));
     daemon.kill();
-    std::fs::write(&gate, "").unwrap();
     let mut daemon = home.up_with(|command| {
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
     });
-    wait_until("the task is completed", || home.task(id)["status"] == "completed");
+    wait_until("the task is completed", || {
+        for tree in trees() {
+            // The folder may be about to come or to go.
+            let _ = std::fs::write(tree.join("open"), "");
+        }
+        home.task(id)["status"] == "completed"
+    });
     let after = trace_id(&home.task(id));
     assert_eq!(daemon.stop(), 0, "{}", home.daemon_log());
     let root = &trace(&receiver, &after)[0];

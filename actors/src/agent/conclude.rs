@@ -1,6 +1,7 @@
 //! How an executor leaves its run: the rows say so in one transaction, and the folder goes.
 
 use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::ids::AgentId;
 use journeyman_domain::schedule::{TaskAfter, after_attempt};
 use journeyman_domain::status::{Status, WaitingFor};
 use journeyman_domain::step::{Entry, Outcome};
@@ -9,6 +10,7 @@ use journeyman_telemetry::names;
 
 use super::execute::{Left, RunError, Work};
 use super::messages::StopReason;
+use super::other::next_agent;
 use crate::classifier::Failure;
 
 /// Writes how the run was left; the word is that of the execution's state.
@@ -17,24 +19,35 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
         Err(error) => failed(work, error).await,
         left => left,
     };
+    let mut next_agent = None;
     let after = match left {
-        Ok(Left::Ended(outcome)) => ended(work, &outcome),
+        Ok(Left::Ended(outcome)) => {
+            next_agent = other_agent(work, &outcome).await;
+            ended(work, &outcome, next_agent.is_some())
+        }
         Ok(Left::AwaitingApproval) => waiting(WaitingFor::Approval),
         Err(RunError::Stopped) => match work.reason.get() {
             Some(StopReason::Cancelled) => plain(Status::Cancelled),
             Some(StopReason::Paused) => plain(Status::Paused),
             Some(StopReason::Shutdown) | None => return release(work).await,
         },
-        Err(RunError::Store(StoreError::Fenced)) => {
-            tracing::warn!("the lease is lost; another owner goes on with the run");
-            return "fenced";
-        }
+        Err(RunError::Store(StoreError::Fenced)) => return fenced(),
         Err(error) => {
             tracing::error!(error = %error, "the run is left to be taken over");
             return abandon(work).await;
         }
     };
-    finish(work, &after).await
+    finish(work, &after, next_agent).await
+}
+
+/// The agent of the next attempt, where the policy asks for another one and there is one.
+async fn other_agent(work: &Work, outcome: &Outcome) -> Option<AgentId> {
+    let Outcome::Failed { policy: Policy::OtherAgent, .. } = outcome else { return None };
+    let next = next_agent(&work.runtime.store, work.held.task.id).await;
+    next.unwrap_or_else(|error| {
+        tracing::debug!(error = %error, "no other agent was looked for");
+        None
+    })
 }
 
 /// A failure of ours or of the task as it is given: classified, journaled as the outcome.
@@ -100,7 +113,12 @@ fn sentence(error: &RunError) -> String {
     text
 }
 
-fn ended(work: &Work, outcome: &Outcome) -> TaskAfter {
+fn ended(work: &Work, outcome: &Outcome, other_agent: bool) -> TaskAfter {
+    if let Outcome::Failed { reason, policy: Policy::OtherAgent } = outcome
+        && !other_agent
+    {
+        return TaskAfter { error: Some(reason.clone()), ..plain(Status::Failed) };
+    }
     let attempt = u32::try_from(work.held.execution.attempt).unwrap_or(1);
     // The run's id is random enough to spread those that wait for the same thing.
     let jitter = f64::from(work.held.run.id.as_uuid().as_bytes()[15]) / 255.0;
@@ -115,7 +133,7 @@ const fn waiting(reason: WaitingFor) -> TaskAfter {
     TaskAfter { status: Status::Waiting, waiting_for: Some(reason), wake_in_ms: None, error: None }
 }
 
-async fn finish(work: &mut Work, after: &TaskAfter) -> &'static str {
+async fn finish(work: &mut Work, after: &TaskAfter, next_agent: Option<AgentId>) -> &'static str {
     let facts = Facts::of(work);
     if let Some(verified) = facts.verified {
         tracing::Span::current().record("verified", verified);
@@ -133,6 +151,7 @@ async fn finish(work: &mut Work, after: &TaskAfter) -> &'static str {
         branch: facts.branch,
         base_commit: facts.base_commit,
         head_commit: facts.head_commit,
+        next_agent,
         ..Finish::new(status, after.clone())
     };
     let acting = Acting::now("run");
@@ -152,17 +171,26 @@ async fn finish(work: &mut Work, after: &TaskAfter) -> &'static str {
     let change = crate::context::Change { task: work.held.task.id, now: None };
     // Nobody need be watching.
     let _ = work.runtime.changes.send(change);
-    if after.status.is_final() {
+    if again || after.status.is_final() {
         clean(work).await;
     }
     after.status.as_str()
 }
 
+fn fenced() -> &'static str {
+    tracing::warn!("the lease is lost; another owner goes on with the run");
+    "fenced"
+}
+
 /// Lets any node go on from here at once.
 async fn release(work: &Work) -> &'static str {
     let acting = Acting::now("run");
-    if let Err(error) = work.runtime.store.queue().release(&acting, work.held.fence).await {
-        tracing::debug!(error = %error, "a lease was not released; it will expire");
+    match work.runtime.store.queue().release(&acting, work.held.fence).await {
+        Ok(()) => {}
+        Err(StoreError::Fenced) => return fenced(),
+        Err(error) => {
+            tracing::debug!(error = %error, "a lease was not released; it will expire");
+        }
     }
     "released"
 }
@@ -179,9 +207,7 @@ async fn abandon(work: &Work) -> &'static str {
 /// Everything that counts is in rows now; the folder can go.
 async fn clean(work: &Work) {
     let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
-    if let Ok(workspace) = journeyman_workspace::open(work.held.run.id, &folder).await
-        && let Err(error) = journeyman_workspace::remove(workspace).await
-    {
+    if let Err(error) = journeyman_workspace::discard(&folder).await {
         tracing::debug!(error = %error, "a run's folder was not removed");
     }
 }

@@ -10,6 +10,7 @@ use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{Classified, ClassifierMessage, ClassifierSnapshot, Failure};
+use crate::agent::other::next_agent;
 use crate::context::Runtime;
 use crate::support::{Envelope, Reply, Spawned};
 
@@ -94,7 +95,8 @@ fn answer_with<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
 impl State {
     async fn classify(&mut self, failure: Failure) -> Result<Classified, StoreError> {
         let classification = journeyman_learning::classify(&failure.evidence);
-        let attempt = self.attempt(&failure, &classification);
+        let mut attempt = self.attempt(&failure, &classification);
+        attempt.other_agent = next_agent(&self.runtime.store, failure.task).await?.is_some();
         let policy = failure::policy(classification.category, &attempt);
         self.report(&failure, &classification, policy).await?;
         self.done.classified += 1;

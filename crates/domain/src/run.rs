@@ -192,6 +192,8 @@ impl Run {
             return Next::NextRound { round: self.round + 1, evidence: judgement.evidence.clone() };
         }
         let policy = match judgement.policy {
+            // The agent can do no more; one that works otherwise may.
+            Policy::RetryWithEvidence if repeats_itself => Policy::OtherAgent,
             Policy::RetryWithEvidence => Policy::Stop,
             other @ (Policy::Wait { .. } | Policy::OtherAgent | Policy::Stop | Policy::Ask) => {
                 other

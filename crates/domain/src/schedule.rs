@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Policy;
+use crate::ids::AgentId;
 use crate::status::{Status, WaitingFor};
 use crate::step::Outcome;
 
@@ -129,6 +130,35 @@ pub struct TaskAfter {
     pub error: Option<String>,
 }
 
+/// How an agent works, as far as the choice of another one asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentWay {
+    /// The agent.
+    pub id: AgentId,
+    /// Whether it gets work.
+    pub active: bool,
+    /// Driver, program and model: two agents that agree in them do the same.
+    pub way: (String, Vec<String>, String),
+}
+
+/// Another agent for a task: an active one that works in a way that was not tried yet. `tried` are
+/// the agents of its runs, in their order; `wanted` is the task's. Where the user named the first
+/// one, there is no other.
+pub fn other_agent(
+    agents: &[AgentWay],
+    tried: &[AgentId],
+    wanted: Option<AgentId>,
+) -> Option<AgentId> {
+    if wanted.is_some() && wanted == tried.first().copied() {
+        return None;
+    }
+    let was_tried = |agent: &AgentWay| {
+        agents.iter().any(|other| tried.contains(&other.id) && other.way == agent.way)
+    };
+    let fresh = agents.iter().find(|agent| agent.active && !was_tried(agent));
+    fresh.map(|agent| agent.id)
+}
+
 /// Decides what follows an attempt. `attempt` counts from 1; `jitter` is in 0..1.
 pub fn after_attempt(
     settings: &Settings,
@@ -206,6 +236,26 @@ mod tests {
         let (state, _) = step(&settings, &state, Input::Drain, 6_002);
         let (_, effects) = step(&settings, &state, Input::Hint, 6_003);
         assert_eq!(effects, []);
+    }
+
+    #[test]
+    fn another_agent_is_one_that_works_otherwise() {
+        let agent = |number: u128, driver: &str, active| AgentWay {
+            id: AgentId::from_uuid(uuid::Uuid::from_u128(number)),
+            active,
+            way: (driver.to_owned(), vec![], String::new()),
+        };
+        let agents = [
+            agent(1, "mechanic", true),
+            agent(2, "mechanic", true),
+            agent(3, "command", false),
+            agent(4, "command", true),
+        ];
+        let id = |place: usize| agents[place].id;
+        assert_eq!(other_agent(&agents, &[id(0)], None), Some(id(3)));
+        assert_eq!(other_agent(&agents, &[id(0)], Some(id(0))), None);
+        assert_eq!(other_agent(&agents, &[id(0), id(3)], Some(id(3))), None);
+        assert_eq!(other_agent(&agents[..3], &[id(0)], None), None);
     }
 
     #[test]

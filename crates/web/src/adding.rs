@@ -76,34 +76,39 @@ fn check_keys(tasks: &[NewTask]) -> Result<(), Refusal> {
 fn check_order(tasks: &[NewTask]) -> Result<(), Refusal> {
     let keyed = tasks.iter().filter_map(|task| Some((task.key.as_deref()?, task)));
     let keyed: HashMap<&str, &NewTask> = keyed.collect();
-    let mut settled = HashSet::new();
-    for start in tasks.iter().filter_map(|task| task.key.as_deref()) {
+    let mut seen = HashSet::new();
+    let mut on_path = HashSet::new();
+    for (start, task) in &keyed {
+        if !seen.insert(*start) {
+            continue;
+        }
+        on_path.insert(*start);
         // Depth first without recursion: a request may be one long chain.
-        let mut path = vec![start];
-        let mut open = vec![keyed[start].after.iter()];
-        while let Some(rest) = open.last_mut() {
+        let mut path = vec![(*start, task.after.iter())];
+        while let Some((key, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {
-                settled.extend(path.pop());
-                open.pop();
+                on_path.remove(key);
+                path.pop();
                 continue;
             };
-            let Some((key, task)) = keyed.get_key_value(next.as_str()) else { continue };
-            if let Some(from) = path.iter().position(|on_path| on_path == key) {
-                path.push(key);
-                let cycle = path[from..].join(" -> ");
-                return Err(Refusal::new(
-                    StatusCode::BAD_REQUEST,
-                    "cycle",
-                    format!("the tasks wait for each other: {cycle}; nothing was added"),
-                ));
+            let Some((next, task)) = keyed.get_key_value(next.as_str()) else { continue };
+            if on_path.contains(next) {
+                let keys = path.iter().map(|(key, _)| *key).skip_while(|key| key != next);
+                let cycle: Vec<_> = keys.chain([*next]).collect();
+                return Err(cyclic(&cycle));
             }
-            if !settled.contains(key) {
-                path.push(key);
-                open.push(task.after.iter());
+            if seen.insert(*next) {
+                on_path.insert(*next);
+                path.push((*next, task.after.iter()));
             }
         }
     }
     Ok(())
+}
+
+fn cyclic(keys: &[&str]) -> Refusal {
+    let message = format!("the tasks wait for each other: {}", keys.join(" -> "));
+    Refusal::new(StatusCode::BAD_REQUEST, "cycle", message).hint("nothing was added")
 }
 
 /// The words of one task, understood.
@@ -394,6 +399,35 @@ mod tests {
         assert_eq!(title("\n  Mend it. \nMore.").unwrap(), "Mend it.");
         let long = title(&"ä".repeat(500)).unwrap();
         assert_eq!(long.chars().count(), TITLE);
+    }
+
+    #[test]
+    fn a_cycle_is_named_by_its_keys() {
+        let tasks = |order: &[(&str, &[&str])]| -> Vec<NewTask> {
+            let keyed = |(key, after): &(&str, &[&str])| NewTask {
+                key: Some((*key).to_owned()),
+                after: after.iter().map(|after| (*after).to_owned()).collect(),
+                ..task()
+            };
+            order.iter().map(keyed).collect()
+        };
+        let said = |order: &[(&str, &[&str])]| check_order(&tasks(order)).unwrap_err().detail;
+        let itself = said(&[("a", &["a"])]);
+        assert_eq!(itself.message, "the tasks wait for each other: a -> a");
+        assert_eq!(itself.code, "cycle");
+        let around = said(&[("x", &["a"]), ("a", &["b", "old"]), ("b", &["c"]), ("c", &["a"])]);
+        let turns = ["a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c"];
+        assert!(turns.iter().any(|turn| around.message.ends_with(turn)), "{around:?}");
+        // Two ways to the same task are no cycle, and a chain may be as long as a request.
+        let diamond = tasks(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d"]), ("d", &[])]);
+        assert_eq!(check_order(&diamond), Ok(()));
+        let link = |number: u32| NewTask {
+            key: Some(number.to_string()),
+            after: vec![(number + 1).to_string()],
+            ..task()
+        };
+        let chain: Vec<_> = (0..100_000).map(link).collect();
+        assert_eq!(check_order(&chain), Ok(()));
     }
 
     #[test]

@@ -163,7 +163,9 @@ impl From<WorkspaceError> for Refusal {
             WorkspaceError::Empty(_) => wrong("empty_repository"),
             WorkspaceError::NoSuchRevision { .. } => wrong("no_such_revision"),
             WorkspaceError::SubmoduleMissing(_) => wrong("submodule_missing"),
-            WorkspaceError::NotClean(_) | WorkspaceError::Conflict(_) => Self::conflict(text),
+            WorkspaceError::NotClean(_)
+            | WorkspaceError::InTheWay(_)
+            | WorkspaceError::Conflict(_) => Self::conflict(text),
             WorkspaceError::Git(GitError::NotStarted(_)) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "missing", text)
                     .hint("install git, then try again")

@@ -193,10 +193,23 @@ pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError
 /// # Errors
 /// The system's.
 pub async fn remove(workspace: Workspace) -> Result<(), WorkspaceError> {
+    discard(&workspace.folder).await
+}
+
+/// Removes the folder of a workspace, complete or not; none is no error.
+///
+/// # Errors
+/// The system's.
+pub async fn discard(folder: &Path) -> Result<(), WorkspaceError> {
     // First, so that a half-removed folder is never opened again.
-    let manifest = workspace.folder.join(MANIFEST);
-    fs::remove_file(&manifest).await.doing("remove", &manifest)?;
-    remove_folder(&workspace.folder).await
+    let manifest = folder.join(MANIFEST);
+    match fs::remove_file(&manifest).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing("remove", &manifest)?;
+        }
+        Ok(()) | Err(_) => {}
+    }
+    remove_folder(folder).await
 }
 
 /// Makes the existing, empty folder `target` a bare copy of the repository, which needs nothing

@@ -1,6 +1,7 @@
 //! Bringing a change into the user's repository.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use crate::clone::Workspace;
 use crate::error::WorkspaceError;
@@ -110,6 +111,31 @@ async fn commit(
     Ok(commit)
 }
 
+/// Files that the commit adds, and that lie in the working tree without git's knowledge. Git itself
+/// would refuse some of them, and overwrite those that are ignored.
+async fn in_the_way(
+    repository: &Path,
+    git: &Git,
+    commit: &ObjectId,
+) -> Result<Vec<PathBuf>, WorkspaceError> {
+    let parent = format!("{commit}^");
+    let arguments =
+        ["diff", "--name-only", "--no-renames", "--diff-filter=A", "-z", &parent, commit.as_str()];
+    let added = git.run(arguments).await?;
+    let mut found = Vec::new();
+    for path in entries(&added).map(path_of) {
+        if tokio::fs::symlink_metadata(repository.join(&path)).await.is_err() {
+            continue;
+        }
+        let known = [OsStr::new("--literal-pathspecs"), OsStr::new("ls-files"), OsStr::new("--")];
+        let known = git.run(known.into_iter().chain([path.as_os_str()])).await?;
+        if known.is_empty() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// What applying a commit did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -125,9 +151,9 @@ pub enum Applied {
 /// that touches them. It happens as a whole or not at all.
 ///
 /// # Errors
-/// [`WorkspaceError::NotClean`] with uncommitted changes, [`WorkspaceError::Conflict`] where it
-/// does not fit (then everything is as before), and git's, as where an untracked file is in the
-/// way.
+/// [`WorkspaceError::NotClean`] with uncommitted changes, [`WorkspaceError::InTheWay`] with a file
+/// that git does not know where the commit adds one, [`WorkspaceError::Conflict`] where it does not
+/// fit (then everything is as before), and git's.
 pub async fn apply(
     repository: &Path,
     commit: &ObjectId,
@@ -146,6 +172,10 @@ pub async fn apply(
         return Ok(Applied::AlreadyThere);
     }
     let parent = git.object(["rev-parse", "--verify", &format!("{commit}^")]).await?;
+    let strangers = in_the_way(repository, &git, commit).await?;
+    if !strangers.is_empty() {
+        return Err(WorkspaceError::InTheWay(strangers));
+    }
     if parent == head {
         git.run(["merge", "--ff-only", "--quiet", commit.as_str()]).await?;
         return Ok(Applied::FastForward);

@@ -48,6 +48,9 @@ pub enum WorkspaceError {
     /// The working tree has changes, so nothing can be applied to it.
     #[error("the working tree has uncommitted changes ({}); commit or stash them first", listed(.0))]
     NotClean(Vec<PathBuf>),
+    /// Files of the working tree that git does not know are where a commit adds its own.
+    #[error("files that are not committed are where the commit adds its own ({}); move them away first", listed(.0))]
+    InTheWay(Vec<PathBuf>),
     /// A commit does not apply to the current branch.
     #[error("the commit does not apply to the current branch; it conflicts in {}", listed(.0))]
     Conflict(Vec<PathBuf>),

@@ -28,7 +28,7 @@ mod submodules;
 
 pub use base::{files, identity, key_of, snapshot_of};
 pub use checkout::checkout;
-pub use clone::{Workspace, create, open, remove};
+pub use clone::{Workspace, create, discard, open, remove};
 pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};

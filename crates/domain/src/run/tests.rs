@@ -135,7 +135,10 @@ fn a_round_that_changed_nothing_is_not_judged_again() {
     ];
     assert_eq!(
         next_after(&journal),
-        Next::Conclude(Outcome::Failed { reason: "cargo test fails".into(), policy: Policy::Stop })
+        Next::Conclude(Outcome::Failed {
+            reason: "cargo test fails".into(),
+            policy: Policy::OtherAgent
+        })
     );
 }
 

@@ -1,7 +1,7 @@
 //! The end of an execution: its row, its run's, its task's, and whatever waits for the task, in one
 //! transaction behind the fence.
 
-use journeyman_domain::ids::TaskId;
+use journeyman_domain::ids::{AgentId, TaskId};
 use journeyman_domain::schedule::TaskAfter;
 use journeyman_domain::status::{Status, WaitingFor};
 use serde_json::{Value, json};
@@ -38,6 +38,8 @@ pub struct Finish {
     pub base_commit: Option<String>,
     /// The delivered commit.
     pub head_commit: Option<String>,
+    /// Who shall make the next attempt, where that is another one.
+    pub next_agent: Option<AgentId>,
     /// What went wrong, classified.
     pub errors: Vec<NewErrorReport>,
 }
@@ -56,6 +58,7 @@ impl Finish {
             branch: None,
             base_commit: None,
             head_commit: None,
+            next_agent: None,
             errors: Vec::new(),
         }
     }
@@ -80,7 +83,8 @@ const TASK: &str = "UPDATE tasks SET \
      completed_at = CASE WHEN cancelled OR $5 THEN now() END, \
      error = $6, verified = coalesce($7, verified), done_by_word = coalesce($8, done_by_word), \
      branch = coalesce($9, branch), base_commit = coalesce($10, base_commit), \
-     head_commit = coalesce($11, head_commit), pause_requested_at = NULL \
+     head_commit = coalesce($11, head_commit), pause_requested_at = NULL, \
+     agent_id = coalesce($12, agent_id) \
      FROM (SELECT id AS found, cancel_requested_at IS NOT NULL AND NOT $5 AS cancelled \
          FROM tasks WHERE id = $1 FOR UPDATE) c \
      WHERE id = c.found AND status = 'running' RETURNING status::text";
@@ -160,6 +164,7 @@ async fn settle(
         .bind(&finish.branch)
         .bind(&finish.base_commit)
         .bind(&finish.head_commit)
+        .bind(finish.next_agent.map(AgentId::as_uuid))
         .fetch_optional(&mut *connection)
         .await?;
     let parsed: Option<Status> = status.as_deref().and_then(|word| word.parse().ok());

@@ -1,0 +1,32 @@
+//! Another agent for a task whose agent could not do it.
+
+use journeyman_domain::ids::{AgentId, TaskId};
+use journeyman_domain::schedule::{AgentWay, other_agent};
+use journeyman_store::{Agent, Store, StoreError};
+
+/// The agent that shall try next, where there is one that works otherwise.
+pub(crate) async fn next_agent(store: &Store, task: TaskId) -> Result<Option<AgentId>, StoreError> {
+    let agents: Vec<_> = store.agents().list().await?.iter().map(way).collect();
+    let tried: Vec<_> = store.runs().of_task(task).await?.iter().map(|run| run.agent_id).collect();
+    let task = store.tasks().get(task).await?;
+    // A driver that the task names itself is the same with every agent.
+    if task.driver.is_some() {
+        return Ok(None);
+    }
+    Ok(other_agent(&agents, &tried, task.agent_id))
+}
+
+fn way(agent: &Agent) -> AgentWay {
+    let text = |key: &str| agent.configuration[key].as_str().unwrap_or_default().to_owned();
+    let driver = Some(text("driver")).filter(|word| !word.is_empty());
+    let command = agent.configuration["command"].as_array().into_iter().flatten();
+    let command = command.filter_map(|word| word.as_str().map(str::to_owned)).collect();
+    // Without a driver that uses it, a model makes no difference.
+    let driver = driver.unwrap_or_else(|| "mechanic".to_owned());
+    let model = if matches!(driver.as_str(), "mechanic" | "command") {
+        String::new()
+    } else {
+        text("model")
+    };
+    AgentWay { id: agent.id, active: agent.is_active, way: (driver, command, model) }
+}
