@@ -29,3 +29,4 @@ lint: ## formatting, lints, documentation, licences
 
 bench: setup build ## print the figures of the benchmarks
 	@sh benches/cluster_start.sh
+	@cargo bench --quiet --locked --bench figures

@@ -1,5 +1,7 @@
 //! `journeyman db …`: the database, private or configured.
 
+mod libpq;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -29,8 +31,8 @@ pub async fn execute(context: &Context, command: cli::Db) -> Result<Exit, Failur
         }
         cli::Db::Shell { arguments } => {
             let opened = connect_database(context).await?;
-            let mut psql = program(context, "psql");
-            psql.arg(&opened.url).args(arguments);
+            let mut psql = program(context, "psql", &opened.url);
+            psql.args(arguments);
             let done = tokio::task::spawn_blocking(move || psql.status()).await;
             exit_of("psql", done)
         }
@@ -87,15 +89,18 @@ fn stop(context: &Context) -> Result<Exit, Failure> {
 async fn backup(context: &Context, file: &Path) -> Result<Exit, Failure> {
     let opened = connect_database(context).await?;
     let temporary = file.with_extension("part");
-    let mut dump = program(context, "pg_dump");
-    dump.args(["--format=custom", "--no-owner", "--file"]).arg(&temporary).arg(&opened.url);
+    let mut dump = program(context, "pg_dump", &opened.url);
+    dump.args(["--format=custom", "--no-owner", "--file"]).arg(&temporary);
     let done = tokio::task::spawn_blocking(move || dump.status()).await;
-    if exit_of("pg_dump", done)? == Exit::Done {
-        std::fs::rename(&temporary, file).map_err(Failure::from_error)?;
-        output::either(context.json, &json!({ "file": file }), || {
-            format!("written to {}", file.display())
-        })?;
+    if let Err(failure) = exit_of("pg_dump", done) {
+        // A part of a backup is none; where it was never begun there is nothing to remove.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(failure);
     }
+    std::fs::rename(&temporary, file).map_err(Failure::from_error)?;
+    output::either(context.json, &json!({ "file": file }), || {
+        format!("written to {}", file.display())
+    })?;
     Ok(Exit::Done)
 }
 
@@ -112,24 +117,29 @@ async fn restore(context: &Context, file: &Path, yes: bool) -> Result<Exit, Fail
             .hint("stop `journeyman up` first"));
     }
     let opened = connect_database(context).await?;
-    let mut back = program(context, "pg_restore");
-    back.args(["--clean", "--if-exists", "--no-owner", "--single-transaction", "--dbname"])
-        .arg(&opened.url)
+    let mut back = program(context, "pg_restore", &opened.url);
+    back.args(["--clean", "--if-exists", "--no-owner", "--single-transaction"])
         .arg(file)
         .stdin(Stdio::null());
     let done = tokio::task::spawn_blocking(move || back.status()).await;
     exit_of("pg_restore", done)
 }
 
-/// A program of PostgreSQL: beside the server's, else on the PATH.
-fn program(context: &Context, name: &str) -> Command {
+/// A program of PostgreSQL on a database: beside the server's, else on the PATH.
+fn program(context: &Context, name: &str, url: &str) -> Command {
     let set = &context.settings.database.bin_dir;
     let beside =
         cluster::bin_dir(Some(Path::new(set)).filter(|_| !set.is_empty()), &context.paths.data);
-    match beside.map(|folder| folder.join(name)).filter(|path| path.is_file()) {
+    let mut command = match beside.map(|folder| folder.join(name)).filter(|path| path.is_file()) {
         Some(path) => Command::new(path),
         None => Command::new(name),
+    };
+    let (url, password) = libpq::split(url);
+    command.arg("--dbname").arg(url);
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password);
     }
+    command
 }
 
 fn exit_of(

@@ -4,8 +4,12 @@
 
 mod architecture;
 mod audit;
+mod bad_input;
 mod cluster;
+mod daemon;
 mod launcher;
+mod measured;
+mod mends;
 mod queue;
 mod readme;
 mod recovery;

@@ -5,5 +5,5 @@ mod everywhere;
 mod fence;
 mod foreground;
 mod killed;
-mod scene;
+pub(crate) mod scene;
 mod stopped;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod process;
+
 use std::time::{Duration, Instant};
 
 use journeyman_telemetry::export::{Otlp, Providers, resource};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use journeyman_domain::driver::Observation;
 use journeyman_domain::run::Recovery;
+use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
 use journeyman_domain::tool::{
     EffectClass, Ended, Exec, Tool, ToolCall, ToolResult, head_and_tail,
@@ -53,9 +54,15 @@ pub(super) async fn perform(
             )) => (Ended::Refused { reason: error.to_string() }, String::new()),
             Err(error) => return Err(error),
         };
-        if work.stop.is_cancelled() {
-            // The intent stays without a result, and recovery deals with it by its class.
+        if ended == Ended::Interrupted {
+            // The intent stays without a result, and recovery deals with it by its class. What
+            // ended by itself just before the stop is settled: its effect is known.
             return Err(RunError::Stopped);
+        }
+        // Whoever slept past the lease must not look into a folder that may be another's by now.
+        // Where the database is away, the journal waits for it.
+        if let Ok(false) = work.runtime.store.queue().holds(work.held.fence).await {
+            return Err(StoreError::Fenced.into());
         }
         if let Ended::Exited { code } = &ended {
             tracing::Span::current().record("process.exit.code", *code);
@@ -78,14 +85,25 @@ pub(super) async fn recover(
         // Setting the scene has put the last snapshot back already.
         Recovery::RestoreAndRunAgain => perform(work, scene, call, EffectClass::Workspace).await,
         Recovery::ReportInterrupted => {
-            let output = "interrupted: the runtime stopped while this ran; its effects outside \
-                          the workspace are unknown, those inside were undone"
-                .to_owned();
             let effect = EffectClass::Open;
+            let changed = changed_paths(scene).await?;
+            let inside = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+            let output = format!(
+                "interrupted: the runtime stopped while this ran, and what it did outside the \
+                 workspace is unknown; in the workspace it changed: {inside}"
+            );
             settle(work, scene, call.call_id, effect, Ended::Interrupted, output, Duration::ZERO)
                 .await
         }
     }
+}
+
+/// What differs between the last snapshot and the files as they are.
+async fn changed_paths(scene: &Scene) -> Result<Vec<String>, RunError> {
+    let now = journeyman_workspace::take(&scene.workspace, 0, &scene.current).await?;
+    let (from, to) = (&scene.current.commit, &now.commit);
+    let changed = journeyman_workspace::changed_paths(&scene.workspace, from, to).await?;
+    Ok(changed.iter().map(|change| change.path.display().to_string()).take(50).collect())
 }
 
 async fn settle(
@@ -135,8 +153,7 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
         Tool::Exec(exec) => {
             let policy =
                 scene.workspace.policy(work.runtime.settings.sandbox.namespaces, exec.network);
-            let limit = scene.limits.call_timeout_ms;
-            run(work, exec, policy, exec.timeout_ms.unwrap_or(limit)).await
+            run(work, exec, policy, call_limit(work, scene, exec)).await
         }
         Tool::Edit { edits } => {
             let (tree, edits) = (scene.workspace.tree(), edits.clone());
@@ -162,6 +179,17 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
             Ok((done, format!("restored {commit}")))
         }
     }
+}
+
+/// Milliseconds that a call may take: never more than what is left of the run's time. An agent's own
+/// program is the whole of its round, so only the run's time limits it.
+fn call_limit(work: &Work, scene: &Scene, exec: &Exec) -> u64 {
+    let left = scene.limits.wall_time_ms.saturating_sub(work.journal.elapsed_ms()).max(1);
+    let usual = match work.held.driver() {
+        DriverKind::Command => left,
+        DriverKind::Mechanic => scene.limits.call_timeout_ms,
+    };
+    exec.timeout_ms.unwrap_or(usual).min(left)
 }
 
 async fn blocking<T: Send + 'static>(

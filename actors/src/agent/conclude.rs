@@ -62,6 +62,10 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     }
     let reason = sentence(&error);
     tracing::warn!(reason, "the run failed");
+    if matches!(error, RunError::Workspace(_)) {
+        // It may be what fills the disk that the rows need; another attempt makes it anew.
+        clean(work).await;
+    }
     let policy = match &error {
         RunError::Task(_) => Policy::Stop,
         RunError::Store(_) | RunError::Workspace(_) | RunError::Stopped => {

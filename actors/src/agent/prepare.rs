@@ -78,7 +78,6 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     let own = own_settings(&workspace.tree(), &files).await?;
     let plan = plan(work, &workspace.tree(), &files, &own).await?;
     let limits = limits(work, &own);
-    let prepared = dependencies(work, &workspace, &plan).await?;
     let assignment = Assignment {
         prompt: work.held.run.prompt.clone(),
         checks: plan.checks.clone(),
@@ -104,6 +103,8 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         uncommitted: facts.dirty.len(),
     };
     work.journal.append(entry).await?;
+    // After the entry: a fetch may take minutes, and whoever goes on then knows the plan.
+    let prepared = dependencies(work, &workspace, &plan).await?;
     let current = workspace.base();
     let driver = journeyman_drivers::build(driver, assignment);
     Ok(Scene { workspace, driver, plan, limits, current, prepared })

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use journeyman_domain::check::CheckPlan;
 use journeyman_domain::driver::{Assignment, Driver};
 use journeyman_domain::limits::Limits;
-use journeyman_domain::run::observations;
+use journeyman_domain::run::observation;
+use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
 use journeyman_workspace::{ObjectId, Snapshot, StoredSnapshot, Workspace};
 
@@ -34,27 +35,26 @@ impl Scene {
     /// Sets it again from the journal: the workspace as it was after the last step, the driver as
     /// far as it was.
     pub(super) async fn set(work: &mut Work) -> Result<Self, RunError> {
-        let Some(Start { assignment, plan, limits, base }) = started(&work.journal.steps) else {
+        let Some(Start { driver, assignment, plan, limits, base }) = started(&work.journal.steps)
+        else {
             return Err(RunError::Task("the journal has no start".to_owned()));
         };
         let base: ObjectId = base.parse().map_err(|_| {
             RunError::Task(format!("the journal's base commit '{base}' is no commit"))
         })?;
         work.say("restoring the workspace");
+        let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
+        let kept = journeyman_workspace::open(work.held.run.id, &folder).await.is_ok();
         let workspace = prepare::workspace(work, &base).await?;
-        let current = restore(work, &workspace, &plan).await?;
+        let current = restore(work, &workspace, &plan, kept).await?;
         let prepared = prepare::dependencies(work, &workspace, &plan).await?;
-        let kind = work.held.driver();
-        let mut driver = journeyman_drivers::build(kind, assignment);
-        let mut outputs = Vec::with_capacity(work.journal.steps.len());
+        let mut driver = journeyman_drivers::build(driver, assignment);
         for step in &work.journal.steps {
-            outputs.push(whole_output(work, step).await?);
-        }
-        let entries: Vec<_> = work.journal.steps.iter().map(|step| step.entry.clone()).collect();
-        for seen in observations(&entries, |index| std::mem::take(&mut outputs[index])) {
-            // A driver counts its calls by asking; it must be asked as often as it was.
-            let _ = driver.next();
-            driver.observe(seen);
+            if let Some(seen) = observation(&step.entry, whole_output(work, step).await?) {
+                // As it was: asked, then told.
+                let _ = driver.next();
+                driver.observe(seen);
+            }
         }
         Ok(Self { workspace, driver, plan, limits, current, prepared })
     }
@@ -65,24 +65,30 @@ impl Scene {
     }
 }
 
-/// Brings the files to the last snapshot of the journal.
+/// Brings the files to the last snapshot of the journal. `keep` says that the files are those of an
+/// earlier life, which an interrupted call may have changed.
 pub(super) async fn restore(
     work: &Work,
     workspace: &Workspace,
     plan: &CheckPlan,
+    keep: bool,
 ) -> Result<Snapshot, RunError> {
-    let mut stored = Vec::new();
+    let mut last = workspace.base().commit;
     for step in &work.journal.steps {
         if let (Some(commit), Some(pack)) = (&step.snapshot, &step.pack) {
+            // One by one: all packs of a long run need not fit into memory.
             let pack = work.runtime.store.journal().blob(pack).await?;
-            let seq = u64::try_from(step.seq).unwrap_or_default();
-            stored.push(StoredSnapshot { seq, commit: object(commit)?, pack });
+            let (seq, commit) = (u64::try_from(step.seq).unwrap_or_default(), object(commit)?);
+            let stored = StoredSnapshot { seq, commit: commit.clone(), pack };
+            journeyman_workspace::import(workspace, &[stored]).await?;
+            last = commit;
         }
     }
-    journeyman_workspace::import(workspace, &stored).await?;
-    let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
-    let last = stored.last().map_or_else(|| workspace.base().commit, |last| last.commit.clone());
-    journeyman_workspace::restore(workspace, &last, &caches).await?;
+    // What an interrupted call with open effects did stays, and is told to the agent.
+    if !(keep && work.journal.run.is_open_call_interrupted()) {
+        let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
+        journeyman_workspace::restore(workspace, &last, &caches).await?;
+    }
     Ok(journeyman_workspace::snapshot_of(workspace, &last).await?)
 }
 
@@ -101,6 +107,7 @@ async fn whole_output(work: &Work, step: &Recorded) -> Result<String, RunError> 
 
 /// What the run started with.
 struct Start {
+    driver: DriverKind,
     assignment: Assignment,
     plan: CheckPlan,
     limits: Limits,
@@ -109,10 +116,12 @@ struct Start {
 
 fn started(steps: &[Recorded]) -> Option<Start> {
     steps.iter().find_map(|step| {
-        let Entry::Started { assignment, plan, limits, base_commit, .. } = &step.entry else {
+        let Entry::Started { driver, assignment, plan, limits, base_commit, .. } = &step.entry
+        else {
             return None;
         };
         Some(Start {
+            driver: *driver,
             assignment: assignment.clone(),
             plan: plan.clone(),
             limits: limits.clone(),

@@ -18,8 +18,10 @@ use crate::learner::LearnerHandle;
 use crate::scheduler::SchedulerHandle;
 use crate::support::{Envelope, Spawned, TrackedTasks};
 
-/// How long a stopping run may take before it is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How long a stopping run may take before it is cut off.
+const STOP_LIMIT: Duration = Duration::from_secs(12);
+/// How long the cut may take; both together are below the limit in `config/supervisor.toml`.
+const CUT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The actor of one run.
 #[derive(Debug)]
@@ -90,11 +92,21 @@ impl Actor for RunActor {
             now: Arc::clone(&state.now),
             journal,
         };
-        state.tasks.spawn(move |_| async move {
-            // Whatever happens to the work, the actor must not outlive it.
-            let done = tokio::spawn(execute(work));
-            if let Err(error) = done.await {
-                tracing::error!(error = %error, run.id = %run, "a run's work ended by a panic");
+        state.tasks.spawn(move |cancelled| async move {
+            // Neither may outlive the other: the actor stops with its work, and the work of an
+            // actor that is gone, or does not get its work to stop, is cut off.
+            let mut done = tokio::spawn(execute(work));
+            tokio::select! {
+                ended = &mut done => {
+                    if let Err(error) = ended {
+                        tracing::error!(error = %error, run.id = %run, "a run's work panicked");
+                    }
+                }
+                () = cancelled.cancelled() => {
+                    done.abort();
+                    // Only when it is gone may somebody else work in its folder.
+                    let _ = done.await;
+                }
             }
             myself.stop(None);
         });
@@ -133,7 +145,9 @@ impl Actor for RunActor {
     ) -> Result<(), ActorProcessingErr> {
         let _ = state.reason.set(StopReason::Shutdown);
         state.stop.cancel();
-        state.tasks.stop(STOP_LIMIT).await;
+        if !state.tasks.wait(STOP_LIMIT).await {
+            state.tasks.stop(CUT_LIMIT).await;
+        }
         state.scheduler.run_ended(state.run, state.epoch);
         tracing::debug!(path = %state.path, "a run's actor stopped");
         Ok(())

@@ -165,16 +165,23 @@ impl State {
         if self.runtime.mode != Mode::Daemon || !due {
             return;
         }
-        self.kept_up_at = Some(Instant::now());
         match self.runtime.store.upkeep(&Acting::now("auditor")).await {
-            Ok(dropped) if dropped.is_empty() => {}
-            Ok(dropped) => tracing::info!(partitions = dropped.join(", "), "old rows are gone"),
+            Ok(dropped) => {
+                self.kept_up_at = Some(Instant::now());
+                if !dropped.is_empty() {
+                    tracing::info!(partitions = dropped.join(", "), "old rows are gone");
+                }
+            }
             Err(error) => tracing::warn!(error = %error, "the upkeep failed; it comes again"),
         }
     }
 
     async fn record(&mut self, record: &SupervisionRecord) {
         self.measure(record);
+        // A command that only looks has no node that the record could be about.
+        if self.runtime.mode == Mode::Observer {
+            return;
+        }
         match self.write(record).await {
             Ok(()) => self.done.recorded += 1,
             Err(error) => {

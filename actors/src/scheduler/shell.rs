@@ -267,10 +267,17 @@ impl State {
             !held.iter().any(|run| run.task_id == started.task && run.lease_epoch >= started.epoch)
         });
         let lost: Vec<RunId> = lost.map(|(run, _)| *run).collect();
-        for run in self.agents.runs().into_iter().filter(|run| lost.contains(&run.run)) {
+        let alive = self.agents.runs();
+        for run in alive.iter().filter(|run| lost.contains(&run.run)) {
             tracing::debug!(run.id = %run.run, "a run holds no lease any more; it stops");
             run.stop(StopReason::Shutdown);
         }
+        // The news of its end may have been lost; its place must not be.
+        for run in lost.iter().filter(|run| !alive.iter().any(|other| other.run == **run)) {
+            self.runs.remove(run);
+        }
+        self.decided.running = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
+        self.settle_drain();
         Ok(())
     }
 
@@ -305,15 +312,19 @@ impl State {
         }
     }
 
-    async fn take_over(&mut self, limit: u32) -> Result<(), StoreError> {
-        if self.runtime.mode != Mode::Daemon {
-            return Ok(());
+    const fn only_task(&self) -> Option<TaskId> {
+        match self.runtime.mode {
+            Mode::Foreground(task) => Some(task),
+            Mode::Daemon | Mode::Observer => None,
         }
+    }
+
+    async fn take_over(&mut self, limit: u32) -> Result<(), StoreError> {
         let settings = &self.runtime.settings.schedule;
         let request = TakeOverRequest {
             node_id: self.runtime.node,
             limit,
-            only_task: None,
+            only_task: self.only_task(),
             lease: Duration::from_millis(settings.lease_ms),
             max_reclaims: settings.max_reclaims,
         };
@@ -341,10 +352,7 @@ impl State {
             limit,
             agents: None,
             lease: Duration::from_millis(settings.lease_ms),
-            only_task: match self.runtime.mode {
-                Mode::Foreground(task) => Some(task),
-                Mode::Daemon | Mode::Observer => None,
-            },
+            only_task: self.only_task(),
             max_concurrent: settings.max_concurrent,
         };
         let began = Instant::now();

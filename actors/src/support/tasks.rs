@@ -24,6 +24,12 @@ impl TrackedTasks {
         self.tracker.spawn(future.instrument(tracing::Span::none()));
     }
 
+    /// Waits for all of them to end by themselves, at most so long; whether they did.
+    pub async fn wait(&self, limit: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+
     /// Asks all of them to end and waits for them, at most so long.
     pub async fn stop(&self, limit: Duration) {
         self.cancelled.cancel();

@@ -128,6 +128,13 @@ impl Run {
         }
     }
 
+    /// Whether a call without a result may have touched the world: it is not run again.
+    pub fn is_open_call_interrupted(&self) -> bool {
+        self.open_call
+            .as_ref()
+            .is_some_and(|(_, effect)| matches!(effect, EffectClass::Open | EffectClass::External))
+    }
+
     /// The round that the run is in, from 1.
     pub const fn round(&self) -> u32 {
         self.round
@@ -227,33 +234,26 @@ pub struct Wishes {
     pub allow_unverified: bool,
 }
 
-/// What a fresh driver is told to be where the journal ends. `outputs` gives the whole output of a
-/// call by its id.
-pub fn observations(
-    entries: &[Entry],
-    mut output: impl FnMut(usize) -> String,
-) -> Vec<Observation> {
-    entries
-        .iter()
-        .enumerate()
-        .filter_map(|(index, entry)| match entry {
-            Entry::ToolResult { result } => {
-                Some(Observation::CallEnded { result: result.clone(), output: output(index) })
-            }
-            Entry::RoundStarted { evidence, .. } => {
-                Some(Observation::RoundFailed { evidence: evidence.clone() })
-            }
-            Entry::Started { .. }
-            | Entry::BaseChecked { .. }
-            | Entry::ToolIntent { .. }
-            | Entry::ClaimedDone { .. }
-            | Entry::Verification { .. }
-            | Entry::Approved
-            | Entry::Delivered { .. }
-            | Entry::LimitReached { .. }
-            | Entry::Outcome { .. } => None,
-        })
-        .collect()
+/// What a fresh driver is told of an entry, so that after all of them it is where the journal ends.
+/// `output` is the whole output of a call.
+pub fn observation(entry: &Entry, output: String) -> Option<Observation> {
+    match entry {
+        Entry::ToolResult { result } => {
+            Some(Observation::CallEnded { result: result.clone(), output })
+        }
+        Entry::RoundStarted { evidence, .. } => {
+            Some(Observation::RoundFailed { evidence: evidence.clone() })
+        }
+        Entry::Started { .. }
+        | Entry::BaseChecked { .. }
+        | Entry::ToolIntent { .. }
+        | Entry::ClaimedDone { .. }
+        | Entry::Verification { .. }
+        | Entry::Approved
+        | Entry::Delivered { .. }
+        | Entry::LimitReached { .. }
+        | Entry::Outcome { .. } => None,
+    }
 }
 
 #[cfg(test)]

@@ -43,8 +43,10 @@ pub struct State {
     pub running: u32,
     /// When the leases were renewed last, in milliseconds of a monotonic clock.
     pub renewed_at_ms: Option<u64>,
-    /// When the database was asked last.
+    /// When ready tasks were looked for last.
     pub looked_at_ms: Option<u64>,
+    /// When expired leases were looked for last; hints do not put it off.
+    pub took_over_at_ms: Option<u64>,
     /// No new work is taken.
     pub draining: bool,
 }
@@ -104,7 +106,8 @@ pub fn step(settings: &Settings, state: &State, input: Input, now_ms: u64) -> (S
     let poll = due(state.looked_at_ms, settings.poll_ms, now_ms);
     let free = settings.max_concurrent.saturating_sub(state.running);
     if !state.draining && free > 0 && (look || poll) {
-        if poll {
+        if due(state.took_over_at_ms, settings.poll_ms, now_ms) {
+            state.took_over_at_ms = Some(now_ms);
             effects.push(Effect::TakeOver { limit: free });
         }
         state.looked_at_ms = Some(now_ms);
@@ -233,8 +236,12 @@ mod tests {
         assert_eq!(effects, [Effect::Renew]);
         let (state, effects) = step(&settings, &state, Input::RunEnded, 6_001);
         assert_eq!(effects, [Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]);
-        let (state, _) = step(&settings, &state, Input::Drain, 6_002);
-        let (_, effects) = step(&settings, &state, Input::Hint, 6_003);
+        let (state, effects) = step(&settings, &state, Input::Hint, 7_500);
+        assert_eq!(effects, [Effect::Claim { limit: 1 }]);
+        let (state, effects) = step(&settings, &state, Input::Hint, 8_100);
+        assert_eq!(effects, [Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]);
+        let (state, _) = step(&settings, &state, Input::Drain, 8_200);
+        let (_, effects) = step(&settings, &state, Input::Hint, 8_300);
         assert_eq!(effects, []);
     }
 

@@ -4,10 +4,14 @@ use std::path::Path;
 
 use tokio::fs;
 
-use crate::clone::Workspace;
+use crate::clone::{Workspace, configure};
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
 use crate::submodules;
+
+/// Of a repository that programs of the agent may commit to.
+const CONFIGURATION: &str =
+    "[user]\n\tname = Journeyman\n\temail = journeyman@localhost\n[gc]\n\tauto = 0\n";
 
 /// Writes the files of `commit` (a snapshot's, or the base) into the new folder `folder`: what a
 /// verification looks at. Nothing ignored, no cache, byte for byte what the commit holds, with a
@@ -46,8 +50,7 @@ pub(crate) async fn make_repository(
     commit: &ObjectId,
     folder: &Path,
 ) -> Result<(), WorkspaceError> {
-    let format = Git::on(git_dir).line(["rev-parse", "--show-object-format"]).await?;
-    let format = format!("--object-format={format}");
+    let format = format!("--object-format={}", commit.format());
     let git = Git::within(folder);
     git.run(["init", "--quiet", "--template=", "--initial-branch=main", &format]).await?;
     let dot_git = folder.join(".git");
@@ -66,12 +69,7 @@ pub(crate) async fn make_repository(
             write(name, text).await?;
         }
     }
-    for (key, value) in
-        [("user.name", "Journeyman"), ("user.email", "journeyman@localhost"), ("gc.auto", "0")]
-    {
-        git.run(["config", "--local", key, value]).await?;
-    }
-    Ok(())
+    configure(&dot_git.join("config"), CONFIGURATION).await
 }
 
 /// Removes a folder with all that is in it, also where a program took our rights away from a

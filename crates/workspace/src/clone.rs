@@ -22,6 +22,10 @@ const MANIFEST: &str = "workspace.json";
 /// repository's (or the agent's) `.gitattributes` say.
 const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
 
+/// The files are taken as they are, and no name is refused that Linux can have.
+const CONFIGURATION: &str = "[core]\n\tfileMode = true\n\tsymlinks = true\n\tautocrlf = false\n\
+    \tprotectNTFS = false\n\tprotectHFS = false\n";
+
 /// A run's own clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
@@ -136,25 +140,25 @@ pub async fn create(
     copy_repository(repository, &git_dir, run).await?;
     exclude_litter(&git_dir).await?;
     let git = Git::on(&git_dir).with(RUN_VARIABLE, run.to_string());
-    let name = format!("{base}^{{commit}}");
-    if git.run(["cat-file", "-e", &name]).await.is_err() {
+    let tree = format!("{base}^{{commit}}^{{tree}}");
+    let Ok(base_tree) = git.object(["rev-parse", "--verify", &tree]).await else {
         return Err(WorkspaceError::NoSuchRevision {
             revision: base.to_string(),
             repository: repository.into(),
         });
-    }
-    let tree_name = format!("{base}^{{tree}}");
-    let base_tree = git.object(["rev-parse", "--verify", &tree_name]).await?;
-    let links = gitlinks(&git, base).await?;
-    let manifest = Manifest {
-        base: base.clone(),
-        base_tree,
-        submodules: links.into_iter().map(|link| link.path).collect(),
     };
+    let links = gitlinks(&git, base).await?;
+    let submodules: Vec<_> = links.into_iter().map(|link| link.path).collect();
+    let manifest = Manifest { base: base.clone(), base_tree, submodules };
     let workspace = Workspace { folder, run, manifest };
-    submodules::copy(&git, base, repository, &workspace.modules_dir(), run).await?;
+    let has_submodules = !workspace.submodules().is_empty();
+    if has_submodules {
+        submodules::copy(&git, base, repository, &workspace.modules_dir(), run).await?;
+    }
     materialise(&git_dir, base, &workspace.tree()).await?;
-    submodules::write(&git, &workspace.modules_dir(), base, &workspace.tree()).await?;
+    if has_submodules {
+        submodules::write(&git, &workspace.modules_dir(), base, &workspace.tree()).await?;
+    }
     let index = workspace.index();
     fs::copy(workspace.tree().join(".git/index"), &index).await.doing("write", &index)?;
     let manifest = serde_json::to_vec(&workspace.manifest).map_err(std::io::Error::other);
@@ -212,6 +216,14 @@ pub async fn discard(folder: &Path) -> Result<(), WorkspaceError> {
     remove_folder(folder).await
 }
 
+/// Adds to a repository's configuration; what stands last counts. A file needs no process of git,
+/// of which a run's start has few to spare.
+pub(crate) async fn configure(file: &Path, text: &str) -> Result<(), WorkspaceError> {
+    let mut whole = fs::read(file).await.doing("read", file)?;
+    whole.extend_from_slice(text.as_bytes());
+    fs::write(file, whole).await.doing("write", file)
+}
+
 /// Makes the existing, empty folder `target` a bare copy of the repository, which needs nothing
 /// of its source any more.
 pub(crate) async fn copy_repository(
@@ -232,15 +244,7 @@ pub(crate) async fn copy_repository(
     fs::remove_file(&trust).await.doing("remove", &trust)?;
     let git = Git::on(target);
     git.run(["remote", "remove", "origin"]).await?;
-    for (key, value) in [
-        ("core.fileMode", "true"),
-        ("core.symlinks", "true"),
-        ("core.autocrlf", "false"),
-        ("core.protectNTFS", "false"),
-        ("core.protectHFS", "false"),
-    ] {
-        git.run(["config", "--local", key, value]).await?;
-    }
+    configure(&target.join("config"), CONFIGURATION).await?;
     let info = target.join("info");
     fs::create_dir_all(&info).await.doing("make", &info)?;
     fs::write(info.join("attributes"), ATTRIBUTES).await.doing("write", &info)

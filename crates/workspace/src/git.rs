@@ -76,6 +76,11 @@ impl ObjectId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of the hash, as `git init --object-format` takes it.
+    pub(crate) fn format(&self) -> &'static str {
+        if self.0.len() == 64 { "sha256" } else { "sha1" }
+    }
 }
 
 impl FromStr for ObjectId {

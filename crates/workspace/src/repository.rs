@@ -41,36 +41,75 @@ pub async fn inspect(path: &Path) -> Result<RepositoryFacts, WorkspaceError> {
     if !path.is_dir() {
         return Err(WorkspaceError::NoSuchFolder(path.into()));
     }
+    let Head { root, commit, branch, shallow } = match head(path).await {
+        Some(head) => head,
+        None => return Err(obstacle(path).await?),
+    };
+    let git = Git::within(&root);
+    let (submodules, dirty) = tokio::try_join!(gitlinks(&git, &commit), dirty(&git, "all"))?;
+    Ok(RepositoryFacts {
+        dirty,
+        root,
+        head_commit: commit,
+        branch,
+        submodules: submodules.into_iter().map(|link| link.path).collect(),
+        shallow,
+    })
+}
+
+/// What is checked out.
+struct Head {
+    root: PathBuf,
+    commit: ObjectId,
+    branch: Option<String>,
+    shallow: bool,
+}
+
+/// All of it by one question; `None` where there is an obstacle.
+async fn head(path: &Path) -> Option<Head> {
+    let question = [
+        "rev-parse",
+        "--is-shallow-repository",
+        "--show-toplevel",
+        "HEAD^{commit}",
+        "--symbolic-full-name",
+        "HEAD",
+    ];
+    let answer = Git::within(path).run(question).await.ok()?;
+    // The root stands between the lines of the others, and may itself have several.
+    let (shallow, answer) = split_at_line(&answer)?;
+    let mut from_end = answer.trim_ascii_end().rsplitn(3, |byte| *byte == b'\n');
+    let (name, commit, root) = (from_end.next()?, from_end.next()?, from_end.next()?);
+    let branch = std::str::from_utf8(name).ok()?.strip_prefix("refs/heads/");
+    Some(Head {
+        root: path_of(root),
+        commit: std::str::from_utf8(commit).ok()?.parse().ok()?,
+        branch: branch.map(str::to_owned),
+        shallow: shallow == b"true",
+    })
+}
+
+fn split_at_line(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = answer.iter().position(|byte| *byte == b'\n')?;
+    Some((&answer[..end], &answer[end + 1..]))
+}
+
+/// Why nothing is checked out here.
+async fn obstacle(path: &Path) -> Result<WorkspaceError, WorkspaceError> {
     let git = Git::within(path);
     let Ok(bare) = git.line(["rev-parse", "--is-bare-repository"]).await else {
         // Without git itself the user shall read about that.
         git.run(["version"]).await?;
-        return Err(WorkspaceError::NotARepository(path.into()));
+        return Ok(WorkspaceError::NotARepository(path.into()));
     };
     if bare == "true" {
-        return Err(WorkspaceError::Bare(path.into()));
+        return Ok(WorkspaceError::Bare(path.into()));
     }
     let Ok(root) = git.run(["rev-parse", "--show-toplevel"]).await else {
         // Within the `.git` folder itself.
-        return Err(WorkspaceError::NotARepository(path.into()));
+        return Ok(WorkspaceError::NotARepository(path.into()));
     };
-    let root = path_of(root.strip_suffix(b"\n").unwrap_or(&root));
-    let git = Git::within(&root);
-    let Ok(head_commit) = git.object(["rev-parse", "--verify", "HEAD^{commit}"]).await else {
-        return Err(WorkspaceError::Empty(root));
-    };
-    let branch = git.line(["symbolic-ref", "--quiet", "--short", "HEAD"]).await.ok();
-    let shallow = git.line(["rev-parse", "--is-shallow-repository"]).await? == "true";
-    let submodules = gitlinks(&git, &head_commit).await?.into_iter().map(|link| link.path);
-    let submodules = submodules.collect();
-    Ok(RepositoryFacts {
-        dirty: dirty(&git, "all").await?,
-        root,
-        head_commit,
-        branch,
-        submodules,
-        shallow,
-    })
+    Ok(WorkspaceError::Empty(path_of(root.strip_suffix(b"\n").unwrap_or(&root))))
 }
 
 /// The commit that `revision` names in the repository.

@@ -1,18 +1,19 @@
 //! A daemon that was only asleep: what it held is another's now, and it can write nothing.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use journeyman_domain::ids::NodeId;
 use journeyman_store::{Acting, NewNode, NodeKind, TakeOverRequest};
 use uuid::Uuid;
 
+use super::foreground::newest_task;
 use super::scene::{
     CHECK, DONE, GATED, QUICK, add_command, assert_done_once, delivered_note, is_alive, is_over,
     notes, open, processes, row, run_of, wait, wait_at_gate,
 };
-use crate::support::{Daemon, Home, signal, wait_until};
+use crate::support::{Daemon, Home, Ran, signal, wait_until};
 
 fn short_lease(command: &mut Command) {
     command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "1").env("JOURNEYMAN__SCHEDULER__POLL_MS", "200");
@@ -50,16 +51,51 @@ async fn a_daemon_that_slept_past_its_lease_writes_nothing() {
     assert!(!processes(run).is_empty(), "it killed what is another's");
     open(&tree);
     wait_until("the task is over", || is_over(&home, &task));
-    let steps = assert_done_once(&home, &repository, &task);
-    assert_eq!(delivered_note(&home, &repository, &task), DONE);
-    let epochs: Vec<_> = steps.iter().map(|step| step.epoch).collect();
-    assert_eq!((epochs[1], epochs[2], epochs.last()), (1, 2, Some(&2)), "{epochs:?}");
     // It has lost a run, not its life.
     assert_eq!(other.stop(), 0);
     let next = add_command(&home, &repository, QUICK, CHECK);
     wait_until("the sleeper works again", || is_over(&home, &next));
     assert_done_once(&home, &repository, &next);
     assert_eq!(sleeper.stop(), 0);
+    // What it left of the run that it lost goes with its next start.
+    let _next_life = home.up();
+    let steps = assert_done_once(&home, &repository, &task);
+    assert_eq!(delivered_note(&home, &repository, &task), DONE);
+    let epochs: Vec<_> = steps.iter().map(|step| step.epoch).collect();
+    assert_eq!((epochs[1], epochs[2], epochs.last()), (1, 2, Some(&2)), "{epochs:?}");
+}
+
+/// A foreground run that its user put to sleep (Ctrl-Z) shares its data folder, and so the run's
+/// own folder, with the daemon that goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreground_run_that_slept_disturbs_nobody() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let path = repository.to_str().unwrap();
+    let arguments =
+        ["run", "--json", "--repo", path, "--command", GATED, "--check", CHECK, "Write two"];
+    let mut command = home.command(&arguments);
+    short_lease(&mut command);
+    let sleeper = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let task = newest_task(&home);
+    wait_at_gate(&home, &home.data(), &task);
+    let run = run_of(&home, &task);
+    let before = processes(run);
+    signal(sleeper.id(), "STOP");
+    let _daemon = home.up_with(short_lease);
+    wait_until("the daemon goes on with it", || {
+        processes(run).iter().any(|process| !before.contains(process))
+    });
+    let tree = wait_at_gate(&home, &home.data(), &task);
+    assert!(!before.iter().copied().any(is_alive), "two owners work at once: {before:?}");
+    signal(sleeper.id(), "CONT");
+    open(&tree);
+    // It shows the task to its end, whoever brings it there.
+    let ran = Ran::from(sleeper.wait_with_output().unwrap()).ok();
+    assert!(ran.stderr.contains("the lease is lost"), "{ran:?}");
+    assert_eq!(ran.json()["id"], serde_json::json!(task));
+    assert_done_once(&home, &repository, &task);
+    assert_eq!(delivered_note(&home, &repository, &task), DONE);
 }
 
 /// The new owner may be on another machine, where it can end no process of this one.

@@ -31,8 +31,8 @@ fn ended(child: Child) -> String {
     ran.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// The only task of a repository's codebase.
-fn newest_task(home: &Home) -> String {
+/// The newest task of a home, once there is one.
+pub(super) fn newest_task(home: &Home) -> String {
     let mut found = None;
     wait_until("the task is added", || {
         let filter = journeyman_store::TaskFilter { limit: 1, ..Default::default() };

@@ -12,16 +12,16 @@ use journeyman_workspace::reap::start_time;
 use crate::support::{Daemon, Home, git, wait_until};
 
 /// Appends a line, and ends when somebody opens the gate.
-pub(super) const GATED: &str =
+pub(crate) const GATED: &str =
     "sh -c 'echo two >> note.txt; until [ -e gate ]; do sleep 0.02; done'";
 /// Appends a line.
-pub(super) const QUICK: &str = "sh -c 'echo two >> note.txt'";
+pub(crate) const QUICK: &str = "sh -c 'echo two >> note.txt'";
 /// Passes once the line is there.
-pub(super) const CHECK: &str = "grep -q two note.txt";
+pub(crate) const CHECK: &str = "grep -q two note.txt";
 /// The same, when somebody opens the gate.
-pub(super) const GATED_CHECK: &str = "until [ -e gate ]; do sleep 0.02; done; grep -q two note.txt";
+pub(crate) const GATED_CHECK: &str = "until [ -e gate ]; do sleep 0.02; done; grep -q two note.txt";
 /// What the note says when the line was appended once.
-pub(super) const DONE: &str = "one\ntwo";
+pub(crate) const DONE: &str = "one\ntwo";
 
 /// Waits for a future within a test's plain code.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
@@ -63,7 +63,7 @@ pub(crate) fn row(home: &Home, task: &str) -> Task {
 }
 
 /// Whether a task needs no more work, or waits for its user.
-pub(super) fn is_over(home: &Home, task: &str) -> bool {
+pub(crate) fn is_over(home: &Home, task: &str) -> bool {
     let status = row(home, task).status;
     status.is_final() || matches!(status, Status::Parked | Status::Waiting)
 }

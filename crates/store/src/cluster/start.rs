@@ -145,6 +145,11 @@ pub(super) fn last_lines(log: &Path, from: u64, count: usize) -> String {
     let bytes = usize::try_from(from).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // What follows from a full disk is long and says less.
+    if let Some(line) = lines.iter().rfind(|line| line.contains("No space left on device")) {
+        let (_, words) = line.split_once("FATAL:").unwrap_or(("", line));
+        return words.trim().to_owned();
+    }
     match lines.len() {
         0 => format!("no reason was given; see {}", log.display()),
         found => lines[found.saturating_sub(count)..].join("; "),

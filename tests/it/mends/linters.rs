@@ -2,7 +2,7 @@
 
 use journeyman_domain::check::CheckKind;
 
-use crate::harness::{check, has, mend};
+use super::harness::{check, has, mend};
 
 const MODULE: &str = "import os\nimport sys, json\n\n\ndef f(x):\n    \"\"\"ü𝕏\"\"\"; import re\n    return f\"ab\" + json.dumps(x)\n";
 
@@ -57,7 +57,7 @@ fn eslint_mends_what_it_can() {
     std::fs::write(folder.path().join("eslint.config.mjs"), config).unwrap();
     std::fs::write(folder.path().join("x.js"), "// ü𝕏\nlet a = 1;\nvar b = 2;\nif (!!a) { b; }\n")
         .unwrap();
-    let outcome = crate::harness::mend_folder(folder.path(), vec![]);
+    let outcome = super::harness::mend_folder(folder.path(), vec![]);
     outcome.finished();
     assert_eq!(outcome.text("x.js"), "// ü𝕏\nconst a = 1;\nconst b = 2;\nif (a) { b; }\n");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use journeyman_domain::check::{Check, CheckKind};
 
-use crate::harness::{check, has, mend, mend_folder};
+use super::harness::{check, has, mend, mend_folder};
 
 const MANIFEST: &str =
     "[package]\nname = \"sample\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n";
@@ -131,9 +131,9 @@ fn a_failing_test_is_named_and_not_guessed_at() {
 
 #[test]
 fn the_example_is_broken_and_is_mended() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/broken-crate");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/broken-crate");
     let folder = tempfile::tempdir().unwrap();
-    for (path, content) in crate::harness::tree(&example) {
+    for (path, content) in super::harness::tree(&example) {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();

@@ -1,7 +1,5 @@
 //! Telemetry of a whole process, whose collector is dead.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,6 +8,8 @@ use journeyman_telemetry::setup::{SHUTDOWN_LIMIT, SetupError};
 use journeyman_telemetry::{LogFormat, Settings, TraceContext, init, panic};
 
 const ROLE: &str = "TELEMETRY_TEST_ROLE";
+/// The test below, which is also its own child.
+const NAME: &str = "telemetry::process::a_process_speaks_in_lines_only_and_ends_in_time";
 
 #[test]
 fn a_process_speaks_in_lines_only_and_ends_in_time() {
@@ -20,7 +20,7 @@ fn a_process_speaks_in_lines_only_and_ends_in_time() {
     let dead = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     for protocol in ["http/protobuf", "grpc"] {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_process_speaks_in_lines_only_and_ends_in_time", "--nocapture"])
+            .args(["--exact", NAME, "--nocapture"])
             .env(ROLE, "child")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{dead}"))
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)

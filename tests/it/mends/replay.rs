@@ -9,13 +9,13 @@ use journeyman_domain::tool::{Ended, ToolResult};
 use journeyman_drivers::build;
 use proptest::prelude::*;
 
-use crate::harness::check;
+use super::harness::check;
 
 const OUTPUTS: [&str; 8] = [
-    include_str!("../../../../tests/fixtures/drivers/rustc.jsonl"),
-    include_str!("../../../../tests/fixtures/drivers/clippy.jsonl"),
-    include_str!("../../../../tests/fixtures/drivers/ruff.jsonl"),
-    include_str!("../../../../tests/fixtures/drivers/eslint.json"),
+    include_str!("../../fixtures/drivers/rustc.jsonl"),
+    include_str!("../../fixtures/drivers/clippy.jsonl"),
+    include_str!("../../fixtures/drivers/ruff.jsonl"),
+    include_str!("../../fixtures/drivers/eslint.json"),
     "{\"reason\":\"build-finished\",\"success\":true}\n",
     "//! Words.\nuse std::fmt::Write;\n\nfn f() {\n    assert!(true);\n}\n",
     "[tool.ruff]\n/w/src/lib.rs\n",
@@ -156,7 +156,7 @@ proptest! {
 fn a_round_that_finds_nothing_new_is_stuck_with_the_evidence() {
     let folder = tempfile::tempdir().unwrap();
     let outcome =
-        crate::harness::mend_folder(folder.path(), vec![check("true", CheckKind::Custom)]);
+        super::harness::mend_folder(folder.path(), vec![check("true", CheckKind::Custom)]);
     assert_eq!(outcome.finished(), "nothing was mended; the check passes");
     let mut driver = build(DriverKind::Mechanic, outcome.assignment.clone());
     for observation in &outcome.observations {

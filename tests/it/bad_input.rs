@@ -1,0 +1,118 @@
+//! Bad input: what a user, a repository or a program can do wrong is answered in one clear
+//! sentence with the right exit status, and nothing of the user's is lost or touched.
+
+mod calls;
+mod checks;
+mod database;
+mod disk;
+mod hostile;
+mod lines;
+mod pages;
+mod repositories;
+mod settings;
+mod taking;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{Home, Ran, git};
+
+/// A call that was refused, as a person and as a program read it.
+#[derive(Debug)]
+struct Refused {
+    message: String,
+    hint: Option<String>,
+}
+
+/// Makes a call that must be refused with this exit status and code, once for a person and once
+/// for a program, and compares what both were told.
+#[track_caller]
+fn refuse(home: &Home, arguments: &[&str], exit: i32, code: &str) -> Refused {
+    refuse_with(home, arguments, &[], exit, code)
+}
+
+/// The same with variables in the environment.
+#[track_caller]
+fn refuse_with(
+    home: &Home,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    exit: i32,
+    code: &str,
+) -> Refused {
+    let call = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        command.envs(variables.iter().copied());
+        Ran::from(command.output().unwrap())
+    };
+    let program = call(&[&["--json"], arguments].concat());
+    let refused = problem(&program, exit, code);
+    let person = call(arguments);
+    assert_eq!((person.code, person.stdout.as_str()), (exit, ""), "{person:?}");
+    let said = person.stderr.strip_prefix("error: ").unwrap_or_else(|| panic!("{person:?}"));
+    assert!(said.starts_with(&refused.message), "{person:?} and {program:?}");
+    if let Some(hint) = &refused.hint {
+        assert!(said.contains(hint.as_str()), "{person:?} and {program:?}");
+    }
+    refused
+}
+
+/// The one document on standard error of a refused call with `--json`.
+#[track_caller]
+fn problem(ran: &Ran, exit: i32, code: &str) -> Refused {
+    assert_eq!((ran.code, ran.stdout.as_str()), (exit, ""), "{ran:?}");
+    let document: Value =
+        serde_json::from_str(&ran.stderr).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let error = &document["error"];
+    assert_eq!(error["code"], code, "{ran:?}");
+    let message = error["message"].as_str().unwrap().to_owned();
+    assert!(!message.is_empty() && !message.contains('\n'), "{ran:?}");
+    Refused { message, hint: error["hint"].as_str().map(str::to_owned) }
+}
+
+/// A repository with one file and no check.
+fn notes(home: &Home, name: &str) -> PathBuf {
+    home.repository(name, &[("note.txt", "one\n")])
+}
+
+/// Everything of a repository that no run may touch: head, branch, index, stash, working tree, and
+/// every reference but those that runs deliver.
+fn state_of(repository: &Path) -> Vec<String> {
+    let refs = git(repository, &["for-each-ref", "--format=%(refname) %(objectname)"]);
+    let own = |line: &&str| !line.starts_with("refs/heads/journeyman/");
+    vec![
+        git(repository, &["rev-parse", "HEAD"]),
+        git(repository, &["branch", "--show-current"]),
+        git(repository, &["ls-files", "--stage"]),
+        git(repository, &["status", "--porcelain", "--ignored"]),
+        git(repository, &["diff", "HEAD"]),
+        git(repository, &["stash", "list"]),
+        refs.lines().filter(own).collect(),
+    ]
+}
+
+/// `run` with a shell line as the agent, a check, and whatever else.
+fn run(home: &Home, repository: &Path, agent: &str, check: &str, more: &[&str]) -> Ran {
+    let command = format!("sh -c '{agent}'");
+    let fixed = ["run", "--json", "--repo", repository.to_str().unwrap(), "--command", &command];
+    let check = ["--check", check];
+    home.run(&[&fixed[..], &check, more, &["Do it"]].concat())
+}
+
+/// The document of a run that ended verified, its change on a branch, all else untouched.
+#[track_caller]
+fn delivered(ran: &Ran) -> (Value, String) {
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let task = ran.json();
+    assert_eq!((&task["status"], &task["verified"]), (&"completed".into(), &true.into()));
+    let branch = task["branch"].as_str().unwrap_or_else(|| panic!("{ran:?}")).to_owned();
+    (task, branch)
+}
+
+/// The names of all tasks.
+fn tasks(home: &Home) -> Vec<String> {
+    let listed = home.run(&["task", "list", "--json"]).ok().json();
+    let tasks = listed["tasks"].as_array().unwrap();
+    tasks.iter().map(|task| task["title"].as_str().unwrap().to_owned()).collect()
+}

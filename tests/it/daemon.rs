@@ -1,0 +1,5 @@
+//! The daemon as its user meets it: steering tasks, their order, and every command that looks.
+
+mod commands;
+mod order;
+mod wishes;
