@@ -235,7 +235,8 @@ pub enum Agent {
         /// Its name or id.
         agent: String,
     },
-    /// Change an agent: driver=mechanic, active=false, command="prog {prompt}", description="…".
+    /// Change an agent: driver=mechanic, active=false, network=true, command="prog {prompt}",
+    /// description="…".
     Set {
         /// Its name or id.
         agent: String,

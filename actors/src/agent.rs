@@ -7,6 +7,7 @@ mod call;
 mod claimed;
 mod conclude;
 mod deliver;
+mod dependencies;
 mod execute;
 mod handle;
 mod journal;

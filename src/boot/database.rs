@@ -83,9 +83,9 @@ pub(super) fn failure(error: &StoreError) -> Failure {
             .hint("is the server running, and is database.url right? `journeyman doctor` looks"),
         StoreError::NewerDatabase { .. } => Failure::new(Exit::Missing, "database_newer", text)
             .hint("use the newer version of journeyman that made it"),
-        StoreError::OlderDatabase { .. } | StoreError::Migration(_) => {
-            Failure::new(Exit::Missing, "database_migration", text)
-        }
+        StoreError::OlderDatabase { .. } => Failure::new(Exit::Missing, "database_older", text)
+            .hint("bring it up to date with: journeyman db migrate"),
+        StoreError::Migration(_) => Failure::new(Exit::Missing, "database_migration", text),
         StoreError::NotFound { .. }
         | StoreError::Ambiguous { .. }
         | StoreError::Conflict(_)

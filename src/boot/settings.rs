@@ -59,6 +59,7 @@ fn sandbox(
     hidden.push(context.paths.data.clone());
     hidden.push(context.paths.config.clone());
     hidden.extend(context.socket().and_then(|socket| socket.parent().map(Path::to_owned)));
+    hidden.extend(environment::sockets(&home, |name| std::env::var_os(name)));
     hidden.sort();
     hidden.dedup();
     Ok(context::Sandbox { namespaces, hidden, caches: environment::caches() })

@@ -60,8 +60,8 @@ fn parse(changes: &[String]) -> Result<Value, Failure> {
             return Err(Failure::usage(format!("'{change}' is not of the form KEY=VALUE")));
         };
         let value = match key {
-            "active" => Value::Bool(value.parse().map_err(|_| {
-                Failure::usage(format!("active takes true or false, not '{value}'"))
+            "active" | "network" => Value::Bool(value.parse().map_err(|_| {
+                Failure::usage(format!("{key} takes true or false, not '{value}'"))
             })?),
             "command" => json!(
                 shlex::split(value)
@@ -70,7 +70,8 @@ fn parse(changes: &[String]) -> Result<Value, Failure> {
             "driver" | "model" | "description" => json!(value),
             _ => {
                 return Err(Failure::usage(format!(
-                    "an agent has no '{key}'; known are active, driver, command, model, description"
+                    "an agent has no '{key}'; known are active, driver, command, network, model, \
+                     description"
                 )));
             }
         };

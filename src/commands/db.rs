@@ -5,6 +5,7 @@ mod libpq;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use journeyman_store::backup;
 use journeyman_store::cluster::{self, ClusterStatus};
 use serde_json::json;
 
@@ -117,29 +118,48 @@ async fn restore(context: &Context, file: &Path, yes: bool) -> Result<Exit, Fail
             .hint("stop `journeyman up` first"));
     }
     let opened = connect_database(context).await?;
-    let mut back = program(context, "pg_restore", &opened.url);
-    back.args(["--clean", "--if-exists", "--no-owner", "--single-transaction"])
-        .arg(file)
-        .stdin(Stdio::null());
-    let done = tokio::task::spawn_blocking(move || back.status()).await;
-    exit_of("pg_restore", done)
+    // First into a script, so that a damaged file replaces nothing.
+    let script = context.paths.data.join(format!("restore-{}.sql", std::process::id()));
+    let done = fill(context, &opened.url, file, &script).await;
+    // Where it was never begun there is nothing to remove.
+    let _ = std::fs::remove_file(&script);
+    done
 }
 
-/// A program of PostgreSQL on a database: beside the server's, else on the PATH.
+/// Replaces what is in a database by what a backup holds, in one transaction.
+async fn fill(context: &Context, url: &str, file: &Path, script: &Path) -> Result<Exit, Failure> {
+    let mut read = found(context, "pg_restore");
+    read.arg("--no-owner").arg("--file").arg(script).arg(file).stdin(Stdio::null());
+    let done = tokio::task::spawn_blocking(move || read.status()).await;
+    exit_of("pg_restore", done)?;
+    let mut write = program(context, "psql", url);
+    write.args(["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1"]);
+    write.args(["--command", backup::EMPTY, "--file"]).arg(script);
+    write.stdin(Stdio::null()).stdout(Stdio::null());
+    let done = tokio::task::spawn_blocking(move || write.status()).await;
+    exit_of("psql", done)
+}
+
+/// A program of PostgreSQL on a database.
 fn program(context: &Context, name: &str, url: &str) -> Command {
-    let set = &context.settings.database.bin_dir;
-    let beside =
-        cluster::bin_dir(Some(Path::new(set)).filter(|_| !set.is_empty()), &context.paths.data);
-    let mut command = match beside.map(|folder| folder.join(name)).filter(|path| path.is_file()) {
-        Some(path) => Command::new(path),
-        None => Command::new(name),
-    };
+    let mut command = found(context, name);
     let (url, password) = libpq::split(url);
     command.arg("--dbname").arg(url);
     if let Some(password) = password {
         command.env("PGPASSWORD", password);
     }
     command
+}
+
+/// A program of PostgreSQL: beside the server's, else on the PATH.
+fn found(context: &Context, name: &str) -> Command {
+    let set = &context.settings.database.bin_dir;
+    let beside =
+        cluster::bin_dir(Some(Path::new(set)).filter(|_| !set.is_empty()), &context.paths.data);
+    match beside.map(|folder| folder.join(name)).filter(|path| path.is_file()) {
+        Some(path) => Command::new(path),
+        None => Command::new(name),
+    }
 }
 
 fn exit_of(

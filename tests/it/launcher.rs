@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use journeyman_launcher::{Capabilities, Policy, ResourceLimits, probe};
+use journeyman_launcher::{Capabilities, Policy, ResourceLimits, hidden_by_default, probe};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
@@ -341,4 +341,27 @@ fn a_user_can_appear_as_another_one() {
     }
     let output = launcher(&["--map-user", "70"], &["sh", "-c", "id -u; id -g"]).output().unwrap();
     assert_eq!(stdout(&output), "70\n70\n");
+}
+
+#[test]
+fn a_socket_in_a_hidden_folder_cannot_be_reached() {
+    assert!(hidden_by_default(Path::new("/home/me")).contains(&PathBuf::from("/run/user")));
+    if !capabilities().namespaces() {
+        return;
+    }
+    let (workspace, runtime) = (outside(), outside());
+    let socket = runtime.path().join("bus");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let script = format!(
+        "test -S '{0}' && echo there; ls -A '{1}'",
+        socket.display(),
+        runtime.path().display()
+    );
+    let mut policy = policy(workspace.path(), true);
+    assert_eq!(stdout(&sandboxed(&policy, &script).output().unwrap()), "there\nbus\n");
+    policy.hidden = vec![runtime.path().into()];
+    assert_eq!(stdout(&sandboxed(&policy, &script).output().unwrap()), "");
+    // Or the socket alone, where more than sockets is beside it.
+    policy.hidden = vec![socket];
+    assert_eq!(stdout(&sandboxed(&policy, &script).output().unwrap()), "bus\n");
 }

@@ -4,6 +4,7 @@
 
 mod delivery;
 mod files;
+mod prepared;
 mod processes;
 
 use std::collections::BTreeMap;

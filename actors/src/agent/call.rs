@@ -17,6 +17,7 @@ use journeyman_workspace::process::{Exit, ProcessOutcome, ProcessSpec};
 use journeyman_workspace::{WorkspaceError, edit};
 use tracing::Instrument as _;
 
+use super::dependencies;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::{Scene, object};
@@ -151,8 +152,9 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
     let done = Ended::Exited { code: 0 };
     match tool {
         Tool::Exec(exec) => {
-            let policy =
+            let mut policy =
                 scene.workspace.policy(work.runtime.settings.sandbox.namespaces, exec.network);
+            policy.readable.extend(scene.prepared.iter().map(|(_, source)| source.clone()));
             run(work, exec, policy, call_limit(work, scene, exec)).await
         }
         Tool::Edit { edits } => {
@@ -176,6 +178,7 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
             };
             let caches = scene.caches();
             journeyman_workspace::restore(&scene.workspace, &commit, &caches).await?;
+            dependencies::link(&scene.workspace.tree(), &scene.prepared).await;
             Ok((done, format!("restored {commit}")))
         }
     }

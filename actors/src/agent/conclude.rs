@@ -139,7 +139,9 @@ const fn waiting(reason: WaitingFor) -> TaskAfter {
 
 async fn finish(work: &mut Work, after: &TaskAfter, next_agent: Option<AgentId>) -> &'static str {
     let facts = Facts::of(work);
-    if let Some(verified) = facts.verified {
+    // A tree that passes because nobody touched it is no verified work.
+    let verified = facts.verified.map(|passes| passes && after.status == Status::Completed);
+    if let Some(verified) = verified {
         tracing::Span::current().record("verified", verified);
     }
     let aside = after.waiting_for == Some(WaitingFor::Approval);
@@ -150,7 +152,7 @@ async fn finish(work: &mut Work, after: &TaskAfter, next_agent: Option<AgentId>)
         error_message: after.error.clone(),
         result: facts.result,
         verification: facts.verification,
-        verified: facts.verified,
+        verified,
         done_by_word: facts.done_by_word,
         branch: facts.branch,
         base_commit: facts.base_commit,
@@ -294,6 +296,7 @@ fn verification(
         "newly_passing": verdict.newly_passing,
         "missing": verdict.missing,
         "edited_tests": verdict.edited_tests,
+        "edited_checks": verdict.edited_checks,
         "reasons": verdict.reasons,
         "files_changed": files_changed,
     })

@@ -1,5 +1,5 @@
 //! Before a run acts: what an earlier life left is ended, the workspace stands, the checks are
-//! known, what they need is fetched.
+//! known.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,19 @@ use journeyman_domain::ids::RunId;
 use journeyman_domain::limits::Limits;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
-use journeyman_domain::tool::Exec;
 use journeyman_store::{Acting, Child};
 use journeyman_telemetry::names;
 use journeyman_workspace::reap::{self, ChildIdentity};
-use journeyman_workspace::{ObjectId, Policy, Workspace};
+use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
-use super::call;
+use super::dependencies;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
 use crate::repository::Repository;
 
 /// Files that a driver is told of at the most.
 const FILES: usize = 20_000;
-/// Milliseconds that fetching dependencies may take.
-const FETCH_MS: u64 = 20 * 60 * 1000;
 
 /// Ends the processes that earlier lives of this execution have left.
 pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
@@ -67,13 +64,9 @@ pub(super) fn repository(work: &Work) -> Result<PathBuf, RunError> {
 pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     work.say("preparing the workspace");
     let path = repository(work)?;
-    let facts = journeyman_workspace::inspect(&path).await?;
-    let task = &work.held.task;
-    let base = match task.base_commit.as_deref().or(task.base_ref.as_deref()) {
-        Some(revision) => journeyman_workspace::resolve(&facts.root, revision).await?,
-        None => facts.head_commit,
-    };
-    let workspace = workspace(work, &base).await?;
+    let base = base(work, &path).await?;
+    let count = async { Ok(journeyman_workspace::uncommitted(&path).await?) };
+    let (workspace, uncommitted) = tokio::try_join!(workspace(work, &base), count)?;
     let files = journeyman_workspace::files(&workspace, &base, FILES).await?;
     let own = own_settings(&workspace.tree(), &files).await?;
     let plan = plan(work, &workspace.tree(), &files, &own).await?;
@@ -84,7 +77,8 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         files,
         command: work.held.command(),
         workspace: workspace.tree().display().to_string(),
-        network: own.network || work.held.agent.configuration["network"] == true,
+        // The repository speaks for its checks only.
+        network: work.held.agent.configuration["network"] == true,
     };
     let driver = work.held.driver();
     if driver == DriverKind::Command && assignment.command.is_empty() {
@@ -100,14 +94,28 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         base_commit: base.to_string(),
         confined: work.runtime.settings.sandbox.namespaces,
         forbidden: own.forbidden,
-        uncommitted: facts.dirty.len(),
+        uncommitted,
     };
     work.journal.append(entry).await?;
     // After the entry: a fetch may take minutes, and whoever goes on then knows the plan.
-    let prepared = dependencies(work, &workspace, &plan).await?;
+    let prepared = dependencies::dependencies(work, &workspace, &plan).await?;
     let current = workspace.base();
     let driver = journeyman_drivers::build(driver, assignment);
     Ok(Scene { workspace, driver, plan, limits, current, prepared })
+}
+
+/// The commit that the work starts from.
+async fn base(work: &Work, repository: &Path) -> Result<ObjectId, RunError> {
+    let task = &work.held.task;
+    let revision = task.base_commit.as_deref().or(task.base_ref.as_deref());
+    match journeyman_workspace::resolve(repository, revision.unwrap_or("HEAD")).await {
+        Ok(base) => Ok(base),
+        Err(error) => {
+            // It may be more than the revision that is gone.
+            journeyman_workspace::inspect(repository).await?;
+            Err(error.into())
+        }
+    }
 }
 
 async fn own_settings(tree: &Path, files: &[String]) -> Result<Repository, RunError> {
@@ -144,22 +152,31 @@ async fn plan(
         plan.checks = discover::custom(&own.checks);
     }
     if !own.prepare.is_empty() {
-        let line = |command: &String| Prepare {
-            argv: vec!["sh".into(), "-c".into(), command.clone()],
-            lock_files: Vec::new(),
-            provides: Vec::new(),
-        };
-        plan.prepare = own.prepare.iter().map(line).collect();
+        plan.prepare = vec![custom(&own.prepare, &plan.prepare)];
     }
     plan.caches.extend(own.caches.iter().cloned());
     if !work.held.task.check_commands.is_empty() {
         plan.checks = discover::custom(&work.held.task.check_commands);
     }
+    let timeout_ms = limits(work, own).check_timeout_ms;
     for check in &mut plan.checks {
         check.network |= own.network;
-        check.timeout_ms = own.check_timeout_s.map(|seconds| seconds.saturating_mul(1000));
+        if own.check_timeout_s.is_some() {
+            check.timeout_ms = Some(check.timeout_ms.map_or(timeout_ms, |own| own.min(timeout_ms)));
+        }
     }
     Ok(plan)
+}
+
+/// The commands of the repository as one script, so that each one finds what those before it made.
+/// What they fill, and which files they depend on, is what those that they replace did.
+fn custom(commands: &[String], found: &[Prepare]) -> Prepare {
+    let all = |of: fn(&Prepare) -> &Vec<String>| found.iter().flat_map(of).cloned().collect();
+    Prepare {
+        argv: vec!["sh".into(), "-ec".into(), commands.join("\n")],
+        lock_files: all(|prepare| &prepare.lock_files),
+        provides: all(|prepare| &prepare.provides),
+    }
 }
 
 /// The user's limits, which the task and the repository may narrow.
@@ -175,70 +192,4 @@ fn limits(work: &Work, own: &Repository) -> Limits {
         limits.check_timeout_ms = limits.check_timeout_ms.min(seconds.saturating_mul(1000));
     }
     limits
-}
-
-/// Fetches what the checks need, once for a set of lock files; the folders that came of it.
-///
-/// A fetch that fails is not the end: the checks then say what is missing.
-pub(super) async fn dependencies(
-    work: &Work,
-    workspace: &Workspace,
-    plan: &CheckPlan,
-) -> Result<Vec<(String, PathBuf)>, RunError> {
-    let mut prepared = Vec::new();
-    for prepare in &plan.prepare {
-        let key =
-            journeyman_workspace::key_of(workspace, &prepare.argv, &prepare.lock_files).await?;
-        let folder = work.runtime.settings.prepared.join(key);
-        if !tokio::fs::try_exists(folder.join(DONE)).await.unwrap_or(false) {
-            work.say(format!("fetching dependencies: {}", prepare.argv.join(" ")));
-            fetch(work, workspace, prepare, &folder).await?;
-        }
-        for name in &prepare.provides {
-            let source = folder.join("tree").join(name);
-            if tokio::fs::try_exists(&source).await.unwrap_or(false) {
-                prepared.push((name.clone(), source));
-            }
-        }
-    }
-    for (name, source) in &prepared {
-        let target = workspace.tree().join(name);
-        if !tokio::fs::try_exists(&target).await.unwrap_or(false)
-            && let Err(error) = tokio::fs::symlink(source, &target).await
-        {
-            tracing::warn!(error = %error, "prepared dependencies could not be linked");
-        }
-    }
-    Ok(prepared)
-}
-
-/// Marks a complete folder.
-const DONE: &str = "complete";
-
-async fn fetch(
-    work: &Work,
-    workspace: &Workspace,
-    prepare: &Prepare,
-    folder: &Path,
-) -> Result<(), RunError> {
-    let tree = folder.join("tree");
-    journeyman_workspace::checkout(workspace, &workspace.base().commit, &tree).await?;
-    let settings = &work.runtime.settings.sandbox;
-    let policy = workspace.policy(settings.namespaces, true);
-    let mut writable = vec![tree.clone()];
-    writable.extend(settings.caches.iter().cloned());
-    let policy = Policy { cwd: tree, writable, ..policy };
-    let exec = Exec { argv: prepare.argv.clone(), network: true, ..Exec::default() };
-    let (ended, output) = call::run(work, &exec, policy, FETCH_MS).await?;
-    if work.stop.is_cancelled() {
-        return Err(RunError::Stopped);
-    }
-    if !ended.is_success() {
-        let said: String =
-            output.chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
-        tracing::warn!(command = prepare.argv.join(" "), said, "dependencies were not fetched");
-        return Ok(());
-    }
-    let marked = tokio::fs::write(folder.join(DONE), b"").await;
-    marked.map_err(|error| RunError::Task(format!("the mark cannot be written: {error}")))
 }

@@ -12,7 +12,7 @@ use journeyman_workspace::{ObjectId, Snapshot, StoredSnapshot, Workspace};
 
 use super::execute::{RunError, Work};
 use super::journal::Recorded;
-use super::prepare;
+use super::{dependencies, prepare};
 
 /// Where a run plays.
 pub(super) struct Scene {
@@ -47,7 +47,7 @@ impl Scene {
         let kept = journeyman_workspace::open(work.held.run.id, &folder).await.is_ok();
         let workspace = prepare::workspace(work, &base).await?;
         let current = restore(work, &workspace, &plan, kept).await?;
-        let prepared = prepare::dependencies(work, &workspace, &plan).await?;
+        let prepared = dependencies::dependencies(work, &workspace, &plan).await?;
         let mut driver = journeyman_drivers::build(driver, assignment);
         for step in &work.journal.steps {
             if let Some(seen) = observation(&step.entry, whole_output(work, step).await?) {

@@ -12,10 +12,10 @@ use journeyman_telemetry::names;
 use journeyman_workspace::{ObjectId, Policy as Sandbox};
 use tracing::Instrument as _;
 
-use super::call;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::Scene;
+use super::{call, dependencies};
 use crate::classifier::{Classified, Failure};
 use crate::learner::Resolution;
 
@@ -43,8 +43,10 @@ impl Side {
 /// Takes the diff, judges it, and journals the judgement.
 pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), RunError> {
     let base = scene.workspace.base();
-    let diff =
+    let patch =
         journeyman_workspace::diff(&scene.workspace, &base.commit, &scene.current.commit).await?;
+    // To be read only: what is kept are the bytes, since a text file need not be UTF-8.
+    let diff = String::from_utf8_lossy(&patch).into_owned();
     let change = Change::from_diff(&diff);
     let on_base = base_outcomes(work, scene, &base.commit).await?;
     let candidate = if scene.current.tree == base.tree {
@@ -54,6 +56,10 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
     };
     let mut verdict = verdict::judge(&on_base, &candidate, &change);
     forbid(work, &change, &mut verdict);
+    for path in &scene.current.left_out {
+        verdict.verified = false;
+        verdict.reasons.push(format!("{} is too large for a change", path.display()));
+    }
     let failures = classify(work, &verdict, &candidate).await;
     let policy = match failures.first() {
         _ if !verdict.checked => Policy::Ask,
@@ -82,7 +88,7 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
         evidence,
         files_changed: change.paths.len(),
     };
-    let beside = Beside { output: Some(diff.into_bytes()), ..Beside::default() };
+    let beside = Beside { output: Some(patch), ..Beside::default() };
     work.journal.append_with(entry, beside).await
 }
 
@@ -113,20 +119,23 @@ async fn check_all(
     }
     let folder = scene.workspace.folder().join(format!("check-{}", side.word()));
     journeyman_workspace::checkout(&scene.workspace, commit, &folder).await?;
-    for (name, source) in &scene.prepared {
-        link(source, &folder.join(name)).await;
-    }
+    dependencies::link(&folder, &scene.prepared).await;
+    // Neither the agent nor the other side may have put something there.
+    let temporary = scene.workspace.folder().join(format!("check-{}-temporary", side.word()));
+    journeyman_workspace::empty(&temporary).await?;
     let mut outcomes = Vec::with_capacity(scene.plan.checks.len());
     for check in &scene.plan.checks {
         if work.stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
         work.say(format!("{} on the {}", check.name, side.word()));
-        outcomes.push(check_one(work, scene, side, check, &folder).await?);
+        outcomes.push(check_one(work, scene, side, check, [&folder, &temporary]).await?);
     }
     // A checkout is evidence of one judgement; nothing of it is used again.
-    if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
-        tracing::debug!(error = %error, "a checkout was not removed");
+    for used in [&folder, &temporary] {
+        if let Err(error) = journeyman_workspace::discard(used).await {
+            tracing::debug!(error = %error, "a checkout was not removed");
+        }
     }
     Ok(outcomes)
 }
@@ -136,7 +145,7 @@ async fn check_one(
     scene: &Scene,
     side: Side,
     check: &Check,
-    folder: &Path,
+    [folder, temporary]: [&Path; 2],
 ) -> Result<CheckOutcome, RunError> {
     let span = tracing::info_span!(
         "run_check",
@@ -148,12 +157,13 @@ async fn check_one(
     async {
         let sandbox =
             scene.workspace.policy(work.runtime.settings.sandbox.namespaces, check.network);
-        let sandbox = Sandbox {
+        let mut sandbox = Sandbox {
             cwd: folder.to_owned(),
             writable: vec![folder.to_owned()],
-            readable: scene.prepared.iter().map(|(_, source)| source.clone()).collect(),
+            temporary: Some(temporary.to_owned()),
             ..sandbox
         };
+        sandbox.readable.extend(scene.prepared.iter().map(|(_, source)| source.clone()));
         let timeout_ms = check.timeout_ms.unwrap_or(scene.limits.check_timeout_ms);
         let exec = Exec { argv: check.argv.clone(), network: check.network, ..Exec::default() };
         let began = std::time::Instant::now();
@@ -197,14 +207,6 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn link(source: &Path, target: &Path) {
-    if let Err(error) = tokio::fs::symlink(source, target).await
-        && error.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        tracing::warn!(error = %error, "prepared dependencies could not be linked");
-    }
-}
-
 /// A change of a forbidden path is never verified.
 fn forbid(work: &Work, change: &Change, verdict: &mut Verdict) {
     let mut prefixes = Vec::new();
@@ -221,19 +223,22 @@ fn forbid(work: &Work, change: &Change, verdict: &mut Verdict) {
     }
 }
 
-/// Has every failing check classified and reported.
+/// Has everything that stands against the change classified and reported: failing checks first, then
+/// what the judgement found although no program failed.
 async fn classify(work: &Work, verdict: &Verdict, candidate: &[CheckOutcome]) -> Vec<Classified> {
     let mut classified = Vec::new();
     if verdict.verified {
         return classified;
     }
-    for outcome in candidate.iter().filter(|outcome| !outcome.passed()) {
+    let claimed = work.journal.run.claim() == Some(true);
+    let failing = candidate.iter().filter(|outcome| !outcome.passed()).map(evidence_of);
+    for evidence in failing.chain(verdict::reasons_evidence(verdict, claimed)) {
         let failure = Failure {
             task: work.held.task.id,
             codebase: work.held.task.codebase_id,
             run: work.held.run.id,
             round: work.journal.run.round(),
-            evidence: evidence_of(outcome),
+            evidence,
         };
         match work.classifier.classify(failure).await {
             Ok(answer) => classified.push(answer),

@@ -14,6 +14,15 @@ use crate::support::{AskError, Mailbox, Message, Reply};
 /// Where the classifier is.
 const PATH: &str = "root/minds/classifier";
 
+/// The pauses between the times that it is asked: as long as a restart may take.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
 /// A failure to judge.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -85,13 +94,22 @@ impl ClassifierHandle {
         Self(Mailbox::new(directory, PATH, sender))
     }
 
-    /// Has a failure judged and reported.
+    /// Has a failure judged and reported. While the classifier is busy or being restarted it is asked
+    /// again a few times, which is safe: a failure is reported once, however often it is judged.
     pub async fn classify(&self, failure: Failure) -> Result<Classified, AskError<StoreError>> {
-        let failure = Box::new(failure);
         let about = self.0.about(failure.task);
-        about
-            .ask(Duration::from_secs(20), |reply| ClassifierMessage::Classify { failure, reply })
-            .await
+        let mut pauses = PAUSES.iter();
+        loop {
+            let failure = Box::new(failure.clone());
+            let message = |reply| ClassifierMessage::Classify { failure, reply };
+            let answer = about.ask(Duration::from_secs(20), message).await;
+            match (&answer, pauses.next()) {
+                (Err(AskError::Busy(_) | AskError::Restarting(_)), Some(pause)) => {
+                    tokio::time::sleep(*pause).await;
+                }
+                _ => return answer,
+            }
+        }
     }
 
     /// What it has done.

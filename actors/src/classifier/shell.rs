@@ -1,11 +1,14 @@
 //! The classifier's shell.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use journeyman_domain::failure::{self, Attempt, Category, Classification, Policy};
+use journeyman_domain::failure::{
+    self, Attempt, Category, Classification, Policy, Reported, in_a_row,
+};
 use journeyman_domain::ids::{ErrorReportId, RunId};
-use journeyman_store::{Acting, NewErrorReport, StoreError};
+use journeyman_domain::status::Status;
+use journeyman_store::{Acting, ErrorFilter, ErrorReport, NewErrorReport, Run, StoreError};
 use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -16,28 +19,18 @@ use crate::support::{Envelope, Reply, Spawned};
 
 /// Bytes of evidence that a report keeps.
 const EVIDENCE: usize = 16 * 1024;
-/// Failures that are remembered.
-const REMEMBERED: usize = 256;
+/// Reports of a task that are looked back at.
+const PAST: u32 = 200;
 
 /// The error classifier.
 #[derive(Debug)]
 pub struct ClassifierActor;
 
-/// What it holds; all of it can be lost, since reports are rows.
+/// What it holds. What a task has failed with before is in its reports, and nowhere else.
 pub struct State {
     runtime: Runtime,
     generation: u64,
     done: ClassifierSnapshot,
-    /// The last failures, newest last.
-    seen: VecDeque<Seen>,
-}
-
-/// A failure that was judged.
-struct Seen {
-    run: RunId,
-    round: u32,
-    category: Category,
-    fingerprint: String,
 }
 
 impl ClassifierActor {
@@ -59,8 +52,7 @@ impl Actor for ClassifierActor {
         _myself: ActorRef<Self::Msg>,
         (runtime, generation): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let (done, seen) = (ClassifierSnapshot::default(), VecDeque::new());
-        Ok(State { runtime, generation, done, seen })
+        Ok(State { runtime, generation, done: ClassifierSnapshot::default() })
     }
 
     async fn handle(
@@ -92,41 +84,58 @@ fn answer_with<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
     let _ = reply.send(answer);
 }
 
+/// The attempt of this run, and those before it that led to it by themselves: by the same agent, and
+/// none of them the end of the task, after which the user had it tried anew.
+fn attempts_in_a_row(runs: &[Run], last: RunId) -> BTreeMap<RunId, u32> {
+    let Some(now) = runs.iter().find(|run| run.id == last) else { return BTreeMap::new() };
+    let mut before: Vec<&Run> = runs.iter().filter(|run| run.attempt < now.attempt).collect();
+    before.sort_unstable_by_key(|run| std::cmp::Reverse(run.attempt));
+    let leads_on = |run: &&Run| run.agent_id == now.agent_id && run.status == Status::Retrying;
+    let row = before.into_iter().take_while(leads_on);
+    std::iter::once(now).chain(row).map(|run| (run.id, number(run.attempt))).collect()
+}
+
+fn reported(report: ErrorReport, attempts: &BTreeMap<RunId, u32>) -> Option<Reported> {
+    let attempt = *attempts.get(&report.run_id?)?;
+    let round = u32::try_from(report.error_context["round"].as_u64()?).ok()?;
+    Some(Reported { attempt, round, category: report.category?, fingerprint: report.fingerprint? })
+}
+
+fn number(attempt: i32) -> u32 {
+    u32::try_from(attempt).unwrap_or_default()
+}
+
 impl State {
     async fn classify(&mut self, failure: Failure) -> Result<Classified, StoreError> {
         let classification = journeyman_learning::classify(&failure.evidence);
-        let mut attempt = self.attempt(&failure, &classification);
-        attempt.other_agent = next_agent(&self.runtime.store, failure.task).await?.is_some();
+        let runs = self.runtime.store.runs().of_task(failure.task).await?;
+        let attempts = attempts_in_a_row(&runs, failure.run);
+        let now = Reported {
+            attempt: attempts.get(&failure.run).copied().unwrap_or_default(),
+            round: failure.round,
+            category: classification.category.as_str().to_owned(),
+            fingerprint: classification.fingerprint.clone(),
+        };
+        let (failures, identical) = in_a_row(&self.past(&failure, &attempts).await?, &now);
+        let other_agent = next_agent(&self.runtime.store, failure.task).await?.is_some();
+        let attempt = Attempt { failures, identical, other_agent, ..Attempt::first() };
         let policy = failure::policy(classification.category, &attempt);
-        self.report(&failure, &classification, policy).await?;
+        self.report(&failure, &classification, policy, now.attempt).await?;
         self.done.classified += 1;
         self.done.unknown += u64::from(classification.category == Category::Unknown);
         Ok(Classified { classification, policy })
     }
 
-    /// What is known of the run's failures so far, this one included. Several checks may fail in
-    /// one round; what counts is in how many rounds something failed.
-    fn attempt(&mut self, failure: &Failure, now: &Classification) -> Attempt {
-        if self.seen.len() == REMEMBERED {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(Seen {
-            run: failure.run,
-            round: failure.round,
-            category: now.category,
-            fingerprint: now.fingerprint.clone(),
-        });
-        let rounds = |like: &dyn Fn(&Seen) -> bool| {
-            let of_run = self.seen.iter().filter(|seen| seen.run == failure.run);
-            let rounds: BTreeSet<u32> =
-                of_run.filter(|seen| like(seen)).map(|seen| seen.round).collect();
-            u32::try_from(rounds.len()).unwrap_or(u32::MAX)
-        };
-        Attempt {
-            failures: rounds(&|seen| seen.category == now.category),
-            identical: rounds(&|seen| seen.fingerprint == now.fingerprint),
-            ..Attempt::first()
-        }
+    /// What was reported of these attempts.
+    async fn past(
+        &self,
+        failure: &Failure,
+        attempts: &BTreeMap<RunId, u32>,
+    ) -> Result<Vec<Reported>, StoreError> {
+        let filter =
+            ErrorFilter { task: Some(failure.task), limit: PAST, ..ErrorFilter::default() };
+        let (reports, _) = self.runtime.store.errors().list(&filter).await?;
+        Ok(reports.into_iter().filter_map(|report| reported(report, attempts)).collect())
     }
 
     async fn report(
@@ -134,10 +143,13 @@ impl State {
         failure: &Failure,
         classification: &Classification,
         policy: Policy,
+        attempt: u32,
     ) -> Result<(), StoreError> {
         let text = journeyman_telemetry::redact::mask(&failure.evidence.text).into_owned();
         let (head, tail) = journeyman_domain::tool::head_and_tail(&text, EVIDENCE);
         let context = serde_json::json!({
+            "attempt": attempt,
+            "round": failure.round,
             "phase": failure.evidence.phase,
             "source": failure.evidence.source,
             "exit_code": failure.evidence.exit_code,
@@ -149,8 +161,10 @@ impl State {
             "classified_by": classification.classified_by,
             "policy": policy,
         });
+        let source = failure.evidence.source.as_deref().unwrap_or_default();
+        let print = &classification.fingerprint;
         let report = NewErrorReport {
-            id: ErrorReportId::from_uuid(uuid::Uuid::now_v7()),
+            id: ErrorReportId::derived(failure.run, failure.round, source, print),
             codebase_id: failure.codebase,
             task_id: Some(failure.task),
             run_id: Some(failure.run),

@@ -3,10 +3,14 @@
 //! Whether to try again is a property of the category and of what the attempt could have touched,
 //! never of a counter in somebody's memory.
 
+mod call;
+mod history;
 mod policy;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::call::call_evidence;
+pub use self::history::{Reported, in_a_row};
 pub use self::policy::{Attempt, backoff_ms, delay_ms, policy};
 use crate::status::{Priority, vocabulary};
 
@@ -156,6 +160,28 @@ pub struct Evidence {
     pub sqlstate: Option<String>,
     /// The output or message: untrusted text.
     pub text: String,
+}
+
+/// The source of what the runtime's own judgement finds, though no program failed, in work that the
+/// agent called done.
+pub const CLAIM: &str = "claim";
+/// The same in work that the agent did not call done.
+pub const VERDICT: &str = "verdict";
+
+impl Evidence {
+    /// Evidence that is a text alone.
+    pub const fn of(phase: Phase, text: String) -> Self {
+        Self {
+            phase,
+            source: None,
+            exit_code: None,
+            signal: None,
+            timed_out: false,
+            http_status: None,
+            sqlstate: None,
+            text,
+        }
+    }
 }
 
 /// What the classifier made of it.

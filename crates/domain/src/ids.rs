@@ -1,4 +1,4 @@
-//! Identifiers: one type for each kind of row, all of them UUIDs that sort by time (version 7).
+//! Identifiers: one type for each kind of row, UUIDs that sort by time (version 7).
 //!
 //! Fresh ones are made where the clock is, at the edge; this crate only carries them.
 
@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 macro_rules! identifier {
@@ -74,10 +75,24 @@ identifier! {
     CodebaseId;
     /// A row of `runtime_nodes`: one life of a runtime process.
     NodeId;
-    /// A row of `error_reports`.
+    /// A row of `error_reports`; made of what it reports, so that a repeat is the same row.
     ErrorReportId;
     /// A row of `learning_patterns`.
     PatternId;
+}
+
+impl ErrorReportId {
+    /// The id of one failure of a round: reported again after a crash, it is the same.
+    pub fn derived(run: RunId, round: u32, source: &str, fingerprint: &str) -> Self {
+        let mut digest = Sha256::new();
+        for part in [run.to_string().as_str(), &round.to_string(), source, fingerprint] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.finalize()[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
 }
 
 /// The last eight hexadecimal digits of a UUID.
@@ -89,6 +104,21 @@ pub fn short(id: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_has_the_id_of_what_it_reports() {
+        let run: RunId = "0193a2f0-1111-7abc-8def-0123456789ab".parse().unwrap();
+        let id = ErrorReportId::derived(run, 1, "cargo test", "f");
+        assert_eq!(id, ErrorReportId::derived(run, 1, "cargo test", "f"));
+        assert_eq!(id.as_uuid().get_version_num(), 8);
+        for other in [
+            ErrorReportId::derived(run, 2, "cargo test", "f"),
+            ErrorReportId::derived(run, 1, "cargo testf", ""),
+            ErrorReportId::derived(run, 1, "cargo test", "g"),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
 
     #[test]
     fn short_is_the_tail_since_the_head_is_the_time() {

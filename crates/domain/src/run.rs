@@ -8,7 +8,7 @@ use crate::driver::Observation;
 use crate::failure::Policy;
 use crate::limits::{LimitHit, Limits, Usage};
 use crate::step::{Entry, Outcome};
-use crate::tool::{EffectClass, ToolCall};
+use crate::tool::{EffectClass, Ended, ToolCall};
 use crate::verdict::Verdict;
 
 /// What to do with a call whose result is missing after a crash.
@@ -74,6 +74,10 @@ pub struct Run {
     round: u32,
     open_call: Option<(ToolCall, EffectClass)>,
     claim: Option<bool>,
+    /// The driver's own words when it stopped.
+    words: String,
+    /// The last call's end is unknown, since the runtime died while it ran.
+    interrupted: bool,
     limit_hit: Option<LimitHit>,
     calls_since_judgement: u32,
     judgement: Option<Judgement>,
@@ -106,8 +110,12 @@ impl Run {
             Entry::ToolResult { result } => {
                 self.usage.output_bytes += result.output_bytes;
                 self.open_call = None;
+                self.interrupted = result.ended == Ended::Interrupted;
             }
-            Entry::ClaimedDone { finished, .. } => self.claim = Some(*finished),
+            Entry::ClaimedDone { finished, summary } => {
+                self.claim = Some(*finished);
+                self.words.clone_from(summary);
+            }
             Entry::LimitReached { hit } => self.limit_hit = Some(*hit),
             Entry::Verification { verdict, policy, evidence, files_changed, .. } => {
                 self.calls_since_judgement = 0;
@@ -121,6 +129,7 @@ impl Run {
             Entry::RoundStarted { round, .. } => {
                 self.round = *round;
                 self.claim = None;
+                self.interrupted = false;
             }
             Entry::Approved => self.approved = true,
             Entry::Delivered { .. } => self.delivered = true,
@@ -138,6 +147,12 @@ impl Run {
     /// The round that the run is in, from 1.
     pub const fn round(&self) -> u32 {
         self.round
+    }
+
+    /// Whether the driver said in this round that it is finished (`true`) or can do no more; `None`
+    /// while it acts, and where a limit stopped it.
+    pub const fn claim(&self) -> Option<bool> {
+        self.claim
     }
 
     /// What was used so far, but for the wall time, which the executor knows.
@@ -173,23 +188,15 @@ impl Run {
         let Some(judgement) = current else {
             return Next::Verify;
         };
-        if judgement.verdict.verified {
-            return if self.delivered || judgement.nothing_changed {
-                Next::Conclude(Outcome::Verified)
-            } else {
-                Next::Deliver
-            };
-        }
-        if !judgement.verdict.checked {
-            return self.unchecked(judgement, wishes);
+        if judgement.verdict.verified || !judgement.verdict.checked {
+            // What was fine before is no result of an agent that did not finish.
+            if let Some(outcome) = self.undone(judgement) {
+                return Next::Conclude(outcome);
+            }
+            return self.handed_over(judgement, wishes);
         }
         if let Some(hit) = self.limit_hit {
-            return Next::Conclude(match hit {
-                LimitHit::WallTime { .. } => Outcome::TimedOut { reason: hit.to_string() },
-                LimitHit::Steps { .. } | LimitHit::Output { .. } => {
-                    Outcome::Failed { reason: hit.to_string(), policy: Policy::Stop }
-                }
-            });
+            return Next::Conclude(stopped_by(hit));
         }
         let repeats_itself = self.round_was_idle();
         if matches!(judgement.policy, Policy::RetryWithEvidence)
@@ -198,7 +205,9 @@ impl Run {
         {
             return Next::NextRound { round: self.round + 1, evidence: judgement.evidence.clone() };
         }
+        let waits = matches!(judgement.policy, Policy::Wait { .. } | Policy::Ask);
         let policy = match judgement.policy {
+            _ if self.stuck_by_interruption() && !waits => INTERRUPTED,
             // The agent can do no more; one that works otherwise may.
             Policy::RetryWithEvidence if repeats_itself => Policy::OtherAgent,
             Policy::RetryWithEvidence => Policy::Stop,
@@ -209,20 +218,61 @@ impl Run {
         Next::Conclude(Outcome::Failed { reason: judgement.verdict.reasons.join("; "), policy })
     }
 
+    /// How the run ends where no check speaks against the tree, but the driver did not do its work:
+    /// it said so itself or a limit stopped it, and nothing changed; or a crash cut it off.
+    fn undone(&self, judgement: &Judgement) -> Option<Outcome> {
+        if self.stuck_by_interruption() {
+            return Some(Outcome::Failed { reason: self.words.clone(), policy: INTERRUPTED });
+        }
+        if !judgement.nothing_changed {
+            return None;
+        }
+        match (self.claim, self.limit_hit) {
+            (Some(true), _) => None,
+            (Some(false), _) => {
+                Some(Outcome::Failed { reason: self.words.clone(), policy: Policy::OtherAgent })
+            }
+            (None, hit) => hit.map(stopped_by),
+        }
+    }
+
+    /// A crash cut the driver's last call off, and it could not go on. That is no fault of the
+    /// driver, and what half a call left behind is not its work.
+    fn stuck_by_interruption(&self) -> bool {
+        self.interrupted && self.claim == Some(false)
+    }
+
     /// In a later round nothing was called before the driver stopped: the tree is the judged one,
     /// so another round would get the same answer.
     fn round_was_idle(&self) -> bool {
         self.round > 1 && self.calls_since_judgement == 0 && self.claim == Some(false)
     }
 
-    fn unchecked(&self, judgement: &Judgement, wishes: Wishes) -> Next {
-        if !self.approved && !wishes.allow_unverified {
+    /// A change that is verified, or that nothing could check and the user wants.
+    fn handed_over(&self, judgement: &Judgement, wishes: Wishes) -> Next {
+        let verified = judgement.verdict.verified;
+        // The wish is about missing checks; anything else that speaks against the change is asked.
+        let suffices = wishes.allow_unverified && judgement.verdict.reasons.len() <= 1;
+        if !verified && !self.approved && !suffices {
             return Next::AwaitApproval;
         }
-        if self.delivered || judgement.nothing_changed {
-            Next::Conclude(Outcome::Unverified)
-        } else {
-            Next::Deliver
+        if !self.delivered && !judgement.nothing_changed {
+            return Next::Deliver;
+        }
+        Next::Conclude(if verified { Outcome::Verified } else { Outcome::Unverified })
+    }
+}
+
+/// Another attempt soon: the machine or the runtime may just come back.
+const INTERRUPTED: Policy = Policy::Wait { delay_ms: 1_000 };
+
+/// The end of a run that a limit stopped.
+fn stopped_by(hit: LimitHit) -> Outcome {
+    let reason = hit.to_string();
+    match hit {
+        LimitHit::WallTime { .. } => Outcome::TimedOut { reason },
+        LimitHit::Steps { .. } | LimitHit::Output { .. } => {
+            Outcome::Failed { reason, policy: Policy::Stop }
         }
     }
 }

@@ -6,12 +6,13 @@
 mod change;
 mod evidence;
 mod gone;
+mod weakened;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::evidence::evidence;
+pub use self::evidence::{evidence, reasons_evidence};
 use crate::check::{CheckOutcome, TestReport};
 use crate::tool::Ended;
 
@@ -22,12 +23,19 @@ pub struct Change {
     pub paths: Vec<String>,
     /// Those of them that hold tests.
     pub test_paths: Vec<String>,
-    /// Tests that the unified diff removes on purpose: their names where they can be told.
+    /// Tests that the unified diff removes on purpose: their names where they can be told. What it
+    /// adds to another file was only moved.
     pub removed_tests: Vec<String>,
     /// Removed tests with the new test of the same file that stands for them. Filled only for
     /// files that gain at least as many tests as they lose.
     #[serde(default)]
     pub replaced_tests: Vec<(String, String)>,
+    /// Changed paths that define the checks.
+    #[serde(default)]
+    pub check_paths: Vec<String>,
+    /// Those of them that the diff changes where they speak of tests.
+    #[serde(default)]
+    pub check_edits: Vec<String>,
 }
 
 /// What became of one check.
@@ -63,6 +71,9 @@ pub struct Verdict {
     pub missing: Vec<String>,
     /// Test files that the change edited, for the reader's eye.
     pub edited_tests: Vec<String>,
+    /// Files that define the checks and that the change edited, for the reader's eye.
+    #[serde(default)]
+    pub edited_checks: Vec<String>,
     /// Why it is not verified; empty where it is.
     pub reasons: Vec<String>,
 }
@@ -72,7 +83,8 @@ pub struct Verdict {
 /// Verified is what had at least one check, and of which each check passes, or failed on the base
 /// too with at least one test mended and none newly failing; and of which no test is missing
 /// without an explanation. A missing test is explained where a test of the same name passes
-/// elsewhere now, or where the diff shows which new test of the same file replaces it.
+/// elsewhere now, or where the diff shows which new test of the same file replaces it. Where the
+/// base cannot tell what it would have run, what the diff itself takes from the tests counts.
 pub fn judge(base: &[CheckOutcome], candidate: &[CheckOutcome], change: &Change) -> Verdict {
     let mut verdict = Verdict {
         verified: false,
@@ -82,6 +94,7 @@ pub fn judge(base: &[CheckOutcome], candidate: &[CheckOutcome], change: &Change)
         newly_passing: vec![],
         missing: vec![],
         edited_tests: change.test_paths.clone(),
+        edited_checks: change.check_paths.clone(),
         reasons: vec![],
     };
     if candidate.is_empty() {
@@ -102,6 +115,12 @@ pub fn judge(base: &[CheckOutcome], candidate: &[CheckOutcome], change: &Change)
         base.iter().filter(|outcome| !candidate.iter().any(|now| now.check == outcome.check))
     {
         verdict.reasons.push(format!("{} ran on the base, but not on the change", gone.check));
+    }
+    if verdict.checked {
+        let removed = weakened::removed(base, change);
+        verdict.reasons.extend(weakened::removed_reason(&removed));
+        verdict.missing.extend(removed);
+        verdict.reasons.extend(weakened::definition_reason(base, candidate, change, &verdict));
     }
     for list in [&mut verdict.newly_failing, &mut verdict.newly_passing, &mut verdict.missing] {
         list.sort_unstable();

@@ -99,7 +99,10 @@ pub fn hidden_by_default(home: &Path) -> Vec<PathBuf> {
         ".password-store",
         ".bash_history",
     ];
-    const ON_MACHINE: [&str; 6] = [
+    // A socket can be connected to through a read-only mount, so whole folders of them are hidden:
+    // below `/run/user` are the buses, keyrings and agents of all who are logged in.
+    const ON_MACHINE: [&str; 7] = [
+        "/run/user",
         "/run/docker.sock",
         "/run/containerd",
         "/run/podman",

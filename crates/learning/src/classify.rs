@@ -104,6 +104,8 @@ fn by_place(evidence: &Evidence) -> Finding {
         }
         Phase::Verify if about(&["test", "spec"]) => Category::TestAssertion,
         Phase::Verify if about(&["check", "build", "tsc", "compile"]) => Category::BuildCompile,
+        // The runtime's own tools, which refuse what is no file or does not match.
+        Phase::Act if matches!(source, "edit" | "read" | "restore") => Category::ToolMisuse,
         Phase::Verify | Phase::Act | Phase::Deliver => Category::Unknown,
     };
     let confidence = if category == Category::Unknown { 0.0 } else { 0.4 };

@@ -94,8 +94,6 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
-            // An address that is none.
-            | sqlx::Error::Configuration(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),

@@ -10,6 +10,7 @@
 
 mod acting;
 pub mod audit;
+pub mod backup;
 pub mod cluster;
 mod column;
 mod error;
@@ -82,8 +83,9 @@ impl Store {
             .await;
         match connected {
             Ok(pool) => Ok(Self { pool }),
-            Err(sqlx::Error::PoolTimedOut) => Err(cause(url).await.into()),
-            Err(error) => Err(error.into()),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::Unavailable(cause(url).await)),
+            // Whatever it is: an unknown name, a wrong password, an address that is none.
+            Err(error) => Err(StoreError::Unavailable(error)),
         }
     }
 

@@ -74,17 +74,17 @@ fn check_keys(tasks: &[NewTask]) -> Result<(), Refusal> {
 /// No task of a request waits for itself over others of the request. The store would refuse that
 /// too, but could name the tasks only by ids that nobody has seen.
 fn check_order(tasks: &[NewTask]) -> Result<(), Refusal> {
-    let keyed = tasks.iter().filter_map(|task| Some((task.key.as_deref()?, task)));
-    let keyed: HashMap<&str, &NewTask> = keyed.collect();
+    let in_order = || tasks.iter().filter_map(|task| Some((task.key.as_deref()?, task)));
+    let keyed: HashMap<&str, &NewTask> = in_order().collect();
     let mut seen = HashSet::new();
     let mut on_path = HashSet::new();
-    for (start, task) in &keyed {
-        if !seen.insert(*start) {
+    for (start, task) in in_order() {
+        if !seen.insert(start) {
             continue;
         }
-        on_path.insert(*start);
+        on_path.insert(start);
         // Depth first without recursion: a request may be one long chain.
-        let mut path = vec![(*start, task.after.iter())];
+        let mut path = vec![(start, task.after.iter())];
         while let Some((key, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {
                 on_path.remove(key);
@@ -416,8 +416,7 @@ mod tests {
         assert_eq!(itself.message, "the tasks wait for each other: a -> a");
         assert_eq!(itself.code, "cycle");
         let around = said(&[("x", &["a"]), ("a", &["b", "old"]), ("b", &["c"]), ("c", &["a"])]);
-        let turns = ["a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c"];
-        assert!(turns.iter().any(|turn| around.message.ends_with(turn)), "{around:?}");
+        assert_eq!(around.message, "the tasks wait for each other: a -> b -> c -> a");
         // Two ways to the same task are no cycle, and a chain may be as long as a request.
         let diamond = tasks(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d"]), ("d", &[])]);
         assert_eq!(check_order(&diamond), Ok(()));

@@ -292,6 +292,7 @@ mod tests {
             newly_passing: vec![],
             missing: vec![],
             edited_tests: vec![],
+            edited_checks: vec![],
             reasons: vec![],
         };
         let entry = |verdict: &Verdict, checks| Entry::Verification {

@@ -74,11 +74,11 @@ impl From<StoreError> for Refusal {
                     .hint("journeyman doctor  says what is missing")
             }
             StoreError::NewerDatabase { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_version", text)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_newer", text)
                     .hint("use the newer journeyman that made this database")
             }
             StoreError::OlderDatabase { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_version", text)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_older", text)
                     .hint("bring it up to date with: journeyman db migrate")
             }
             StoreError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", text),

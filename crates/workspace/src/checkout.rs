@@ -32,13 +32,31 @@ pub async fn checkout(
 
 /// Makes `folder` with the commit's files and a repository that borrows the objects of
 /// `git_dir`: that one is ours, is never pruned, and cannot be written to from the sandbox.
-pub(crate) async fn materialise(
+async fn materialise(
     git_dir: &Path,
     commit: &ObjectId,
     folder: &Path,
 ) -> Result<(), WorkspaceError> {
+    init(commit, folder).await?;
+    fill(git_dir, commit, folder).await
+}
+
+/// Makes `folder` with an empty repository, for commits like this one.
+pub(crate) async fn init(commit: &ObjectId, folder: &Path) -> Result<(), WorkspaceError> {
     fs::create_dir_all(folder).await.doing("make", folder)?;
-    make_repository(git_dir, commit, folder).await?;
+    let format = format!("--object-format={}", commit.format());
+    let git = Git::within(folder);
+    git.run(["init", "--quiet", "--template=", "--initial-branch=main", &format]).await?;
+    Ok(())
+}
+
+/// Has the empty repository in `folder` borrow the objects of `git_dir`, and writes the files.
+pub(crate) async fn fill(
+    git_dir: &Path,
+    commit: &ObjectId,
+    folder: &Path,
+) -> Result<(), WorkspaceError> {
+    borrow(git_dir, commit, folder).await?;
     let git = Git::on(git_dir).files(folder, &folder.join(".git/index"));
     git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
     Ok(())
@@ -50,9 +68,11 @@ pub(crate) async fn make_repository(
     commit: &ObjectId,
     folder: &Path,
 ) -> Result<(), WorkspaceError> {
-    let format = format!("--object-format={}", commit.format());
-    let git = Git::within(folder);
-    git.run(["init", "--quiet", "--template=", "--initial-branch=main", &format]).await?;
+    init(commit, folder).await?;
+    borrow(git_dir, commit, folder).await
+}
+
+async fn borrow(git_dir: &Path, commit: &ObjectId, folder: &Path) -> Result<(), WorkspaceError> {
     let dot_git = folder.join(".git");
     let write = async |name: &str, text: Vec<u8>| {
         let path = dot_git.join(name);
@@ -64,7 +84,9 @@ pub(crate) async fn make_repository(
     fs::create_dir_all(&info).await.doing("make", &info)?;
     write("objects/info/alternates", objects).await?;
     write("HEAD", format!("{commit}\n").into_bytes()).await?;
-    for name in ["packed-refs", "shallow"] {
+    let info = dot_git.join("info");
+    fs::create_dir_all(&info).await.doing("make", &info)?;
+    for name in ["packed-refs", "shallow", "info/exclude"] {
         if let Ok(text) = fs::read(git_dir.join(name)).await {
             write(name, text).await?;
         }

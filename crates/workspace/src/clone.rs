@@ -7,7 +7,7 @@ use journeyman_launcher::{Policy, ResourceLimits};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 
-use crate::checkout::{materialise, remove_folder};
+use crate::checkout::{fill, init, remove_folder};
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
 use crate::reap::RUN_VARIABLE;
@@ -116,7 +116,8 @@ impl Workspace {
 ///
 /// It shares nothing that the user's repository could lose: its objects are hard-linked where
 /// the file system allows, else copied, and only into our own repository. Remotes are removed.
-/// A complete workspace of the same base is opened; anything else in the folder is removed.
+/// A complete workspace of the same base is opened, its temporary folder emptied; anything else in
+/// the folder is removed. No process of the run may be at work meanwhile.
 ///
 /// # Errors
 /// [`WorkspaceError::SubmoduleMissing`], git's and the system's.
@@ -129,6 +130,8 @@ pub async fn create(
     if let Ok(workspace) = open(run, folder).await
         && workspace.manifest.base == *base
     {
+        // Of an earlier life; what its programs left there is no state that a run may rely on.
+        empty(&workspace.temporary()).await?;
         return Ok(workspace);
     }
     remove_folder(folder).await?;
@@ -137,27 +140,31 @@ pub async fn create(
     let git_dir = folder.join("git");
     fs::create_dir(folder.join("temporary")).await.doing("make", &folder)?;
     fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
-    copy_repository(repository, &git_dir, run).await?;
-    exclude_litter(&git_dir).await?;
+    let tree = folder.join("tree");
+    // A run's start waits for these: what can go on at once does.
+    tokio::try_join!(copy_repository(repository, &git_dir, run), init(base, &tree))?;
+    exclude_litter(&git_dir, "").await?;
     let git = Git::on(&git_dir).with(RUN_VARIABLE, run.to_string());
-    let tree = format!("{base}^{{commit}}^{{tree}}");
-    let Ok(base_tree) = git.object(["rev-parse", "--verify", &tree]).await else {
+    let name = format!("{base}^{{commit}}^{{tree}}");
+    let (base_tree, links, filled) = tokio::join!(
+        git.object(["rev-parse", "--verify", &name]),
+        gitlinks(&git, base),
+        fill(&git_dir, base, &tree),
+    );
+    let Ok(base_tree) = base_tree else {
         return Err(WorkspaceError::NoSuchRevision {
             revision: base.to_string(),
             repository: repository.into(),
         });
     };
-    let links = gitlinks(&git, base).await?;
-    let submodules: Vec<_> = links.into_iter().map(|link| link.path).collect();
+    filled?;
+    let submodules: Vec<_> = links?.into_iter().map(|link| link.path).collect();
     let manifest = Manifest { base: base.clone(), base_tree, submodules };
     let workspace = Workspace { folder, run, manifest };
-    let has_submodules = !workspace.submodules().is_empty();
-    if has_submodules {
-        submodules::copy(&git, base, repository, &workspace.modules_dir(), run).await?;
-    }
-    materialise(&git_dir, base, &workspace.tree()).await?;
-    if has_submodules {
-        submodules::write(&git, &workspace.modules_dir(), base, &workspace.tree()).await?;
+    if !workspace.submodules().is_empty() {
+        let modules = workspace.modules_dir();
+        submodules::copy(&git, base, repository, &modules, run).await?;
+        submodules::write(&git, &modules, base, &tree).await?;
     }
     let index = workspace.index();
     fs::copy(workspace.tree().join(".git/index"), &index).await.doing("write", &index)?;
@@ -173,11 +180,41 @@ pub async fn create(
 const LITTER: &str = "__pycache__/\n*.py[co]\n.pytest_cache/\n.mypy_cache/\n.ruff_cache/\n\
     .venv/\n.venv\n.tox/\nnode_modules/\nnode_modules\n.DS_Store\n";
 
-async fn exclude_litter(git_dir: &Path) -> Result<(), WorkspaceError> {
+async fn exclude_litter(git_dir: &Path, also: &str) -> Result<(), WorkspaceError> {
     let info = git_dir.join("info");
     fs::create_dir_all(&info).await.doing("make", &info)?;
     let path = info.join("exclude");
-    fs::write(&path, LITTER).await.doing("write", &path)
+    fs::write(&path, format!("{LITTER}{also}")).await.doing("write", &path)
+}
+
+/// Keeps these paths out of snapshots, whatever stands there: a repository's own rule mostly ends
+/// with a slash, and so does not concern a link to a folder. Tracked files are not concerned.
+///
+/// # Errors
+/// The system's.
+pub async fn exclude(workspace: &Workspace, names: &[String]) -> Result<(), WorkspaceError> {
+    let mut rules = String::new();
+    for name in names {
+        rules.push('/');
+        for character in name.chars() {
+            if matches!(character, '\\' | '*' | '?' | '[' | ' ') {
+                rules.push('\\');
+            }
+            // No rule can hold a line's end; any one character is near enough.
+            rules.push(if character == '\n' { '?' } else { character });
+        }
+        rules.push('\n');
+    }
+    exclude_litter(&workspace.git_dir(), &rules).await
+}
+
+/// Makes the folder an empty one, whatever is there.
+///
+/// # Errors
+/// The system's.
+pub async fn empty(folder: &Path) -> Result<(), WorkspaceError> {
+    remove_folder(folder).await?;
+    fs::create_dir(folder).await.doing("make", folder)
 }
 
 /// Opens a workspace that was made before.
@@ -190,14 +227,6 @@ pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError
     let manifest = fs::read(folder_found.join(MANIFEST)).await.map_err(|_| incomplete())?;
     let manifest = serde_json::from_slice(&manifest).map_err(|_| incomplete())?;
     Ok(Workspace { folder: folder_found, run, manifest })
-}
-
-/// Removes a workspace with everything in it.
-///
-/// # Errors
-/// The system's.
-pub async fn remove(workspace: Workspace) -> Result<(), WorkspaceError> {
-    discard(&workspace.folder).await
 }
 
 /// Removes the folder of a workspace, complete or not; none is no error.
@@ -216,12 +245,23 @@ pub async fn discard(folder: &Path) -> Result<(), WorkspaceError> {
     remove_folder(folder).await
 }
 
-/// Adds to a repository's configuration; what stands last counts. A file needs no process of git,
-/// of which a run's start has few to spare.
+/// Adds to the configuration of a new repository, and takes out the remote that a clone has. What
+/// stands last counts. A file needs no process of git, of which a run's start has few to spare.
 pub(crate) async fn configure(file: &Path, text: &str) -> Result<(), WorkspaceError> {
-    let mut whole = fs::read(file).await.doing("read", file)?;
-    whole.extend_from_slice(text.as_bytes());
-    fs::write(file, whole).await.doing("write", file)
+    let found = fs::read(file).await.doing("read", file)?;
+    let mut kept = Vec::with_capacity(found.len() + text.len());
+    let mut is_remote = false;
+    // As git writes it: a section's name at the start of a line, no value over several.
+    for line in found.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b"[") {
+            is_remote = line.starts_with(b"[remote ");
+        }
+        if !is_remote {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept.extend_from_slice(text.as_bytes());
+    fs::write(file, kept).await.doing("write", file)
 }
 
 /// Makes the existing, empty folder `target` a bare copy of the repository, which needs nothing
@@ -242,8 +282,6 @@ pub(crate) async fn copy_repository(
     let local = options.iter().map(AsRef::as_ref).chain([source, ".".as_ref()]);
     git.run(local).await?;
     fs::remove_file(&trust).await.doing("remove", &trust)?;
-    let git = Git::on(target);
-    git.run(["remote", "remove", "origin"]).await?;
     configure(&target.join("config"), CONFIGURATION).await?;
     let info = target.join("info");
     fs::create_dir_all(&info).await.doing("make", &info)?;

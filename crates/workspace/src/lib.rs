@@ -28,12 +28,12 @@ mod submodules;
 
 pub use base::{files, identity, key_of, snapshot_of};
 pub use checkout::checkout;
-pub use clone::{Workspace, create, discard, open, remove};
+pub use clone::{Workspace, create, discard, empty, exclude, open};
 pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
 pub use journeyman_launcher::Policy;
-pub use repository::{RepositoryFacts, inspect, resolve};
+pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,
 };

@@ -27,7 +27,9 @@ pub use output::Output;
 use spawner::Spawner;
 
 use crate::error::{Doing as _, WorkspaceError};
-use crate::reap::{ChildIdentity, RUN_VARIABLE, Wanted, end, kill_wanted, start_time_of_child};
+use crate::reap::{
+    ChildIdentity, RUN_VARIABLE, Wanted, blocking, end, kill_wanted, start_time_of_child,
+};
 
 /// Marks the descendants of one program.
 const PROCESS_VARIABLE: &str = "JOURNEYMAN_PROCESS";
@@ -267,7 +269,8 @@ impl Running {
                 ended = self.child.wait(), if status.is_none() => {
                     status = Some(ended.doing("wait for", &self.spec.policy.cwd)?);
                     // What it left behind would hold the output open.
-                    kill_wanted(&self.wanted());
+                    let wanted = self.wanted();
+                    blocking(move || kill_wanted(&wanted)).await;
                     at_end.as_mut().reset(Deadline::now() + DRAIN);
                 }
                 read = self.output.read(&mut buffer), if open => {

@@ -57,6 +57,7 @@ fn marker(run: RunId) -> String {
 }
 
 /// How processes that hid are recognised.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     /// Any of these variables (`NAME=value`) in its environment.
     pub(crate) markers: Vec<String>,
@@ -73,13 +74,8 @@ pub(crate) async fn end(
     let deadline = Instant::now() + GONE_WITHIN;
     let mut killed = Vec::new();
     loop {
-        let mut alive = kill_wanted(wanted);
-        for child in children {
-            if start_time(child.pid) == Some(child.start_time) {
-                kill(child.pid);
-                alive.push(child.pid);
-            }
-        }
+        let (children, wanted) = (children.to_vec(), wanted.clone());
+        let alive = blocking(move || kill_all(&children, &wanted)).await;
         if alive.is_empty() {
             killed.sort_unstable();
             killed.dedup();
@@ -93,7 +89,25 @@ pub(crate) async fn end(
     }
 }
 
-/// Kills everything that is wanted; the numbers.
+/// Kills the children and whatever is wanted; the numbers. Blocks.
+fn kill_all(children: &[ChildIdentity], wanted: &Wanted) -> Vec<i32> {
+    let mut alive = kill_wanted(wanted);
+    for child in children {
+        if start_time(child.pid) == Some(child.start_time) {
+            kill(child.pid);
+            alive.push(child.pid);
+        }
+    }
+    alive
+}
+
+/// Looks through all processes where it holds up nobody else.
+pub(crate) async fn blocking(look: impl FnOnce() -> Vec<i32> + Send + 'static) -> Vec<i32> {
+    // It fails only while the runtime ends; the next life reaps again.
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+/// Kills everything that is wanted; the numbers. Blocks.
 pub(crate) fn kill_wanted(wanted: &Wanted) -> Vec<i32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();

@@ -57,6 +57,14 @@ pub async fn inspect(path: &Path) -> Result<RepositoryFacts, WorkspaceError> {
     })
 }
 
+/// How many files a run will not see, since they are not committed as they are.
+///
+/// # Errors
+/// Git's.
+pub async fn uncommitted(repository: &Path) -> Result<usize, WorkspaceError> {
+    Ok(dirty(&Git::within(repository), "all").await?.len())
+}
+
 /// What is checked out.
 struct Head {
     root: PathBuf,

@@ -10,9 +10,9 @@ use journeyman_domain::ids::RunId;
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 
-use crate::checkout::{make_repository, unlock};
+use crate::checkout::{make_repository, remove_folder, unlock};
 use crate::clone::Workspace;
-use crate::error::WorkspaceError;
+use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
 use crate::repository::{entries, path_of};
 use crate::submodules;
@@ -30,7 +30,8 @@ pub struct Snapshot {
     pub changed: bool,
     /// A thin pack of what is new since the snapshot before; empty when nothing changed.
     pub pack: Vec<u8>,
-    /// Files that are too large to be kept; a restore removes them.
+    /// Files that are too large to be kept: what a snapshot before recorded of them stays, and a
+    /// restore puts that back.
     pub left_out: Vec<PathBuf>,
 }
 
@@ -136,7 +137,8 @@ pub async fn restore(
     let mut found = write_files(workspace, commit, caches).await;
     if !found.as_ref().is_ok_and(|found| *found == wanted) {
         // A program may have taken our rights from a folder, as Go does with its cache.
-        unlock(&workspace.tree());
+        let tree = workspace.tree();
+        blocking(&tree, unlock).await?;
         found = write_files(workspace, commit, caches).await;
     }
     let found = found?;
@@ -159,7 +161,8 @@ async fn write_files(
         clean.extend(["-e".to_owned(), format!("{cache}/")]);
     }
     git.run(clean).await?;
-    remove_repositories(&tree, &tree, caches);
+    let kept: Vec<String> = caches.iter().map(|cache| (*cache).to_owned()).collect();
+    blocking(&tree, move |tree| remove_repositories(tree, tree, &kept)).await?;
     if !workspace.submodules().is_empty() {
         submodules::write(&git, &workspace.modules_dir(), commit, &tree).await?;
     }
@@ -167,8 +170,18 @@ async fn write_files(
     Ok(git.object(["write-tree"]).await?)
 }
 
+/// Walks over the files where it holds up nobody else.
+async fn blocking(
+    tree: &Path,
+    walk: impl FnOnce(&Path) + Send + 'static,
+) -> Result<(), WorkspaceError> {
+    let owned = tree.to_owned();
+    let walked = tokio::task::spawn_blocking(move || walk(&owned)).await;
+    walked.map_err(std::io::Error::other).doing("look through", tree)
+}
+
 /// Removes the repositories that the agent made in folders that stay: git does not see them.
-fn remove_repositories(tree: &Path, folder: &Path, caches: &[&str]) {
+fn remove_repositories(tree: &Path, folder: &Path, caches: &[String]) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };
@@ -183,7 +196,8 @@ fn remove_repositories(tree: &Path, folder: &Path, caches: &[&str]) {
             } else {
                 std::fs::remove_file(&path)
             };
-        } else if is_folder && name != ".git" && !caches.iter().any(|cache| name == *cache) {
+        } else if is_folder && name != ".git" && !caches.iter().any(|cache| name == cache.as_str())
+        {
             remove_repositories(tree, &path, caches);
         }
     }
@@ -192,12 +206,20 @@ fn remove_repositories(tree: &Path, folder: &Path, caches: &[&str]) {
 /// Makes sure that the agent finds a repository that works, after it was killed in mid-command.
 async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), WorkspaceError> {
     let dot_git = tree.join(".git");
-    if !fs::try_exists(dot_git.join("HEAD")).await.unwrap_or(false) {
-        crate::checkout::remove_folder(&dot_git).await?;
-        fs::create_dir_all(tree)
-            .await
-            .map_err(|source| WorkspaceError::Io { doing: "make the tree".into(), source })?;
-        return make_repository(&workspace.git_dir(), &workspace.base().commit, tree).await;
+    // A link, or a file that names another repository, may lead to the user's own.
+    let found = fs::symlink_metadata(&dot_git).await.ok();
+    let is_folder = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
+    if !is_folder || !fs::try_exists(dot_git.join("HEAD")).await.unwrap_or(false) {
+        if found.is_some() && !is_folder {
+            fs::remove_file(&dot_git).await.doing("remove", &dot_git)?;
+        }
+        remove_folder(&dot_git).await?;
+        fs::create_dir_all(tree).await.doing("make", tree)?;
+        let base = workspace.base().commit;
+        make_repository(&workspace.git_dir(), &base, tree).await?;
+        let git = Git::on(&workspace.git_dir()).files(tree, &dot_git.join("index"));
+        git.run(["read-tree", base.as_str()]).await?;
+        return Ok(());
     }
     for lock in ["index.lock", "HEAD.lock", "config.lock"] {
         // Mostly there is none.
@@ -207,6 +229,7 @@ async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), Wor
 }
 
 /// The difference between two commits as a patch that `git apply` takes, binary files included.
+/// Bytes, since a text file need not be UTF-8.
 ///
 /// # Errors
 /// Git's.
@@ -214,7 +237,7 @@ pub async fn diff(
     workspace: &Workspace,
     from: &ObjectId,
     to: &ObjectId,
-) -> Result<String, WorkspaceError> {
+) -> Result<Vec<u8>, WorkspaceError> {
     let patch = Git::on(&workspace.git_dir())
         .run([
             "diff-tree",
@@ -230,7 +253,7 @@ pub async fn diff(
             to.as_str(),
         ])
         .await?;
-    Ok(String::from_utf8_lossy(&patch).into_owned())
+    Ok(patch)
 }
 
 /// The paths that differ between two commits, in git's order; a rename is a deletion and an

@@ -94,6 +94,7 @@ fn evidence(verification: &Value) -> String {
     list("broken", "newly_failing");
     list("missing", "missing");
     list("edited", "edited_tests");
+    list("edited", "edited_checks");
     list("not so", "reasons");
     text
 }

@@ -74,8 +74,7 @@ async fn a_cycle_is_named_by_its_keys_and_a_doubled_key_by_its_line() {
     };
     let lines = [task("a", r#""b""#), task("b", r#""c""#), task("c", r#""b""#)].join("\n");
     let message = refused(&home, &repository, &lines, "cycle");
-    let said = message.strip_prefix("the tasks wait for each other: ").unwrap_or(&message);
-    assert!(["b -> c -> b", "c -> b -> c"].contains(&said), "{message}");
+    assert_eq!(message, "the tasks wait for each other: b -> c -> b");
     let message = refused(&home, &repository, &task("a", r#""a""#), "cycle");
     assert_eq!(message, "the tasks wait for each other: a -> a");
     let doubled = [task("a", ""), task("a", "")].join("\n");

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Words in the sources that a code follows, after a comma or a bracket.
-const MARKS: [&str; 5] = ["Exit::", "StatusCode::", "wrong", "code:", ".status"];
+/// Words in the sources that a code follows, and what is between.
+const MARKS: [(&str, &str); 5] =
+    [("Exit::", ","), ("StatusCode::", ","), ("wrong", "("), ("code:", ""), (".status", "(),")];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -18,11 +19,13 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The code right after a mark: `Exit::Usage, "usage"`.
-fn code(after_mark: &str) -> Option<&str> {
+fn code<'t>(after_mark: &'t str, between: &str) -> Option<&'t str> {
     let rest = after_mark.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    let rest = rest.trim_start_matches(['(', ')', ',']).strip_prefix('"')?;
-    let code = rest.split('"').next()?;
-    code.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(code)
+    let rest = rest.strip_prefix(between)?.strip_prefix('"')?;
+    let (code, after) = rest.split_once('"')?;
+    // An argument, and not the next arm of a match.
+    let is_argument = after.starts_with([',', ')', '.']);
+    (is_argument && code.chars().all(|c| c.is_ascii_lowercase() || c == '_')).then_some(code)
 }
 
 fn codes() -> BTreeSet<String> {
@@ -35,8 +38,9 @@ fn codes() -> BTreeSet<String> {
         let text = std::fs::read_to_string(file).unwrap();
         let product = text.split("#[cfg(test)]").next().unwrap();
         let dense: String = product.split_whitespace().collect();
-        for mark in MARKS {
-            found.extend(dense.split(mark).skip(1).filter_map(code).map(str::to_owned));
+        for (mark, between) in MARKS {
+            let places = dense.split(mark).skip(1);
+            found.extend(places.filter_map(|place| code(place, between)).map(str::to_owned));
         }
     }
     found

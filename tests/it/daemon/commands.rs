@@ -224,6 +224,9 @@ async fn a_backup_brings_everything_back() {
     home.run(&["task", "cancel", &task]).ok();
     let other = add_command(&home, &repository, QUICK, CHECK);
     assert_eq!(home.run(&["db", "restore", file]).code, 2, "without --yes");
+    std::fs::write(home.folder.path().join("damaged"), "no backup").unwrap();
+    assert_eq!(home.run(&["db", "restore", "damaged", "--yes"]).code, 1);
+    assert_eq!(home.task(&other)["status"], "ready", "nothing was replaced");
     home.run(&["db", "restore", file, "--yes"]).ok();
     assert_eq!(home.task(&task)["status"], "ready");
     assert_eq!(home.run(&["task", "show", &other]).code, 2);

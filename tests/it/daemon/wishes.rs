@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::recovery::scene::{
     CHECK, DONE, GATED, QUICK, add, add_command, assert_done_once, delivered_note, is_over, kinds,
-    notes, open, processes, row, run_of, wait_at_gate,
+    notes, open, processes, row, run_of, wait_at_any_gate, wait_at_gate,
 };
 use crate::support::{Home, git, wait_until};
 
@@ -62,16 +62,7 @@ async fn a_cancelled_run_leaves_nothing_and_can_be_tried_again() {
     assert_eq!(home.run(&["task", "cancel", &task]).code, 2);
 
     home.run(&["task", "retry", &task]).ok();
-    let folder = home.data().join("runs");
-    let mut gate = None;
-    wait_until("another run stands at the gate", || {
-        let runs = std::fs::read_dir(&folder).unwrap().flatten();
-        gate = runs.map(|run| run.path().join("tree")).find(|tree| {
-            std::fs::read_to_string(tree.join("note.txt")).is_ok_and(|note| note == "one\ntwo\n")
-        });
-        gate.is_some()
-    });
-    open(&gate.unwrap());
+    open(&wait_at_any_gate(&home));
     wait_until("the task is over", || is_over(&home, &task));
     let done = home.task(&task);
     assert_eq!((&done["status"], &done["attempts"]), (&json!("completed"), &json!(2)));

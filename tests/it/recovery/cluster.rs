@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::scene::{CHECK, DONE, GATED, QUICK, notes};
+use super::scene::{CHECK, DONE, GATED, QUICK, notes, wait_at_any_gate};
 use crate::support::{Daemon, Home, Ran, git, wait_until};
 
 /// The program on the cluster of its own data folder.
@@ -90,7 +90,7 @@ async fn a_run_outlives_the_server_of_its_database() {
         ["task", "add", "--json", "--repo", path, "--command", GATED, "--check", CHECK, "Two"];
     let added = run(&home, &add).ok().json();
     let task = added["tasks"][0]["id"].as_str().unwrap();
-    let tree = gate(&home);
+    let tree = wait_at_any_gate(&home);
     let (_, server) = postmaster(&home).unwrap();
     super::scene::kill(server);
     // Its own children notice, and end too; the keeper then starts another one.
@@ -119,7 +119,7 @@ async fn a_result_waits_for_the_server() {
         ["run", "--json", "--repo", path, "--command", GATED, "--check", CHECK, "Write two"];
     let mut running = command(&home, &arguments);
     let child = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let tree = gate(&home);
+    let tree = wait_at_any_gate(&home);
     let (_, server) = postmaster(&home).unwrap();
     super::scene::kill(server);
     super::scene::open(&tree);
@@ -127,17 +127,4 @@ async fn a_result_waits_for_the_server() {
     assert_eq!(ran.code, 0, "{ran:?}");
     done(&home, &repository, &ran.json());
     wait_until("the cluster is stopped", || users_of(&home.data()).is_empty());
-}
-
-/// The only run's folder, when its program stands at the gate.
-fn gate(home: &Home) -> PathBuf {
-    let mut tree = None;
-    wait_until("the program has written its line", || {
-        let runs = std::fs::read_dir(home.data().join("runs")).into_iter().flatten().flatten();
-        tree = runs.map(|run| run.path().join("tree")).find(|tree| {
-            std::fs::read_to_string(tree.join("note.txt")).is_ok_and(|note| note == "one\ntwo\n")
-        });
-        tree.is_some()
-    });
-    tree.unwrap()
 }

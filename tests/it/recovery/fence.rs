@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::foreground::newest_task;
 use super::scene::{
-    CHECK, DONE, GATED, QUICK, add_command, assert_done_once, delivered_note, is_alive, is_over,
-    notes, open, processes, row, run_of, wait, wait_at_gate,
+    CHECK, DONE, GATED, QUICK, add_command, assert_done_once, at_gate, delivered_note, is_alive,
+    is_over, notes, open, processes, row, run_of, wait, wait_at_gate,
 };
 use crate::support::{Daemon, Home, Ran, signal, wait_until};
 
@@ -84,7 +84,7 @@ async fn a_foreground_run_that_slept_disturbs_nobody() {
     signal(sleeper.id(), "STOP");
     let _daemon = home.up_with(short_lease);
     wait_until("the daemon goes on with it", || {
-        processes(run).iter().any(|process| !before.contains(process))
+        at_gate(run).iter().any(|process| !before.contains(process))
     });
     let tree = wait_at_gate(&home, &home.data(), &task);
     assert!(!before.iter().copied().any(is_alive), "two owners work at once: {before:?}");

@@ -3,8 +3,8 @@
 use std::process::{Child, Stdio};
 
 use super::scene::{
-    CHECK, DONE, GATED, QUICK, assert_done_once, delivered_note, is_alive, notes, open, processes,
-    row, run_of, steps, wait, wait_at_gate, wait_to_the_end,
+    CHECK, DONE, GATED, QUICK, assert_done_once, at_gate, delivered_note, is_alive, notes, open,
+    processes, row, run_of, steps, wait, wait_at_gate, wait_to_the_end,
 };
 use crate::support::{Home, Ran, wait_until};
 
@@ -96,7 +96,7 @@ async fn a_daemon_goes_on_with_a_killed_foreground_run() {
         command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3600");
     });
     wait_until("the run goes on", || {
-        let now = processes(run_of(&home, &task));
+        let now = at_gate(run_of(&home, &task));
         now.iter().any(|process| !before.contains(process))
     });
     assert!(!before.iter().copied().any(is_alive), "{before:?}");

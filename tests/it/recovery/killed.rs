@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::scene::{
-    CHECK, DONE, GATED, GATED_CHECK, QUICK, add_command, assert_done_once, delivered_note,
-    is_alive, is_over, kill, notes, open, processes, row, run_of, start, steps, wait_at_check,
-    wait_at_gate, wait_to_the_end,
+    CHECK, DONE, GATED, GATED_CHECK, QUICK, add_command, assert_done_once, assert_journal, at_gate,
+    delivered_note, is_alive, is_over, kill, notes, open, processes, processes_with, row, run_of,
+    start, steps, wait_at_any_gate, wait_at_check, wait_at_gate, wait_to_the_end,
 };
-use crate::support::{Home, git, wait_until};
+use crate::support::{Home, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_call_is_undone_and_run_again() {
@@ -24,7 +24,7 @@ async fn an_open_call_is_undone_and_run_again() {
     });
     let run = run_of(&home, &task);
     wait_until("the program runs anew", || {
-        processes(run).iter().any(|process| !before.contains(process))
+        at_gate(run).iter().any(|process| !before.contains(process))
     });
     assert!(!before.iter().copied().any(is_alive), "{before:?}");
     let tree = wait_at_gate(&home, &home.data(), &task);
@@ -71,41 +71,55 @@ async fn a_cut_verification_is_done_again() {
     }
 }
 
+/// Only the user gives an agent the network; a repository speaks for its checks.
+fn allow_network(home: &Home) {
+    let agents = home.run(&["agent", "list", "--json"]).ok().json();
+    for agent in agents["agents"].as_array().unwrap() {
+        home.run(&["agent", "set", agent["id"].as_str().unwrap(), "network=true"]).ok();
+    }
+}
+
 /// Its effect may have left the workspace: without namespaces, or with the network.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_could_reach_the_world_is_not_run_again() {
-    for (name, settings, namespaces) in
-        [("network", "rounds = 1\nnetwork = true\n", "auto"), ("unconfined", "rounds = 1\n", "off")]
-    {
+    for (name, namespaces) in [("network", "auto"), ("unconfined", "off")] {
         let home = Home::new().await;
-        let files =
-            [("note.txt", "one\n"), (".gitignore", "/gate\n"), (".journeyman.toml", settings)];
+        let settings = (".journeyman.toml", "rounds = 1\n");
+        let files = [("note.txt", "one\n"), (".gitignore", "/gate\n"), settings];
         let repository = home.repository(name, &files);
         let confine = |command: &mut std::process::Command| {
             command.env("JOURNEYMAN__SANDBOX__NAMESPACES", namespaces);
         };
         let mut first = home.up_with(confine);
+        if name == "network" {
+            allow_network(&home);
+        }
         let task = add_command(&home, &repository, GATED, CHECK);
         wait_at_gate(&home, &home.data(), &task);
         let run = run_of(&home, &task);
         let before = processes(run);
         first.kill();
         let _second = home.up_with(confine);
-        wait_until("the task is over", || is_over(&home, &task));
+        // Half a call is no work: this attempt is over, and another one begins with nothing of it.
+        wait_until("another attempt begins", || row(&home, &task).attempts == 2);
         assert!(!before.iter().copied().any(is_alive), "{name}: {before:?}");
         assert_eq!(processes(run), []);
-        let steps = steps(&home, &task);
-        super::scene::assert_journal(&steps);
+        let steps: Vec<_> =
+            steps(&home, &task).into_iter().filter(|step| step.run_id == run).collect();
+        assert_journal(&steps);
         let intents: Vec<_> = steps.iter().filter(|step| step.kind == "tool_intent").collect();
         assert_eq!(intents.len(), 1, "{name}: {steps:#?}");
         assert_eq!(intents[0].payload["effect"], "open");
         let result = steps.iter().find(|step| step.kind == "tool_result").unwrap();
         assert_eq!(result.payload["result"]["ended"], json!({ "ended": "interrupted" }));
-        let row = row(&home, &task);
-        assert_eq!((row.verified, row.attempts, row.branch), (Some(false), 1, None));
-        assert_eq!(git(&repository, &["branch", "--list"]), "* main");
+        assert!(steps.iter().all(|step| step.kind != "delivered"), "{steps:#?}");
         let logs = home.run(&["task", "logs", &task]).ok().stdout;
         assert!(logs.contains("interrupted"), "{logs}");
+        open(&wait_at_any_gate(&home));
+        wait_until("the task is done", || row(&home, &task).status.is_final());
+        let done = home.task(&task);
+        assert_eq!((&done["verified"], &done["attempts"]), (&json!(true), &json!(2)), "{done}");
+        assert_eq!(delivered_note(&home, &repository, &task), DONE);
     }
 }
 
@@ -118,13 +132,10 @@ async fn a_killed_program_is_a_result() {
         let _daemon = home.up();
         let task = add_command(&home, &repository, GATED, CHECK);
         wait_at_gate(&home, &home.data(), &task);
-        let is_launcher = |pid: i32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).any(|word| word == b"sandbox-exec")
-        };
-        let before = processes(run_of(&home, &task));
-        let (launchers, programs): (Vec<_>, Vec<_>) =
-            before.iter().copied().partition(|(pid, _)| is_launcher(*pid));
+        let run = run_of(&home, &task);
+        let (before, launchers) = (processes(run), processes_with(run, "sandbox-exec"));
+        let programs: Vec<_> =
+            before.iter().copied().filter(|process| !launchers.contains(process)).collect();
         assert!(!launchers.is_empty() && !programs.is_empty(), "{before:?}");
         // The first of each is the one that the others stem from.
         kill(if victim == "launcher" { launchers[0].0 } else { programs[0].0 });
@@ -153,7 +164,7 @@ async fn a_run_that_kills_its_runtime_is_parked() {
         daemon.kill();
         daemon = start(&home);
         wait_until("the run goes on, or not", || {
-            is_over(&home, &task) || processes(run).iter().any(|process| !before.contains(process))
+            is_over(&home, &task) || at_gate(run).iter().any(|process| !before.contains(process))
         });
     }
     // The first life made steps; each of the three after it was cut at the same one.

@@ -104,6 +104,21 @@ pub(crate) fn processes(run: RunId) -> Vec<Process> {
         .collect()
 }
 
+/// Those of a run whose arguments have this word in them.
+pub(super) fn processes_with(run: RunId, word: &str) -> Vec<Process> {
+    let has_word = |(pid, _): &Process| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word)
+    };
+    processes(run).into_iter().filter(has_word).collect()
+}
+
+/// The programs of a run that stand at a gate, with their launchers. What they start themselves
+/// comes and goes all the time; these do not.
+pub(super) fn at_gate(run: RunId) -> Vec<Process> {
+    processes_with(run, "[ -e gate ]")
+}
+
 /// Whether this very process is alive.
 pub(super) fn is_alive((pid, start): Process) -> bool {
     start_time(pid) == Some(start)
@@ -117,10 +132,23 @@ pub(crate) fn wait_at_gate(home: &Home, data: &Path, task: &str) -> PathBuf {
     let tree = data.join("runs").join(run.to_string()).join("tree");
     wait_until("the program has written its line", || {
         kinds(home, task).last().is_some_and(|kind| kind == "tool_intent")
-            && !processes(run).is_empty()
+            && !at_gate(run).is_empty()
             && std::fs::read_to_string(tree.join("note.txt")).is_ok_and(|note| note == "one\ntwo\n")
     });
     tree
+}
+
+/// The same, of the only run that stands at a gate.
+pub(crate) fn wait_at_any_gate(home: &Home) -> PathBuf {
+    let mut tree = None;
+    wait_until("a program has written its line", || {
+        let runs = std::fs::read_dir(home.data().join("runs")).into_iter().flatten().flatten();
+        tree = runs.map(|run| run.path().join("tree")).find(|tree| {
+            std::fs::read_to_string(tree.join("note.txt")).is_ok_and(|note| note == "one\ntwo\n")
+        });
+        tree.is_some()
+    });
+    tree.unwrap()
 }
 
 /// The clean checkout of one side, when its check stands at the gate.
@@ -128,7 +156,7 @@ pub(super) fn wait_at_check(home: &Home, task: &str, side: &str) -> PathBuf {
     wait_until("the task has a run", || row(home, task).status == Status::Running);
     let run = run_of(home, task);
     let folder = home.data().join("runs").join(run.to_string()).join(format!("check-{side}"));
-    wait_until("the check runs", || folder.join("note.txt").exists() && !processes(run).is_empty());
+    wait_until("the check runs", || folder.join("note.txt").exists() && !at_gate(run).is_empty());
     folder
 }
 

@@ -94,7 +94,9 @@ async fn applying_is_all_or_nothing() {
     scene.git(&["checkout", "-q", "README.md"]);
 
     scene.write("added", "in the way\n");
-    assert!(matches!(apply(repository, &commit, &committer).await, Err(WorkspaceError::Git(_))));
+    let refused = apply(repository, &commit, &committer).await;
+    let expected = [PathBuf::from("added")];
+    assert!(matches!(refused, Err(WorkspaceError::InTheWay(paths)) if paths == expected));
     assert_eq!(fs::read_to_string(repository.join("added")).unwrap(), "in the way\n");
     fs::remove_file(repository.join("added")).unwrap();
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use journeyman_workspace::{
     ChangeKind, ChangedPath, StoredSnapshot, WorkspaceError, changed_paths, checkout, create, diff,
-    import, inspect, open, remove, resolve, restore, take,
+    discard, exclude, import, inspect, open, resolve, restore, take,
 };
 
 use super::{Scene, files, git, run, write};
@@ -87,10 +87,12 @@ async fn a_half_made_workspace_is_made_anew_and_a_whole_one_is_kept() {
     let workspace = scene.workspace().await;
     assert_eq!(files(&workspace.tree()), files(&scene.repository));
     write(&workspace.tree(), "work", "of the agent");
+    write(&workspace.temporary(), "left", "by an earlier life");
     let again = scene.workspace().await;
     assert_eq!(again, workspace);
     assert!(again.tree().join("work").exists());
-    remove(again).await.unwrap();
+    assert_eq!(fs::read_dir(again.temporary()).unwrap().count(), 0);
+    discard(&folder).await.unwrap();
     assert!(!folder.exists());
 }
 
@@ -288,4 +290,72 @@ async fn submodules_are_there_to_read_and_missing_ones_are_named() {
     let folder = scene.folder.path().join("second");
     let refused = create(&facts.root, &facts.head_commit, run(), &folder).await;
     assert!(matches!(refused, Err(WorkspaceError::SubmoduleMissing(_))));
+}
+
+#[tokio::test]
+async fn a_tracked_file_that_grew_too_large_is_named_and_not_deleted() {
+    let scene = Scene::new();
+    let workspace = scene.workspace().await;
+    let tree = workspace.tree();
+    for name in ["README.md", "new"] {
+        let file = fs::File::options().create(true).append(true).open(tree.join(name)).unwrap();
+        // Of holes: it takes no room.
+        file.set_len(300 * 1024 * 1024).unwrap();
+    }
+    let snapshot = take(&workspace, 1, &workspace.base()).await.unwrap();
+    assert_eq!(snapshot.left_out, ["README.md", "new"].map(PathBuf::from));
+    assert_eq!(snapshot.tree, workspace.base().tree);
+    restore(&workspace, &snapshot.commit, &[]).await.unwrap();
+    assert_eq!(files(&tree), files(&scene.repository));
+}
+
+#[tokio::test]
+async fn what_was_prepared_is_no_part_of_a_snapshot_even_as_a_link() {
+    let scene = Scene::new();
+    let workspace = scene.workspace().await;
+    let names = ["lib/node_modules", "odd [*]? name"].map(str::to_owned);
+    exclude(&workspace, &names).await.unwrap();
+    write(&workspace.tree(), "lib/code", "x");
+    for name in &names {
+        symlink(scene.folder.path(), workspace.tree().join(name)).unwrap();
+    }
+    let snapshot = take(&workspace, 1, &workspace.base()).await.unwrap();
+    let changed = changed_paths(&workspace, &workspace.base().commit, &snapshot.commit).await;
+    let code = ChangedPath { path: "lib/code".into(), kind: ChangeKind::Added };
+    assert_eq!(changed.unwrap(), [code]);
+    restore(&workspace, &snapshot.commit, &["lib/node_modules"]).await.unwrap();
+    assert!(names.iter().all(|name| workspace.tree().join(name).symlink_metadata().is_err()));
+}
+
+#[tokio::test]
+async fn a_link_to_somebody_elses_repository_is_removed_and_nothing_behind_it() {
+    for as_file in [false, true] {
+        let scene = Scene::new();
+        let workspace = scene.workspace().await;
+        let (own, dot_git) = (scene.repository.join(".git"), workspace.tree().join(".git"));
+        fs::write(own.join("index.lock"), "the user is at work").unwrap();
+        fs::remove_dir_all(&dot_git).unwrap();
+        if as_file {
+            fs::write(&dot_git, format!("gitdir: {}\n", own.display())).unwrap();
+        } else {
+            symlink(&own, &dot_git).unwrap();
+        }
+        restore(&workspace, &workspace.base().commit, &[]).await.unwrap();
+        assert!(own.join("index.lock").exists() && own.join("HEAD").exists());
+        assert!(dot_git.symlink_metadata().unwrap().is_dir());
+        assert_eq!(git(&workspace.tree(), &["status", "--porcelain"]), "");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_keeps_bytes_that_are_no_utf8() {
+    let scene = Scene::new();
+    let workspace = scene.workspace().await;
+    let text = b"gr\xfc\xdfe\n";
+    fs::write(workspace.tree().join("latin-1.txt"), text).unwrap();
+    let snapshot = take(&workspace, 1, &workspace.base()).await.unwrap();
+    let patch = diff(&workspace, &workspace.base().commit, &snapshot.commit).await.unwrap();
+    fs::write(scene.folder.path().join("patch"), patch).unwrap();
+    scene.git(&["apply", "../patch"]);
+    assert_eq!(fs::read(scene.repository.join("latin-1.txt")).unwrap(), text);
 }

@@ -12,7 +12,7 @@ mod python;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::paths::is_test_path;
+pub use self::paths::{is_definition_path, is_test_path};
 use super::{Check, CheckKind, CheckPlan, Prepare};
 
 /// What is known of a repository's files.

@@ -41,10 +41,14 @@ fn intent(number: u32, effect: EffectClass) -> Entry {
 }
 
 fn result(number: u32) -> Entry {
+    ended(number, Ended::Exited { code: 0 })
+}
+
+fn ended(number: u32, ended: Ended) -> Entry {
     Entry::ToolResult {
         result: ToolResult {
             call_id: format!("c{number}"),
-            ended: Ended::Exited { code: 0 },
+            ended,
             head: String::new(),
             tail: None,
             output_bytes: 10,
@@ -65,6 +69,7 @@ fn verification(verified: bool, checked: bool, policy: Policy, files_changed: us
             newly_passing: vec![],
             missing: vec![],
             edited_tests: vec![],
+            edited_checks: vec![],
             reasons: if verified { vec![] } else { vec!["cargo test fails".into()] },
         },
         checks: vec![],
@@ -125,6 +130,89 @@ fn an_empty_change_that_passes_is_verified_without_a_branch() {
 }
 
 #[test]
+fn an_empty_change_is_nothing_where_the_driver_did_not_finish() {
+    let gave_up = Entry::ClaimedDone { finished: false, summary: "p: no such program".into() };
+    let failed = Next::Conclude(Outcome::Failed {
+        reason: "p: no such program".into(),
+        policy: Policy::OtherAgent,
+    });
+    for checked in [true, false] {
+        let judged = verification(checked, checked, Policy::Ask, 0);
+        let journal = [started(Limits::default()), gave_up.clone(), judged];
+        let run = Run::from_journal(&journal);
+        assert_eq!(run.next(0, Wishes { allow_unverified: true }), failed);
+        assert_eq!((run.next(0, Wishes::default()), run.claim()), (failed.clone(), Some(false)));
+    }
+    // What it mended before it could do no more is a change like any other.
+    let journal = [started(Limits::default()), gave_up, verification(true, true, Policy::Stop, 1)];
+    assert_eq!(next_after(&journal), Next::Deliver);
+
+    for (hit, outcome) in [
+        (
+            LimitHit::WallTime { limit_ms: 1000 },
+            Outcome::TimedOut { reason: "the time limit of 1 s is reached".into() },
+        ),
+        (
+            LimitHit::Steps { limit: 2 },
+            Outcome::Failed {
+                reason: "the limit of 2 steps is reached".into(),
+                policy: Policy::Stop,
+            },
+        ),
+    ] {
+        let judged = verification(true, true, Policy::Stop, 0);
+        let journal = [started(Limits::default()), Entry::LimitReached { hit }, judged];
+        assert_eq!(next_after(&journal), Next::Conclude(outcome));
+    }
+}
+
+#[test]
+fn what_a_crash_cut_off_is_tried_again() {
+    let cut = |judged: Entry| {
+        [
+            started(Limits { rounds: 1, ..Limits::default() }),
+            intent(1, EffectClass::Open),
+            ended(1, Ended::Interrupted),
+            Entry::ClaimedDone { finished: false, summary: "p was interrupted".into() },
+            judged,
+        ]
+    };
+    let again = |reason: &str| {
+        let policy = Policy::Wait { delay_ms: 1_000 };
+        Next::Conclude(Outcome::Failed { reason: reason.into(), policy })
+    };
+    // Half of a program's work may well pass.
+    for changed in [0, 1] {
+        let passes = cut(verification(true, true, Policy::Stop, changed));
+        assert_eq!(next_after(&passes), again("p was interrupted"));
+        let unchecked = cut(verification(false, false, Policy::Ask, changed));
+        assert_eq!(next_after(&unchecked), again("p was interrupted"));
+    }
+    for policy in [Policy::RetryWithEvidence, Policy::Stop, Policy::OtherAgent] {
+        let fails = cut(verification(false, true, policy, 1));
+        assert_eq!(next_after(&fails), again("cargo test fails"));
+    }
+    let asks = cut(verification(false, true, Policy::Ask, 1));
+    assert_eq!(
+        next_after(&asks),
+        Next::Conclude(Outcome::Failed { reason: "cargo test fails".into(), policy: Policy::Ask })
+    );
+    // A driver that went on by itself has its result.
+    let mut went_on = cut(verification(true, true, Policy::Stop, 1));
+    went_on[3] = done(true);
+    assert_eq!(next_after(&went_on), Next::Deliver);
+}
+
+#[test]
+fn the_wish_for_unchecked_work_covers_missing_checks_alone() {
+    let mut judged = verification(false, false, Policy::Ask, 1);
+    let Entry::Verification { verdict, .. } = &mut judged else { panic!() };
+    verdict.reasons.push("secret.txt is changed, which the repository forbids".into());
+    let run = Run::from_journal(&[started(Limits::default()), done(true), judged]);
+    assert_eq!(run.next(0, Wishes { allow_unverified: true }), Next::AwaitApproval);
+}
+
+#[test]
 fn a_round_that_changed_nothing_is_not_judged_again() {
     let journal = [
         started(Limits::default()),
@@ -180,7 +268,11 @@ fn play(choices: &[u8], limits: &Limits) -> (Vec<Entry>, Next) {
             Next::Recover { call, .. } => Entry::ToolResult {
                 result: ToolResult {
                     call_id: call.call_id,
-                    ended: Ended::Exited { code: i32::from(*choice) },
+                    ended: if choice % 5 == 0 {
+                        Ended::Interrupted
+                    } else {
+                        Ended::Exited { code: i32::from(*choice) }
+                    },
                     head: String::new(),
                     tail: None,
                     output_bytes: 1,
@@ -234,6 +326,25 @@ proptest! {
             }
             prop_assert_eq!(replayed, stepped);
         }
+    }
+
+    #[test]
+    fn nothing_counts_as_done_that_was_neither_changed_nor_claimed(
+        choices in proptest::collection::vec(any::<u8>(), 200..220),
+        steps in 1u32..20,
+    ) {
+        let (journal, _) = play(&choices, &Limits { steps, ..Limits::default() });
+        let completed = journal.iter().any(|entry| {
+            matches!(entry, Entry::Outcome { outcome: Outcome::Verified | Outcome::Unverified })
+        });
+        let claimed = journal.iter().rev().find_map(|entry| {
+            if let Entry::ClaimedDone { finished, .. } = entry {
+                return Some(*finished);
+            }
+            (entry.kind() == "limit_reached").then_some(false)
+        });
+        let delivered = journal.iter().any(|entry| entry.kind() == "delivered");
+        prop_assert!(!completed || delivered || claimed == Some(true), "{journal:?}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Change;
-use crate::check::discover::is_test_path;
+use super::{Change, weakened};
+use crate::check::discover::{is_definition_path, is_test_path};
 
 impl Change {
     /// Reads a diff as `git diff` prints it with its usual prefixes. Both names of a renamed file
@@ -16,7 +16,14 @@ impl Change {
         }
         reader.close(&mut files);
         let mut change = Self { paths: files.keys().cloned().collect(), ..Self::default() };
+        let mut moved: BTreeMap<String, usize> = BTreeMap::new();
         for (path, sides) in files {
+            if is_definition_path(&path) {
+                change.check_paths.push(path.clone());
+                if sides.touches_checks {
+                    change.check_edits.push(path.clone());
+                }
+            }
             if is_test_path(&path) || sides.touches_tests {
                 change.test_paths.push(path);
             }
@@ -26,9 +33,20 @@ impl Change {
             if added.len() >= removed.len() {
                 change.replaced_tests.extend(pairs(&removed, &added));
             }
+            for name in added {
+                *moved.entry(name).or_default() += 1;
+            }
             change.removed_tests.extend(removed);
         }
         change.removed_tests.sort_unstable();
+        // Each new test of another file is the new place of one.
+        change.removed_tests.retain(|name| match moved.get_mut(name) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        });
         change
     }
 }
@@ -54,6 +72,8 @@ struct Sides {
     old: BTreeSet<String>,
     new: BTreeSet<String>,
     touches_tests: bool,
+    /// A line that says which tests run was added or taken away.
+    touches_checks: bool,
 }
 
 /// Where the reading of a diff stands.
@@ -89,7 +109,9 @@ impl Reader {
                 Some(unquoted.as_str())
             };
             if let Some(path) = path {
-                files.entry(path.to_owned()).or_default();
+                let sides = files.entry(path.to_owned()).or_default();
+                // What is no longer at its place decides nothing.
+                sides.touches_checks |= start == "rename from ";
                 self.names.retain(|known| known != path);
                 self.names.push(path.to_owned());
             }
@@ -108,10 +130,12 @@ impl Reader {
         match sign {
             "-" => {
                 self.left.0 = self.left.0.saturating_sub(1);
+                self.mark_decision(text, files);
                 self.old.push(text.to_owned());
             }
             "+" => {
                 self.left.1 = self.left.1.saturating_sub(1);
+                self.mark_decision(text, files);
                 self.new.push(text.to_owned());
             }
             " " => {
@@ -148,6 +172,18 @@ impl Reader {
         };
         sides.old.extend(before);
         sides.new.extend(after);
+    }
+
+    /// Notes a changed line that decides which tests run.
+    fn mark_decision(&self, text: &str, files: &mut BTreeMap<String, Sides>) {
+        if !self.names.iter().any(|path| is_definition_path(path)) || !weakened::decides(text) {
+            return;
+        }
+        for path in &self.names {
+            if let Some(sides) = files.get_mut(path) {
+                sides.touches_checks = true;
+            }
+        }
     }
 
     fn mark(&self, files: &mut BTreeMap<String, Sides>) {

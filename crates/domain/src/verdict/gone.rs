@@ -49,7 +49,7 @@ fn replacement(test: &str, change: &Change) -> Option<String> {
 
 /// The last part of a runner's name for a test, without its parameters:
 /// "demo src/lib.rs tests::ok", "tests/t.py::test_a[1]", "pkg TestX/sub", "t.js > suite > name".
-fn leaf(name: &str) -> &str {
+pub(super) fn leaf(name: &str) -> &str {
     let name = name.split_once(" #").map_or(name, |(name, _number)| name);
     if let Some((_, leaf)) = name.rsplit_once(" > ") {
         return leaf;

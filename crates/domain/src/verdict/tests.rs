@@ -144,6 +144,119 @@ fn a_check_must_run_speak_and_be_held_to_its_base() {
     );
 }
 
+/// A diff of one file.
+fn diff_of(path: &str, lines: &str) -> Change {
+    let [old, new] = ['-', '+'].map(|sign| {
+        lines.lines().filter(|line| !line.starts_with(if sign == '-' { '+' } else { '-' })).count()
+    });
+    Change::from_diff(&format!(
+        "--- a/{path}\n+++ b/{path}\n@@ -1,{old} +1,{new} @@\n{}\n",
+        lines.trim_end()
+    ))
+}
+
+#[test]
+fn where_the_base_names_no_tests_none_may_be_removed() {
+    let silent = [outcome("t", 101, None)];
+    let way = |base: &[CheckOutcome], now: &str, change: &Change| {
+        judge(base, &[run(&report(now))], change).reasons
+    };
+    let removes = diff_of("t.py", "-def test_a(): pass\n x = 1");
+    let gone = "the change removes the test test_a, and the base could not say whether it passes";
+    assert_eq!(way(&silent, "m::b", &removes), [gone]);
+    assert_eq!(way(&[], "m::b", &removes)[0], gone);
+    let verdict = judge(&silent, &[run(&report("b"))], &removes);
+    assert_eq!((verdict.missing, verdict.verified), (vec!["test_a".to_owned()], false));
+    let renames = diff_of("t.py", "-def test_a(): pass\n+def test_b(): pass");
+    assert_eq!(way(&silent, "test_b", &renames), [""; 0]);
+    let moves = Change::from_diff(
+        "--- a/t.py\n+++ b/t.py\n@@ -1,2 +1 @@\n-def test_a(): pass\n x = 1\n\
+         --- a/u.py\n+++ b/u.py\n@@ -1 +1,2 @@\n x = 1\n+def test_a(): pass\n",
+    );
+    assert_eq!(moves.removed_tests, [""; 0]);
+    assert_eq!(way(&silent, "test_a", &moves), [""; 0]);
+    // What the base could tell is judged by what runs.
+    assert_eq!(way(&[run(&report("?test_a b"))], "b", &removes), [""; 0]);
+    let failing =
+        [outcome("t", 101, None), CheckOutcome { check: "u".into(), ..run(&report("c")) }];
+    let both = [run(&report("b")), CheckOutcome { check: "u".into(), ..run(&report("c")) }];
+    assert_eq!(judge(&failing, &both, &removes).reasons, [gone]);
+    // A linter that fails says nothing of tests.
+    let lint = CheckOutcome { kind: CheckKind::Lint, ..outcome("lint", 1, None) };
+    let linted = CheckOutcome { kind: CheckKind::Lint, ..outcome("lint", 0, None) };
+    let verdict = judge(&[lint, run(&report("b"))], &[linted, run(&report("b"))], &removes);
+    assert_eq!(verdict.reasons, [""; 0]);
+}
+
+#[test]
+fn what_defines_the_checks_is_named_and_must_not_hide_tests() {
+    let settings = |lines: &str| diff_of("Cargo.toml", lines);
+    let off = settings(" [lib]\n+test = false");
+    let dependency = settings(" [dependencies]\n+serde = \"1\"");
+    for change in [&off, &dependency] {
+        assert_eq!(change.check_paths, ["Cargo.toml"]);
+    }
+    assert_eq!((off.check_edits.len(), dependency.check_edits.len()), (1, 0));
+    let silent = outcome("t", 101, None);
+    let now = run(&report("b"));
+    let of = |base: &CheckOutcome, now: &CheckOutcome, change: &Change| {
+        judge(std::slice::from_ref(base), std::slice::from_ref(now), change)
+    };
+    // A manifest that keeps the base from being built is mended as anything else is.
+    let mended = of(&silent, &now, &dependency);
+    assert_eq!((mended.verified, mended.edited_checks), (true, vec!["Cargo.toml".to_owned()]));
+    let hidden =
+        "what decides the tests is changed, and t cannot be compared with the base: Cargo.toml";
+    assert_eq!(of(&silent, &now, &off).reasons, [hidden]);
+    assert_eq!(of(&silent, &outcome("t", 0, None), &off).reasons, [hidden]);
+    // A target that does nothing any more.
+    let gutted = diff_of("Makefile", " all:\n-test: all\n+test:");
+    let makes =
+        |code| CheckOutcome { kind: CheckKind::Custom, ..outcome("make check", code, None) };
+    assert!(!of(&makes(2), &makes(0), &gutted).verified);
+    // Where tests can be compared, their number speaks.
+    assert!(of(&now, &now, &off).verified);
+    assert!(of(&run(&report("a -b")), &run(&report("a b")), &off).verified);
+    let fewer = of(&run(&report("a b")), &now, &dependency);
+    assert_eq!(
+        fewer.reasons[1..],
+        ["fewer tests run, and what defines the checks is changed: Cargo.toml"]
+    );
+    // The mechanic's ordinary work: sources, also those that are built before the others.
+    let source = diff_of("build.rs", "-    let x = 1;\n+    let mut x = 1;");
+    assert!(of(&silent, &now, &source).verified);
+    assert!(of(&silent, &now, &diff_of("Cargo.lock", "-test\n+tests")).verified);
+    let renamed = Change::from_diff(
+        "diff --git a/Makefile b/old.mk\nrename from Makefile\nrename to old.mk\n",
+    );
+    assert_eq!(renamed.check_edits, ["Makefile"]);
+}
+
+#[test]
+fn reasons_without_a_failing_program_are_evidence_of_their_own() {
+    let none = Change::default();
+    let of = |verdict: &Verdict, claimed| {
+        reasons_evidence(verdict, claimed).map(|evidence| (evidence.source.unwrap(), evidence.text))
+    };
+    let lost = judge(&[run(&report("a b"))], &[run(&report("a"))], &none);
+    let gone = "t: 1 test of the base no longer runs, and nothing explains it: b";
+    assert_eq!(of(&lost, true), Some(("claim".into(), gone.into())));
+    assert_eq!(of(&lost, false), Some(("verdict".into(), gone.into())));
+    // A program that failed is evidence already; what stands beside it is not.
+    let mut broken = judge(&[run(&report("a"))], &[run(&report("-a"))], &none);
+    assert_eq!(of(&broken, true), None);
+    broken.reasons.push("secret is changed, which the repository forbids".into());
+    assert_eq!(
+        of(&broken, true),
+        Some(("claim".into(), "secret is changed, which the repository forbids".into()))
+    );
+    let hidden = judge(&[run(&report("a b"))], &[outcome("t", 0, Some(report("a -b")))], &none);
+    assert!(of(&hidden, true).is_some());
+    for fine in [judge(&[], &[], &none), judge(&[], &[run(&report("a"))], &none)] {
+        assert_eq!(of(&fine, true), None);
+    }
+}
+
 const DIFF: &str = r#"diff --git a/src/lib.rs b/src/lib.rs
 index 1..2 100644
 --- a/src/lib.rs

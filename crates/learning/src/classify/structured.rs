@@ -1,6 +1,6 @@
 //! Evidence that is no text: time limits, HTTP status, SQLSTATE, exit codes and signals.
 
-use journeyman_domain::failure::{Category, Evidence};
+use journeyman_domain::failure::{CLAIM, Category, Evidence, Phase, VERDICT};
 
 use super::Finding;
 
@@ -33,7 +33,23 @@ pub(super) fn certain(evidence: &Evidence) -> Option<Finding> {
         };
         return Some(finding(category, format!("sqlstate:{state}"), 1.0, "sqlstate"));
     }
+    if let Some(found) = judged(evidence) {
+        return Some(found);
+    }
     evidence.http_status.and_then(|status| http(status, &evidence.text))
+}
+
+/// What the runtime's own judgement found although no program failed. Its text is the reasons, which
+/// no matcher for the output of tools may read.
+fn judged(evidence: &Evidence) -> Option<Finding> {
+    let category = match (evidence.phase, evidence.source.as_deref()?) {
+        (Phase::Verify, CLAIM) => Category::AgentFalseSuccess,
+        (Phase::Verify, VERDICT) => Category::AgentStuck,
+        _ => return None,
+    };
+    let headline = evidence.text.lines().next().unwrap_or_default().to_owned();
+    let found = finding(category, String::new(), 1.0, "verdict");
+    Some(Finding { headline, kind_is_telling: false, ..found })
 }
 
 /// An HTTP status; where one status has several meanings, the provider's code decides.

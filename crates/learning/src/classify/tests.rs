@@ -225,3 +225,28 @@ proptest::proptest! {
         proptest::prop_assert!(found.headline.len() <= 200 && !found.headline.contains('\n'));
     }
 }
+
+#[test]
+fn what_the_runtime_judges_is_no_output_of_a_tool() {
+    let of = |source: &str, text: &str| {
+        let source = Some(source.to_owned());
+        classify(&Evidence { source, ..Evidence::of(Phase::Verify, text.to_owned()) })
+    };
+    let missing = "t: 1 test of the base no longer runs, and nothing explains it: tests::timeout";
+    let found = of(journeyman_domain::failure::CLAIM, missing);
+    assert_eq!((found.category, found.headline.as_str()), (Category::AgentFalseSuccess, missing));
+    assert_eq!(found.fingerprint, of(journeyman_domain::failure::CLAIM, missing).fingerprint);
+    let other = of(journeyman_domain::failure::CLAIM, "Cargo.toml is changed, which is forbidden");
+    assert_ne!(found.fingerprint, other.fingerprint);
+    let stuck = of(journeyman_domain::failure::VERDICT, missing);
+    assert_eq!(stuck.category, Category::AgentStuck);
+}
+
+#[test]
+fn a_refused_edit_is_a_misuse() {
+    let refused = Evidence {
+        source: Some("edit".to_owned()),
+        ..Evidence::of(Phase::Act, "src/a.rs: there is something else there now".to_owned())
+    };
+    assert_eq!(classify(&refused).category, Category::ToolMisuse);
+}

@@ -117,8 +117,9 @@ const INSERT: &str = "INSERT INTO error_reports (id, codebase_id, task_id, run_i
      category, fingerprint, fingerprint_group, error_code, error_message, severity, source_type, \
      source_location, error_context, similar_errors) \
      VALUES ($1, $2, $3, $4, $5::error_classification, $6, $7, $8, $9, $10, $11::priority_level, \
-     $12, $13, $14, (SELECT coalesce(jsonb_agg(s.id ORDER BY s.id DESC), '[]') FROM \
-     (SELECT id FROM error_reports WHERE fingerprint = $7 ORDER BY id DESC LIMIT 20) s))";
+     $12, $13, $14, (SELECT coalesce(jsonb_agg(s.id ORDER BY s.occurred_at DESC, s.id DESC), '[]') \
+     FROM (SELECT id, occurred_at FROM error_reports WHERE fingerprint = $7 \
+     ORDER BY occurred_at DESC, id DESC LIMIT 20) s)) ON CONFLICT (id) DO NOTHING";
 const GET: &str = concat!("SELECT ", columns!(), " FROM error_reports WHERE id = $1");
 const BY_PART: &str = "SELECT id FROM error_reports WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
@@ -127,12 +128,14 @@ const LIST: &str = concat!(
     columns!(),
     " FROM error_reports WHERE ($1::uuid IS NULL OR task_id = $1) \
      AND ($2::text IS NULL OR resolution_status = $2) AND ($3::text IS NULL OR category = $3) \
-     AND ($4::uuid IS NULL OR id < $4) ORDER BY id DESC LIMIT $5"
+     AND ($4::uuid IS NULL OR (occurred_at, id) < \
+     (SELECT c.occurred_at, c.id FROM error_reports c WHERE c.id = $4)) \
+     ORDER BY occurred_at DESC, id DESC LIMIT $5"
 );
 const SIMILAR: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM error_reports WHERE fingerprint = $1 ORDER BY id DESC LIMIT $2"
+    " FROM error_reports WHERE fingerprint = $1 ORDER BY occurred_at DESC, id DESC LIMIT $2"
 );
 const RESOLVE: &str = concat!(
     "UPDATE error_reports SET resolution_status = $2::text, resolution_strategy = $3, \
@@ -178,7 +181,8 @@ pub(crate) async fn insert(
 }
 
 impl Errors<'_> {
-    /// Reports a failure; earlier ones with its fingerprint become its similar errors.
+    /// Reports a failure; earlier ones with its fingerprint become its similar errors. One that is
+    /// reported already stays as it is.
     pub async fn record(
         &self,
         acting: &Acting<'_>,

@@ -30,6 +30,7 @@ pub(crate) struct Change {
     driver: Option<String>,
     command: Option<Vec<String>>,
     model: Option<String>,
+    network: Option<bool>,
     capabilities: Option<Vec<String>>,
     description: Option<String>,
 }
@@ -46,6 +47,9 @@ impl Change {
         }
         if let Some(model) = self.model {
             configuration.insert("model".to_owned(), json!(model));
+        }
+        if let Some(network) = self.network {
+            configuration.insert("network".to_owned(), json!(network));
         }
         Ok(AgentChange {
             is_active: self.active,
@@ -78,12 +82,15 @@ mod tests {
     #[test]
     fn only_what_is_given_is_changed() {
         let read = |text| serde_json::from_str::<Change>(text).unwrap().read();
-        let change = read(r#"{"active":false,"driver":"command","command":["x"]}"#).unwrap();
+        let change =
+            read(r#"{"active":false,"driver":"command","command":["x"],"network":true}"#).unwrap();
         assert_eq!(
             change,
             AgentChange {
                 is_active: Some(false),
-                configuration: Some(json!({ "driver": "command", "command": ["x"] })),
+                configuration: Some(
+                    json!({ "driver": "command", "command": ["x"], "network": true })
+                ),
                 capabilities: None,
             }
         );

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::clone::Workspace;
-use crate::error::WorkspaceError;
+use crate::error::{Doing as _, WorkspaceError};
 use crate::git::Git;
 use crate::repository::{entries, path_of};
 
@@ -24,12 +24,10 @@ pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, Works
     let _ = fs::remove_file(workspace.folder().join("index.lock"));
     let git = workspace.git();
     let answer = git.run(["ls-files", "-z", "-m", "-d", "-o", "--exclude-standard"]).await?;
-    let mut plan = Plan::new(workspace);
-    for entry in entries(&answer) {
-        plan.add(entry);
-    }
+    let mut plan = Plan::new(workspace).add_all(answer, Vec::new()).await?;
     while let Some(repository) = plan.repositories.pop() {
-        plan.add_repository(&repository).await?;
+        let answer = plan.list_repository(&repository).await?;
+        plan = plan.add_all(answer, repository).await?;
     }
     if !plan.removed.is_empty() {
         git.run_with(["update-index", "-z", "--force-remove", "--stdin"], list(&plan.removed))
@@ -39,6 +37,7 @@ pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, Works
         let options = ["update-index", "-z", "--add", "--remove", "--replace", "--stdin"];
         git.run_with(options, list(&plan.changed)).await?;
     }
+    plan.left_out.sort();
     Ok(plan.left_out)
 }
 
@@ -47,8 +46,8 @@ fn list(paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
 }
 
 /// What to tell git.
-struct Plan<'a> {
-    workspace: &'a Workspace,
+struct Plan {
+    workspace: Workspace,
     tree: PathBuf,
     /// To be recorded as they are, or removed where they are gone.
     changed: BTreeSet<Vec<u8>>,
@@ -61,10 +60,10 @@ struct Plan<'a> {
     real_folders: HashMap<PathBuf, bool>,
 }
 
-impl<'a> Plan<'a> {
-    fn new(workspace: &'a Workspace) -> Self {
+impl Plan {
+    fn new(workspace: &Workspace) -> Self {
         Self {
-            workspace,
+            workspace: workspace.clone(),
             tree: workspace.tree(),
             changed: BTreeSet::new(),
             removed: BTreeSet::new(),
@@ -72,6 +71,18 @@ impl<'a> Plan<'a> {
             left_out: Vec::new(),
             real_folders: HashMap::new(),
         }
+    }
+
+    /// Decides on every path that git lists below `prefix`.
+    async fn add_all(mut self, answer: Vec<u8>, prefix: Vec<u8>) -> Result<Self, WorkspaceError> {
+        let tree = self.tree.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            for entry in entries(&answer) {
+                self.add(&[&prefix, entry].concat());
+            }
+            self
+        });
+        looked.await.map_err(std::io::Error::other).doing("look through", &tree)
     }
 
     /// Decides on one path that git lists as changed, deleted or new.
@@ -90,8 +101,8 @@ impl<'a> Plan<'a> {
             return;
         }
         match fs::symlink_metadata(self.tree.join(&path)) {
+            // What is recorded of it stays, so that a delivery never deletes a tracked file.
             Ok(metadata) if metadata.is_file() && metadata.len() > FILE_BYTES_MAX => {
-                self.removed.insert(entry.to_vec());
                 self.left_out.push(path);
             }
             Ok(metadata) if metadata.is_file() => {
@@ -109,15 +120,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Lists the files of a repository within the tree, by its own rules of what is ignored.
-    async fn add_repository(&mut self, prefix: &[u8]) -> Result<(), WorkspaceError> {
+    async fn list_repository(&self, prefix: &[u8]) -> Result<Vec<u8>, WorkspaceError> {
         let folder = self.tree.join(path_of(prefix));
         let no_index = self.workspace.folder().join("no-index");
         let git = Git::on(&self.workspace.git_dir()).files(&folder, &no_index);
-        let answer = git.run(["ls-files", "-z", "-o", "--exclude-standard"]).await?;
-        for entry in entries(&answer) {
-            self.add(&[prefix, entry].concat());
-        }
-        Ok(())
+        Ok(git.run(["ls-files", "-z", "-o", "--exclude-standard"]).await?)
     }
 
     fn is_real(&mut self, folder: &Path) -> bool {

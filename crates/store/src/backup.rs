@@ -1,0 +1,23 @@
+//! What a restore does before it fills a database: the text goes to `psql`, in the transaction of
+//! the restore.
+
+/// Drops all tables, views, sequences, functions and types of the schema `public` that belong to no
+/// extension. PostgreSQL's own way (`pg_restore --clean`) drops constraints one by one, which it
+/// refuses for those that a partition inherits. Sequences come last: those of columns are gone then.
+pub const EMPTY: &str = "SET LOCAL client_min_messages = warning; DO $$ DECLARE statement text; BEGIN \
+     FOREACH statement IN ARRAY array( \
+         SELECT format('DROP %s IF EXISTS public.%I CASCADE', CASE c.relkind WHEN 'v' THEN 'VIEW' \
+             WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN \
+             'FOREIGN TABLE' ELSE 'TABLE' END, c.relname) FROM pg_catalog.pg_class c \
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') \
+         ORDER BY c.relkind = 'S') \
+     || array(SELECT format('DROP ROUTINE IF EXISTS public.%I(%s) CASCADE', p.proname, \
+             pg_get_function_identity_arguments(p.oid)) FROM pg_catalog.pg_proc p \
+         WHERE p.pronamespace = 'public'::regnamespace \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')) \
+     || array(SELECT format('DROP TYPE IF EXISTS public.%I CASCADE', t.typname) \
+         FROM pg_catalog.pg_type t WHERE t.typnamespace = 'public'::regnamespace \
+             AND t.typtype IN ('e', 'd', 'r') \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')) \
+     LOOP EXECUTE statement; END LOOP; END $$";
