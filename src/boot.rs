@@ -72,7 +72,6 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {
         node::bury_the_dead(&store, context, node).await?;
-        node::sweep(&store, context).await;
         // It may take a while, and nothing waits for it.
         tokio::spawn(litter::clear(store.clone(), context.paths.runs()));
     }

@@ -63,6 +63,10 @@ pub struct Settings {
     pub author: Option<(String, String)>,
     /// How children are confined.
     pub sandbox: Sandbox,
+    /// This machine, as rows of nodes and children name it.
+    pub host: String,
+    /// Its present boot.
+    pub boot_id: String,
     /// The parent of the runs' folders.
     pub runs: PathBuf,
     /// The parent of prepared dependencies, shared by runs.

@@ -20,13 +20,13 @@ use anyhow::{Context as _, Result};
 /// One line of the table.
 struct Figure {
     what: String,
-    figure: String,
+    value: String,
     bar: &'static str,
 }
 
 impl Figure {
-    fn new(what: impl Into<String>, figure: String, bar: &'static str) -> Self {
-        Self { what: what.into(), figure, bar }
+    fn new(what: impl Into<String>, value: String, bar: &'static str) -> Self {
+        Self { what: what.into(), value, bar }
     }
 }
 
@@ -67,8 +67,8 @@ async fn main() -> Result<()> {
 
 fn print(title: &str, figures: &[Figure]) {
     println!("{title}");
-    for Figure { what, figure, bar } in figures {
-        println!("  {what:<58} {figure:>12}   {bar}");
+    for Figure { what, value, bar } in figures {
+        println!("  {what:<58} {value:>12}   {bar}");
     }
 }
 

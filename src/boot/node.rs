@@ -5,7 +5,6 @@ use std::path::Path;
 
 use journeyman_actors::context::Runtime;
 use journeyman_domain::ids::{NodeId, TaskId};
-use journeyman_domain::status::Status;
 use journeyman_store::{Acting, NewNode, NodeKind, Store};
 use rustix::fs::FlockOperation;
 
@@ -99,22 +98,6 @@ pub(super) async fn bury_the_dead(
     Ok(())
 }
 
-/// Removes the folders of runs that have ended: whoever ended them may have died before it could.
-/// Those that no row knows are somebody else's.
-pub(super) async fn sweep(store: &Store, context: &Context) {
-    let Ok(mut folders) = tokio::fs::read_dir(context.paths.runs()).await else { return };
-    while let Ok(Some(folder)) = folders.next_entry().await {
-        let Some(id) = folder.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let Ok(run) = store.runs().get(id).await else { continue };
-        let over = run.status.is_final() || run.status == Status::Retrying;
-        if over && let Err(error) = tokio::fs::remove_dir_all(folder.path()).await {
-            tracing::debug!(error = %error, "the folder of a run was not removed");
-        }
-    }
-}
-
 /// Ends this node's row; its leases expire with it.
 pub(super) async fn leave(runtime: &Runtime) {
     if runtime.mode == journeyman_actors::context::Mode::Observer {
@@ -130,11 +113,11 @@ fn is_journeyman(pid: i32) -> bool {
     std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(b"journeyman"))
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

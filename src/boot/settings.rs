@@ -25,6 +25,8 @@ pub(super) fn actors(
         allow_unverified: settings.run.allow_unverified,
         author,
         sandbox: sandbox(context, settings, program)?,
+        host: super::node::host(),
+        boot_id: super::node::boot_id(),
         runs: context.paths.runs(),
         prepared: context.paths.data.join("prepared"),
         patches: context.paths.patches(),

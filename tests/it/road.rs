@@ -136,8 +136,8 @@ async fn a_patch_is_delivered_without_a_branch() {
     let path = repository.to_str().unwrap();
     let ran = home.run(&["run", "--json", "--repo", path, "--deliver", "patch", "Mend it"]).ok();
     let task = ran.json();
-    let patch = task["patch"].as_str().unwrap();
-    git(&repository, &["apply", "--check", patch]);
+    let delivered = task["patch"].as_str().unwrap();
+    git(&repository, &["apply", "--check", delivered]);
     assert_eq!(git(&repository, &["branch", "--list"]), "* main");
 }
 

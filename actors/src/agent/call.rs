@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use journeyman_domain::driver::Observation;
+use journeyman_domain::failure;
 use journeyman_domain::run::Recovery;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
@@ -21,6 +22,7 @@ use super::dependencies;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::{Scene, object};
+use crate::classifier::Failure;
 
 /// Bytes of an output that the journal's entry keeps at each end.
 const HEAD_AND_TAIL: usize = 16 * 1024;
@@ -68,10 +70,27 @@ pub(super) async fn perform(
         if let Ended::Exited { code } = &ended {
             tracing::Span::current().record("process.exit.code", *code);
         }
+        report(work, &call, &ended, &output).await;
         settle(work, scene, call.call_id, effect, ended, output, began.elapsed()).await
     }
     .instrument(span)
     .await
+}
+
+/// Has a failed call classified. Its policy is the run's affair only where nothing is mended in the
+/// end; the driver is told of the failure by the result itself.
+async fn report(work: &Work, call: &ToolCall, ended: &Ended, output: &str) {
+    let Some(evidence) = failure::call_evidence(call, ended, &recordable(output)) else { return };
+    let failure = Failure {
+        task: work.held.task.id,
+        codebase: work.held.task.codebase_id,
+        run: work.held.run.id,
+        round: work.journal.run.round(),
+        evidence,
+    };
+    if let Err(error) = work.classifier.classify(failure).await {
+        tracing::warn!(error = %error, "a failed call was not classified");
+    }
 }
 
 /// Deals with a call that has an intent and no result.

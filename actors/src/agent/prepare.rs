@@ -29,11 +29,15 @@ const FILES: usize = 20_000;
 pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
     let (store, fence) = (&work.runtime.store, work.held.fence);
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
-    let left: Vec<_> = rows.iter().map(|row| identity(row, work.held.run.id)).collect();
+    // Those of another machine, or of another boot of this one, are nobody here.
+    let (host, boot) = (&work.runtime.settings.host, &work.runtime.settings.boot_id);
+    let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
+    let left: Vec<_> =
+        rows.iter().filter(here).map(|row| identity(row, work.held.run.id)).collect();
     reap::reap(&left).await?;
     // A child that was started in the last moment has no row; its marker finds it.
     reap::reap_run(work.held.run.id).await?;
-    for row in rows {
+    for row in rows.iter().filter(|row| row.host == *host) {
         store.children().ended(&Acting::now("run"), row.id).await?;
     }
     Ok(())
@@ -184,6 +188,9 @@ fn limits(work: &Work, own: &Repository) -> Limits {
     let mut limits = work.runtime.settings.limits.clone();
     if let Some(seconds) = work.held.task.time_limit_s {
         limits.wall_time_ms = u64::try_from(seconds).unwrap_or(1).saturating_mul(1000);
+    }
+    if let Some(rounds) = work.held.task.max_rounds {
+        limits.rounds = u32::try_from(rounds).unwrap_or(1).max(1);
     }
     if let Some(rounds) = own.rounds {
         limits.rounds = limits.rounds.min(rounds.max(1));

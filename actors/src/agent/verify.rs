@@ -76,9 +76,7 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
     } else {
         verdict::evidence(&verdict, &candidate, EVIDENCE)
     };
-    if verdict.verified {
-        learn(work, &verdict, &on_base, &diff);
-    }
+    let mended = if verdict.verified { mended(&verdict, &on_base) } else { Vec::new() };
     let entry = Entry::Verification {
         tree: scene.current.tree.to_string(),
         verdict,
@@ -89,7 +87,10 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
         files_changed: change.paths.len(),
     };
     let beside = Beside { output: Some(patch), ..Beside::default() };
-    work.journal.append_with(entry, beside).await
+    work.journal.append_with(entry, beside).await?;
+    // Once it is journaled, so that a repeat after a crash is not learned twice.
+    learn(work, mended, &diff);
+    Ok(())
 }
 
 /// The base is judged once in a run; its outcomes are journaled.
@@ -271,20 +272,26 @@ fn evidence_of(outcome: &CheckOutcome) -> Evidence {
     }
 }
 
-/// Tells the learner what this change mended.
-fn learn(work: &Work, verdict: &Verdict, base: &[CheckOutcome], diff: &str) {
-    let mended = |name: &str| {
+/// The failures of the base that the change mended.
+fn mended(verdict: &Verdict, base: &[CheckOutcome]) -> Vec<Evidence> {
+    let is_mended = |name: &str| {
         verdict.checks.iter().any(|(check, became)| {
             check == name && matches!(became, Comparison::Mended | Comparison::Better)
         })
     };
-    for outcome in base.iter().filter(|outcome| !outcome.passed() && mended(&outcome.check)) {
+    let failed = base.iter().filter(|outcome| !outcome.passed());
+    failed.filter(|outcome| is_mended(&outcome.check)).map(evidence_of).collect()
+}
+
+/// Tells the learner what this change mended.
+fn learn(work: &Work, mended: Vec<Evidence>, diff: &str) {
+    for evidence in mended {
         work.learner.resolved(Resolution {
             task: work.held.task.id,
             run: work.held.run.id,
             codebase: work.held.task.codebase_id,
             driver: work.held.driver(),
-            evidence: evidence_of(outcome),
+            evidence,
             diff: diff.chars().take(8 * 1024).collect(),
         });
     }

@@ -41,9 +41,8 @@ pub async fn inspect(path: &Path) -> Result<RepositoryFacts, WorkspaceError> {
     if !path.is_dir() {
         return Err(WorkspaceError::NoSuchFolder(path.into()));
     }
-    let Head { root, commit, branch, shallow } = match head(path).await {
-        Some(head) => head,
-        None => return Err(obstacle(path).await?),
+    let Some(Head { root, commit, branch, shallow }) = head(path).await else {
+        return Err(obstacle(path).await?);
     };
     let git = Git::within(&root);
     let (submodules, dirty) = tokio::try_join!(gitlinks(&git, &commit), dirty(&git, "all"))?;

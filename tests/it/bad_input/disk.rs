@@ -17,6 +17,7 @@ struct Disk {
 
 impl Disk {
     /// `None` where this machine does not permit it, which is printed.
+    #[expect(clippy::print_stderr, reason = "a test that skips itself says why")]
     fn mount(folder: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(folder).unwrap();
         let options = format!("size={size},mode=700");

@@ -65,9 +65,10 @@ async fn a_program_writes_only_where_it_may() {
     let outside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let places = [outside.path(), &repository, &home.data(), Path::new("/tmp"), Path::new("/etc")];
     let marks = places.map(|place| place.join(format!("mark-{}", std::process::id())));
-    let touches: String =
-        marks.iter().map(|mark| format!("touch \"{}\"; ", mark.display())).collect();
-    let agent = format!("{touches} ln -s /etc out; touch out/x; echo two >> note.txt");
+    let touches = marks
+        .iter()
+        .fold("touch".to_owned(), |line, mark| format!("{line} \"{}\"", mark.display()));
+    let agent = format!("{touches}; ln -s /etc out; touch out/x; echo two >> note.txt");
     let (_, branch) = delivered(&run(&home, &repository, &agent, "true", &[]));
     assert_eq!(marks.map(|mark| mark.exists()), [false; 5]);
     assert_eq!(git(&repository, &["ls-tree", "--name-only", &branch]), "note.txt\nout");

@@ -1,5 +1,7 @@
 //! Settings that cannot be used: the key, the file and the line are named.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use super::{refuse, refuse_with, run, state_of};
 use crate::support::Home;
 
@@ -45,7 +47,6 @@ async fn a_wrong_variable_is_named() {
         assert!(refused.message.contains(said), "{refused:?}, not {said}");
     }
     // Others' variables may hold anything.
-    use std::os::unix::ffi::OsStrExt as _;
     let odd = std::ffi::OsStr::from_bytes(b"\xff");
     let ran = home.command(&["task", "list"]).env("ODD", odd).env(odd, "x").output().unwrap();
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");

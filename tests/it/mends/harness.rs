@@ -70,6 +70,7 @@ pub(crate) fn check(name: &str, kind: CheckKind) -> Check {
 }
 
 /// Whether a tool is here; says so where it is not.
+#[expect(clippy::print_stderr, reason = "what is left out shall be read")]
 pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
     let found = Command::new(program)
         .args(arguments)

@@ -92,6 +92,7 @@ mod tests {
                     json!({ "driver": "command", "command": ["x"], "network": true })
                 ),
                 capabilities: None,
+                description: None,
             }
         );
         assert_eq!(read("{}").unwrap(), AgentChange::default());
