@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::TaskId;
 use journeyman_store::cluster::Cluster;
 use journeyman_supervision::{Directory, RunningTree};
@@ -19,7 +20,7 @@ use journeyman_workspace::process::Runner;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::session::Context;
 use crate::tree;
 
@@ -65,9 +66,9 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let pairs = rows.into_iter().map(|row| (row.config_key, row.config_value));
     let layers = context.layers.clone().with_table(pairs);
     let configured =
-        layers.settings().map_err(|error| Failure::new(Exit::Usage, "config", chain(&error)))?;
+        layers.settings().map_err(|error| Failure::new(Exit::Usage, "config", sentence(&error)))?;
     let program = std::env::current_exe().map_err(Failure::from_error)?;
-    let settings = settings::actors(context, &configured, &program)?;
+    let settings = settings::actors(context, &configured, &program, mode != Mode::Observer)?;
     let first_task = TaskId::from_uuid(uuid::Uuid::now_v7());
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {

@@ -15,6 +15,8 @@ pub mod task;
 pub mod tree;
 pub mod up;
 
+use journeyman_domain::failure::sentence;
+
 use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
@@ -91,5 +93,5 @@ fn telemetry(context: &Context) -> Result<journeyman_telemetry::setup::Guard, Fa
         service_version: env!("CARGO_PKG_VERSION").to_owned(),
         resource: Vec::new(),
     })
-    .map_err(|error| Failure::new(Exit::Usage, "telemetry", crate::failure::chain(&error)))
+    .map_err(|error| Failure::new(Exit::Usage, "telemetry", sentence(&error)))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use journeyman_domain::failure::sentence;
 use journeyman_web::types::{Problem, ProblemDetail};
 
 /// The exit statuses of the program.
@@ -58,7 +59,7 @@ impl Failure {
 
     /// An error with its causes, as one sentence.
     pub fn from_error(error: impl std::error::Error) -> Self {
-        Self::broken(chain(&error))
+        Self::broken(sentence(&error))
     }
 
     /// Says what to do.
@@ -102,18 +103,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// An error and its causes, joined by colons; a cause that the error quotes already is left out.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}

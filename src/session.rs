@@ -1,5 +1,7 @@
 //! A command's way to the runtime: the daemon where one runs, else the same API in this process.
 
+use journeyman_domain::failure::sentence;
+
 use std::path::PathBuf;
 
 use crate::boot::{self, Mode, Running};
@@ -26,7 +28,7 @@ impl Context {
     /// Reads the settings; nothing is created.
     pub fn load(json: bool) -> Result<Self, Failure> {
         let wrong = |error: crate::config::ConfigError| {
-            Failure::new(Exit::Usage, "config", crate::failure::chain(&error))
+            Failure::new(Exit::Usage, "config", sentence(&error))
         };
         let paths = Paths::find().map_err(wrong)?;
         // Others may have variables that are no text; such names are none of ours.

@@ -8,7 +8,7 @@ pub mod mailbox;
 pub mod tasks;
 
 pub use envelope::{Correlation, Envelope, Message, Meta};
-pub use mailbox::{AskError, Mailbox, Reply};
+pub use mailbox::{AskError, Mailbox, Reply, answer};
 pub use tasks::TrackedTasks;
 
 /// What starting an actor gives.

@@ -1,11 +1,12 @@
 //! The database: the configured one, else the private cluster; migrated either way.
 
+use journeyman_domain::failure::sentence;
 use journeyman_store::cluster::{Cluster, ClusterError};
 use journeyman_store::{PoolOptions, Store, StoreError};
 
 use crate::commands::keeper;
 use crate::config::resolve_secret;
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::session::Context;
 
 /// An open database.
@@ -50,7 +51,7 @@ pub fn configured(context: &Context) -> Result<Option<String>, Failure> {
         .filter(|url| !url.is_empty())
         .or_else(|| std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()));
     let resolved = set.map(|reference| resolve_secret(&reference)).transpose();
-    resolved.map_err(|error| Failure::new(Exit::Missing, "database_unavailable", chain(&error)))
+    resolved.map_err(|error| Failure::new(Exit::Missing, "database_unavailable", sentence(&error)))
 }
 
 /// Starts the private cluster, or attaches to it.
@@ -62,7 +63,7 @@ pub async fn private(context: &Context) -> Result<Cluster, Failure> {
 }
 
 fn cluster_failure(error: &ClusterError) -> Failure {
-    let failure = Failure::new(Exit::Missing, "database_unavailable", chain(error));
+    let failure = Failure::new(Exit::Missing, "database_unavailable", sentence(error));
     if matches!(error, ClusterError::ProgramsMissing) {
         failure.hint("journeyman setup  installs them")
     } else if matches!(error, ClusterError::ProgramsUnusable { .. }) {
@@ -77,7 +78,7 @@ fn cluster_failure(error: &ClusterError) -> Failure {
 
 /// How a command says what the store says.
 pub(super) fn failure(error: &StoreError) -> Failure {
-    let text = chain(error);
+    let text = sentence(error);
     match error {
         StoreError::Unavailable(_) => Failure::new(Exit::Missing, "database_unavailable", text)
             .hint("is the server running, and is database.url right? `journeyman doctor` looks"),

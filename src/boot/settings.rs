@@ -9,11 +9,12 @@ use crate::config::{Namespaces, Settings};
 use crate::failure::Failure;
 use crate::session::Context;
 
-/// Translates.
+/// Translates. `works` says whether this process will start children.
 pub(super) fn actors(
     context: &Context,
     settings: &Settings,
     program: &Path,
+    works: bool,
 ) -> Result<context::Settings, Failure> {
     let git = &settings.git;
     let author = (!git.author_name.is_empty() || !git.author_email.is_empty())
@@ -24,7 +25,7 @@ pub(super) fn actors(
         limits: settings.run.limits(),
         allow_unverified: settings.run.allow_unverified,
         author,
-        sandbox: sandbox(context, settings, program)?,
+        sandbox: sandbox(context, settings, program, works)?,
         host: super::node::host(),
         boot_id: super::node::boot_id(),
         runs: context.paths.runs(),
@@ -38,11 +39,13 @@ fn sandbox(
     context: &Context,
     settings: &Settings,
     program: &Path,
+    works: bool,
 ) -> Result<context::Sandbox, Failure> {
     let capable = || journeyman_launcher::probe(program).namespaces();
     let namespaces = match settings.sandbox.namespaces {
         Namespaces::Off => false,
-        Namespaces::Auto => capable(),
+        // It takes several processes to find out; who starts no child need not know.
+        Namespaces::Auto => works && capable(),
         Namespaces::Required if capable() => true,
         Namespaces::Required => {
             return Err(Failure::missing(
@@ -64,5 +67,6 @@ fn sandbox(
     hidden.extend(environment::sockets(&home, |name| std::env::var_os(name)));
     hidden.sort();
     hidden.dedup();
-    Ok(context::Sandbox { namespaces, hidden, caches: environment::caches() })
+    let caches = if works { environment::caches() } else { Vec::new() };
+    Ok(context::Sandbox { namespaces, hidden, caches })
 }

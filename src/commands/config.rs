@@ -1,11 +1,12 @@
 //! `journeyman config …`: settings with their origins.
 
+use journeyman_domain::failure::sentence;
 use journeyman_web::types::Setting;
 use serde_json::json;
 
 use crate::cli;
 use crate::config::{ConfigError, edit_file};
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::{Context, Session};
 
@@ -111,5 +112,5 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn wrong(error: &ConfigError) -> Failure {
-    Failure::new(Exit::Usage, "config", chain(error))
+    Failure::new(Exit::Usage, "config", sentence(error))
 }

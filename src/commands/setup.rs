@@ -1,8 +1,9 @@
 //! `journeyman setup`: installs what this machine lacks, after saying what.
 
+use journeyman_domain::failure::sentence;
 use journeyman_store::cluster::install;
 
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::Context;
 
@@ -14,6 +15,6 @@ pub fn execute(context: &Context) -> Result<Exit, Failure> {
     });
     match said {
         Ok(_) => Ok(Exit::Done),
-        Err(error) => Err(Failure::new(Exit::Missing, "missing", chain(&error))),
+        Err(error) => Err(Failure::new(Exit::Missing, "missing", sentence(&error))),
     }
 }

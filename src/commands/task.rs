@@ -3,8 +3,6 @@
 mod add;
 mod show;
 
-use std::collections::HashMap;
-
 use journeyman_web::types::{Event, Task, Tasks};
 use serde_json::{Value, json};
 
@@ -188,10 +186,9 @@ pub fn segment(text: &str) -> String {
 
 /// A query string of what is given.
 pub fn query(parameters: &[(&str, Option<String>)]) -> String {
-    let given: HashMap<&str, &String> =
-        parameters.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?))).collect();
+    let given = parameters.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     let mut parts: Vec<_> =
-        given.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+        given.map(|(name, value)| format!("{name}={}", segment(value))).collect();
     parts.sort_unstable();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }

@@ -1,6 +1,6 @@
 //! How an executor leaves its run: the rows say so in one transaction, and the folder goes.
 
-use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::failure::{Evidence, Phase, Policy, sentence};
 use journeyman_domain::ids::AgentId;
 use journeyman_domain::schedule::{TaskAfter, after_attempt};
 use journeyman_domain::status::{Status, WaitingFor};
@@ -104,19 +104,6 @@ async fn classified(work: &Work, reason: &str) -> Policy {
     answer.filter(|policy| *policy != Policy::RetryWithEvidence).unwrap_or(Policy::Stop)
 }
 
-fn sentence(error: &RunError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 fn ended(work: &Work, outcome: &Outcome, other_agent: bool) -> TaskAfter {
     if let Outcome::Failed { reason, policy: Policy::OtherAgent } = outcome
         && !other_agent
@@ -212,7 +199,7 @@ async fn abandon(work: &Work) -> &'static str {
 
 /// Everything that counts is in rows now; the folder can go.
 async fn clean(work: &Work) {
-    let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
+    let folder = work.folder();
     if let Err(error) = journeyman_workspace::discard(&folder).await {
         tracing::debug!(error = %error, "a run's folder was not removed");
     }

@@ -76,6 +76,11 @@ impl Work {
         let _ = self.runtime.changes.send(Change { task: self.held.task.id, now: Some(now) });
     }
 
+    /// The run's folder, whether it stands or not.
+    pub(super) fn folder(&self) -> std::path::PathBuf {
+        self.runtime.settings.runs.join(self.held.run.id.to_string())
+    }
+
     fn wishes(&self) -> Wishes {
         let settings = self.runtime.settings.allow_unverified;
         Wishes { allow_unverified: settings || self.held.task.allow_unverified }

@@ -50,7 +50,7 @@ fn identity(row: &Child, run: RunId) -> ChildIdentity {
 
 /// The run's workspace, made where it does not stand.
 pub(super) async fn workspace(work: &Work, base: &ObjectId) -> Result<Workspace, RunError> {
-    let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
+    let folder = work.folder();
     let repository = repository(work)?;
     let span = tracing::info_span!("prepare_workspace", otel.name = names::SPAN_PREPARE_WORKSPACE);
     let made = journeyman_workspace::create(&repository, base, work.held.run.id, &folder);

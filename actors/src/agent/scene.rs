@@ -43,7 +43,7 @@ impl Scene {
             RunError::Task(format!("the journal's base commit '{base}' is no commit"))
         })?;
         work.say("restoring the workspace");
-        let folder = work.runtime.settings.runs.join(work.held.run.id.to_string());
+        let folder = work.folder();
         let kept = journeyman_workspace::open(work.held.run.id, &folder).await.is_ok();
         let workspace = prepare::workspace(work, &base).await?;
         let current = restore(work, &workspace, &plan, kept).await?;

@@ -16,7 +16,7 @@ use crate::classifier::ClassifierHandle;
 use crate::context::Runtime;
 use crate::learner::LearnerHandle;
 use crate::scheduler::SchedulerHandle;
-use crate::support::{Envelope, Spawned, TrackedTasks};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer};
 
 /// How long a stopping run may take before it is cut off.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -129,8 +129,7 @@ impl Actor for RunActor {
                     }
                     RunMessage::Snapshot { reply } => {
                         let now = state.now.lock().map(|now| now.clone()).unwrap_or_default();
-                        // Whoever asked may have gone.
-                        let _ = reply.send(Ok(RunSnapshot { now }));
+                        answer(reply, Ok(RunSnapshot { now }));
                     }
                 }
             })

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};
 use crate::context::{Mode, Runtime};
-use crate::support::{Envelope, Spawned, TrackedTasks};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer};
 
 /// Between two looks at what is not sealed yet, while something is.
 const BUSY: Duration = Duration::from_secs(5);
@@ -113,8 +113,7 @@ impl Actor for AuditorActor {
                         state.tick_after(if sealed == 0 { IDLE } else { BUSY });
                     }
                     AuditorMessage::Snapshot { reply } => {
-                        // Whoever asked may have gone.
-                        let _ = reply.send(Ok(state.done.clone()));
+                        answer(reply, Ok(state.done.clone()));
                     }
                 }
             })

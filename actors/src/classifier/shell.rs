@@ -15,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::messages::{Classified, ClassifierMessage, ClassifierSnapshot, Failure};
 use crate::agent::other::next_agent;
 use crate::context::Runtime;
-use crate::support::{Envelope, Reply, Spawned};
+use crate::support::{Envelope, Spawned, answer};
 
 /// Bytes of evidence that a report keeps.
 const EVIDENCE: usize = 16 * 1024;
@@ -66,22 +66,16 @@ impl Actor for ClassifierActor {
             .open(generation, |_, message| async {
                 match message {
                     ClassifierMessage::Classify { failure, reply } => {
-                        let answer = state.classify(*failure).await;
-                        answer_with(reply, answer);
+                        answer(reply, state.classify(*failure).await);
                     }
                     ClassifierMessage::Snapshot { reply } => {
-                        answer_with::<_, Infallible>(reply, Ok(state.done.clone()));
+                        answer::<_, Infallible>(reply, Ok(state.done.clone()));
                     }
                 }
             })
             .await;
         Ok(())
     }
-}
-
-fn answer_with<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
-    // Whoever asked may have gone.
-    let _ = reply.send(answer);
 }
 
 /// The attempt of this run, and those before it that led to it by themselves: by the same agent, and

@@ -6,7 +6,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{LearnerMessage, LearnerSnapshot, Resolution};
 use crate::context::Runtime;
-use crate::support::{Envelope, Spawned};
+use crate::support::{Envelope, Spawned, answer};
 
 /// The pattern learner.
 #[derive(Debug)]
@@ -60,8 +60,7 @@ impl Actor for LearnerActor {
                         }
                     }
                     LearnerMessage::Snapshot { reply } => {
-                        // Whoever asked may have gone.
-                        let _ = reply.send(Ok(state.done.clone()));
+                        answer(reply, Ok(state.done.clone()));
                     }
                 }
             })

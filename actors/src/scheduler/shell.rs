@@ -18,7 +18,7 @@ use super::handle::SchedulerHandle;
 use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
 use crate::agent::{AgentsHandle, StopReason};
 use crate::context::{Change, Mode, Runtime};
-use crate::support::{Envelope, Reply, Spawned, TrackedTasks};
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
 
 /// The task scheduler.
 #[derive(Debug)]
@@ -421,9 +421,4 @@ async fn add(store: &Store, tasks: Vec<(NewTask, Vec<TaskId>)>) -> Result<Vec<Ta
         added.push(store.tasks().get(task.id).await?);
     }
     Ok(added)
-}
-
-fn answer<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
-    // Whoever asked may have gone.
-    let _ = reply.send(answer);
 }

@@ -7,7 +7,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{SentinelHandle, SentinelMessage, SentinelSnapshot};
 use crate::context::Runtime;
-use crate::support::{Envelope, Spawned, TrackedTasks};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_mins(1);
@@ -85,8 +85,7 @@ impl Actor for SentinelActor {
                 match message {
                     SentinelMessage::Tick => state.look().await,
                     SentinelMessage::Snapshot { reply } => {
-                        // Whoever asked may have gone.
-                        let _ = reply.send(Ok(state.seen.clone()));
+                        answer(reply, Ok(state.seen.clone()));
                     }
                 }
             })

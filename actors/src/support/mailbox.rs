@@ -14,6 +14,11 @@ use super::envelope::{Envelope, Message, Waiting};
 /// Where an actor sends its answer.
 pub type Reply<T, E> = RpcReplyPort<Result<T, E>>;
 
+/// Answers. Whoever asked may have gone, which is no matter of the one that was asked.
+pub fn answer<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
+    let _ = reply.send(answer);
+}
+
 /// Why an ask has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError<E> {

@@ -141,6 +141,22 @@ pub enum Phase {
     Deliver,
 }
 
+/// An error and its causes as one sentence, joined by colons; a cause that is quoted already is left
+/// out.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// What is known of a failure, before anybody has judged it. Structured evidence first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use journeyman_actors::support::AskError;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::status::UnknownWord;
 use journeyman_store::StoreError;
 use journeyman_workspace::{GitError, WorkspaceError};
@@ -173,20 +174,6 @@ impl From<WorkspaceError> for Refusal {
             _ => Self::internal(&error),
         }
     }
-}
-
-/// An error with its causes, joined by colons; a cause that the error quotes is left out.
-pub(crate) fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

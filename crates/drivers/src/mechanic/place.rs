@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(of("src/lib.rs").as_deref(), Some("sub/src/lib.rs"));
         assert_eq!(of("/w/a b/ü.py").as_deref(), Some("a b/ü.py"));
         for foreign in
-            ["../x.rs", "/rustc/abc/lib.rs", "/work/x.rs", "/w/target/out.rs", "<anon>", "/w"]
+            ["../x.rs", "/rustc/abc/lib.rs", "/wide/x.rs", "/w/target/out.rs", "<anon>", "/w"]
         {
             assert_eq!(of(foreign), None, "{foreign}");
         }

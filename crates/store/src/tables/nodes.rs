@@ -100,8 +100,6 @@ const REGISTER: &str = concat!(
      VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ",
     columns!()
 );
-const HEARTBEAT: &str =
-    "UPDATE runtime_nodes SET heartbeat_at = now() WHERE id = $1 AND stopped_at IS NULL";
 const STOP: &str =
     "UPDATE runtime_nodes SET stopped_at = now() WHERE id = $1 AND stopped_at IS NULL";
 // Nobody renews the leases of a node that is gone: waiting for them to expire would be for nothing.
@@ -120,7 +118,7 @@ const UNSTOPPED: &str = concat!(
     " FROM runtime_nodes WHERE stopped_at IS NULL AND host = $1 ORDER BY id"
 );
 
-pub(crate) const ALL: &[&str] = &[REGISTER, HEARTBEAT, STOP, EXPIRE, LIST_LIVE, UNSTOPPED];
+pub(crate) const ALL: &[&str] = &[REGISTER, STOP, EXPIRE, LIST_LIVE, UNSTOPPED];
 
 /// The table `runtime_nodes`.
 #[derive(Clone, Copy, Debug)]
@@ -153,15 +151,6 @@ impl Nodes<'_> {
             .await?;
         transaction.commit().await?;
         Ok(node)
-    }
-
-    /// Says that the node is alive; renewing its leases says it too.
-    pub async fn heartbeat(&self, id: NodeId) -> Result<(), StoreError> {
-        let done = sqlx::query(HEARTBEAT).bind(id.as_uuid()).execute(self.0.pool()).await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::not_found("live node", id));
-        }
-        Ok(())
     }
 
     /// Ends a node's life, and with it its leases; ending it twice does nothing.
