@@ -1,13 +1,13 @@
 //! From the addition of a task to the first step of its run, with a running daemon that is idle:
 //! tasks one after the other on a small crate, each with a clone of its own. The clock starts when
-//! the request is sent (or, second, at the `created_at` of the task's row) and stops at the
-//! `created_at` of the first entry of the run's journal, `started`: the lease is claimed, the clone
-//! stands, the checks are found.
+//! the request is sent (or at the `created_at` of the task's row) and stops at the `created_at` of
+//! the first entry of the run's journal, `started`: the lease is claimed, base, checks and limits
+//! are known. The clone comes after it, and is in the time to the agent's first call.
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use journeyman_domain::ids::TaskId;
 use journeyman_store::Store;
@@ -25,11 +25,12 @@ pub(crate) async fn figures() -> Result<Vec<Figure>> {
     let repository = home.repository()?;
     // The first one registers the codebase and fetches its dependencies.
     add(&daemon, &store, &repository).await?;
-    let (mut sent, mut added) = (Vec::new(), Vec::new());
+    let (mut sent, mut added, mut called) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TASKS {
         let measured = add(&daemon, &store, &repository).await?;
         sent.push(since(measured.sent, measured.started));
         added.push(since(measured.added, measured.started));
+        called.push(since(measured.sent, measured.called));
     }
     store.close().await;
     let mut at = |part| milliseconds(quantile(&mut sent, part));
@@ -38,6 +39,11 @@ pub(crate) async fn figures() -> Result<Vec<Figure>> {
         Figure::new(format!("from the request, p50 of {TASKS}"), half, "at most 50"),
         Figure::new("from the request, p99", most, ""),
         Figure::new("from the row, p50", milliseconds(quantile(&mut added, 0.5)), ""),
+        Figure::new(
+            "from the request to the agent's first call, p50",
+            milliseconds(quantile(&mut called, 0.5)),
+            "",
+        ),
     ])
 }
 
@@ -45,6 +51,7 @@ struct Measured {
     sent: DateTime<Utc>,
     added: DateTime<Utc>,
     started: DateTime<Utc>,
+    called: DateTime<Utc>,
 }
 
 fn since(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
@@ -69,9 +76,17 @@ async fn add(daemon: &Daemon, store: &Store, repository: &Path) -> Result<Measur
     loop {
         let task = store.tasks().get(id).await?;
         if task.status.is_final() {
-            let steps = store.journal().tail(id, None, 1).await?;
-            let Some(first) = steps.first() else { bail!("the run has no journal") };
-            return Ok(Measured { sent, added: task.created_at, started: first.created_at });
+            let steps = store.journal().tail(id, None, 10).await?;
+            let at = |kind| {
+                let step = steps.iter().find(|step| step.kind == kind);
+                step.map(|step| step.created_at).with_context(|| format!("no step {kind}"))
+            };
+            return Ok(Measured {
+                sent,
+                added: task.created_at,
+                started: at("started")?,
+                called: at("tool_intent")?,
+            });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

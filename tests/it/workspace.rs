@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
 
+mod base;
 mod delivery;
 mod files;
 mod prepared;

@@ -1,7 +1,6 @@
 //! Before a run acts: what an earlier life left is ended, the workspace stands, the checks are
 //! known.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use journeyman_domain::check::discover::{self, RepositoryFiles};
@@ -24,6 +23,8 @@ use crate::repository::Repository;
 
 /// Files that a driver is told of at the most.
 const FILES: usize = 20_000;
+/// Bytes of a manifest that are read.
+const MANIFEST_BYTES: usize = 1024 * 1024;
 
 /// Ends the processes that earlier lives of this execution have left.
 pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
@@ -69,18 +70,18 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     work.say("preparing the workspace");
     let path = repository(work)?;
     let base = base(work, &path).await?;
-    let count = async { Ok(journeyman_workspace::uncommitted(&path).await?) };
-    let (workspace, uncommitted) = tokio::try_join!(workspace(work, &base), count)?;
-    let files = journeyman_workspace::files(&workspace, &base, FILES).await?;
-    let own = own_settings(&workspace.tree(), &files).await?;
-    let plan = plan(work, &workspace.tree(), &files, &own).await?;
+    let (files, uncommitted) = tokio::try_join!(
+        journeyman_workspace::files(&path, &base, FILES),
+        journeyman_workspace::uncommitted(&path),
+    )?;
+    let (own, plan) = plan(work, &path, &base, &files).await?;
     let limits = limits(work, &own);
     let assignment = Assignment {
         prompt: work.held.run.prompt.clone(),
         checks: plan.checks.clone(),
         files,
         command: work.held.command(),
-        workspace: workspace.tree().display().to_string(),
+        workspace: journeyman_workspace::tree_in(&work.folder()).await?.display().to_string(),
         // The repository speaks for its checks only.
         network: work.held.agent.configuration["network"] == true,
     };
@@ -101,7 +102,8 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
         uncommitted,
     };
     work.journal.append(entry).await?;
-    // After the entry: a fetch may take minutes, and whoever goes on then knows the plan.
+    // A clone or a fetch may take minutes: whoever goes on then knows base and plan.
+    let workspace = workspace(work, &base).await?;
     let prepared = dependencies::dependencies(work, &workspace, &plan).await?;
     let current = workspace.base();
     let driver = journeyman_drivers::build(driver, assignment);
@@ -122,35 +124,29 @@ async fn base(work: &Work, repository: &Path) -> Result<ObjectId, RunError> {
     }
 }
 
-async fn own_settings(tree: &Path, files: &[String]) -> Result<Repository, RunError> {
-    if !files.iter().any(|file| file == crate::repository::FILE) {
-        return Ok(Repository::default());
-    }
-    let text = read(tree, crate::repository::FILE).await?;
-    Repository::parse(&text).map_err(|error| RunError::Task(error.to_string()))
-}
-
-async fn read(tree: &Path, file: &str) -> Result<String, RunError> {
-    let (tree, name) = (tree.to_owned(), file.to_owned());
-    let read = tokio::task::spawn_blocking(move || {
-        journeyman_workspace::edit::read(&tree, &name, 1024 * 1024)
-    });
-    let (bytes, _) =
-        read.await.map_err(|error| RunError::Task(format!("{file} was not read: {error}")))??;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
+/// What the repository says of itself at the base, and the checks that follow.
 async fn plan(
     work: &Work,
-    tree: &Path,
+    repository: &Path,
+    base: &ObjectId,
     files: &[String],
-    own: &Repository,
-) -> Result<CheckPlan, RunError> {
-    let mut contents = BTreeMap::new();
-    for file in discover::wanted(files) {
-        let text = read(tree, &file).await?;
-        contents.insert(file, text);
-    }
+) -> Result<(Repository, CheckPlan), RunError> {
+    let mut names = discover::wanted(files);
+    let has_own = files.iter().any(|file| file == crate::repository::FILE);
+    names.extend(has_own.then(|| crate::repository::FILE.to_owned()));
+    let mut contents =
+        journeyman_workspace::contents(repository, base, &names, MANIFEST_BYTES).await?;
+    let own = match contents.remove(crate::repository::FILE) {
+        Some(text) => {
+            Repository::parse(&text).map_err(|error| RunError::Task(error.to_string()))?
+        }
+        // It may forbid something: it must not be passed over.
+        None if has_own => {
+            let file = crate::repository::FILE;
+            return Err(RunError::Task(format!("{file} leads to nothing that can be read")));
+        }
+        None => Repository::default(),
+    };
     let mut plan = discover::discover(&RepositoryFiles { paths: files.to_vec(), contents });
     if !own.checks.is_empty() {
         plan.checks = discover::custom(&own.checks);
@@ -162,14 +158,14 @@ async fn plan(
     if !work.held.task.check_commands.is_empty() {
         plan.checks = discover::custom(&work.held.task.check_commands);
     }
-    let timeout_ms = limits(work, own).check_timeout_ms;
+    let timeout_ms = limits(work, &own).check_timeout_ms;
     for check in &mut plan.checks {
         check.network |= own.network;
         if own.check_timeout_s.is_some() {
             check.timeout_ms = Some(check.timeout_ms.map_or(timeout_ms, |own| own.min(timeout_ms)));
         }
     }
-    Ok(plan)
+    Ok((own, plan))
 }
 
 /// The commands of the repository as one script, so that each one finds what those before it made.

@@ -112,6 +112,16 @@ impl Workspace {
     }
 }
 
+/// Where the files of a workspace in `folder` will be; the folder is made.
+///
+/// # Errors
+/// The system's.
+pub async fn tree_in(folder: &Path) -> Result<PathBuf, WorkspaceError> {
+    fs::create_dir_all(folder).await.doing("make", folder)?;
+    let folder = fs::canonicalize(folder).await.doing("find", folder)?;
+    Ok(folder.join("tree"))
+}
+
 /// Makes the workspace of `run` in `folder`, from the commit `base` of the user's repository.
 ///
 /// It shares nothing that the user's repository could lose: its objects are hard-linked where

@@ -26,9 +26,9 @@ mod repository;
 mod snapshot;
 mod submodules;
 
-pub use base::{files, identity, key_of, snapshot_of};
+pub use base::{contents, files, identity, key_of, snapshot_of};
 pub use checkout::checkout;
-pub use clone::{Workspace, create, discard, empty, exclude, open};
+pub use clone::{Workspace, create, discard, empty, exclude, open, tree_in};
 pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
