@@ -29,6 +29,8 @@ cat <<END
 That was the driver 'mechanic': no model, no key. It mends what compilers and linters know how to mend.
 To let a program of yours work, a coding agent for example:
   $program run --repo PATH --command 'my-agent {prompt}' "what to do"
-A loop of our own on a model comes with a later version.
+To let a model work (any of OpenAI's or Anthropic's wire formats, also a local server):
+  export ANTHROPIC_API_KEY=...
+  $program run --repo PATH --model anthropic/claude-sonnet-5-5 --budget 1 "what to do"
 The example is in $folder; remove it when you like.
 END

@@ -3,6 +3,7 @@
 mod database;
 mod environment;
 mod litter;
+mod models;
 mod node;
 mod settings;
 
@@ -85,6 +86,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
             Mode::Observer => context::Mode::Observer,
         },
         settings: Arc::new(settings),
+        models: Arc::new(models::load(context, &configured, mode != Mode::Observer)?),
         runner: Runner::new(&program).map_err(Failure::from_error)?,
         changes: tokio::sync::broadcast::channel(256).0,
     };

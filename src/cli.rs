@@ -48,6 +48,12 @@ pub enum Command {
     Tree,
     /// How the runtime, its learning and its integrations fare.
     Health,
+    /// What was done lately, and what the models cost.
+    Stats {
+        /// How many days are looked back.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+    },
     /// What this machine and configuration can do, each with its mend.
     Doctor,
     /// Install what this machine lacks, after saying what.
@@ -71,9 +77,15 @@ pub struct TaskOptions {
     /// The agent, by name or id.
     #[arg(long)]
     pub agent: Option<String>,
-    /// How the agent acts: mechanic or command.
+    /// How the agent acts: native (our loop on a model), mechanic or command.
     #[arg(long)]
     pub driver: Option<String>,
+    /// The model, as provider/model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// US dollars that the model may cost; at the end of it the task waits for you.
+    #[arg(long, value_name = "USD")]
+    pub budget: Option<f64>,
     /// The program of the driver `command`, as one shell-like line; {prompt} and {workspace} are
     /// replaced inside its arguments.
     #[arg(long, value_name = "LINE")]
@@ -150,8 +162,17 @@ pub enum Task {
     Retry(Id),
     /// Hold it.
     Pause(Id),
-    /// Let a held one go on.
-    Resume(Id),
+    /// Let one go on that is held, or that waits for a budget, a provider or a limit.
+    Resume {
+        /// The task.
+        task: String,
+        /// US dollars that its model may cost from now on, what it has cost included.
+        #[arg(long, value_name = "USD")]
+        budget: Option<f64>,
+        /// Seconds of wall time from now on, what it has taken included.
+        #[arg(long, value_name = "SECONDS")]
+        time: Option<u64>,
+    },
     /// Consent to an unverified change.
     Approve(Id),
     /// Answer a task's question.
@@ -235,7 +256,15 @@ pub enum Agent {
         /// Its name or id.
         agent: String,
     },
-    /// Change an agent: driver=mechanic, active=false, network=true, command="prog {prompt}",
+    /// Check that an agent's driver and its model answer; asks the model for a few tokens.
+    Test {
+        /// Its name or id.
+        agent: String,
+        /// Another model than its own, as provider/model.
+        #[arg(long)]
+        model: Option<String>,
+    },
+    /// Change an agent: driver=mechanic, model=provider/model, active=false, network=true, command="prog {prompt}",
     /// description="…".
     Set {
         /// Its name or id.

@@ -11,6 +11,7 @@ pub mod health;
 pub mod keeper;
 pub mod run;
 pub mod setup;
+pub mod stats;
 pub mod task;
 pub mod tree;
 pub mod up;
@@ -74,6 +75,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Audit(command) => audit::execute(context, command).await,
         Command::Tree => tree::execute(context).await,
         Command::Health => health::execute(context).await,
+        Command::Stats { days } => stats::execute(context, days).await,
         Command::Doctor => doctor::execute(context).await,
         Command::Setup => setup::execute(context),
         // Done before anything was read.

@@ -10,12 +10,15 @@ mod error;
 mod git;
 mod layers;
 mod log;
+mod model;
 pub mod paths;
 mod run;
 mod sandbox;
 mod scheduler;
 mod secret;
 mod system;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +28,7 @@ pub use error::ConfigError;
 pub use git::Git;
 pub use layers::{Layers, Origin, edit_file};
 pub use log::{Format, Log};
+pub use model::{Model, Provider};
 pub use run::Run;
 pub use sandbox::{Namespaces, Sandbox};
 pub use scheduler::Scheduler;
@@ -32,7 +36,7 @@ pub use secret::resolve as resolve_secret;
 pub use system::System;
 
 /// All settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The runtime as a whole.
@@ -43,6 +47,10 @@ pub struct Settings {
     pub scheduler: Scheduler,
     /// What one run may use.
     pub run: Run,
+    /// Which model agents use.
+    pub model: Model,
+    /// Who serves models, by name.
+    pub providers: BTreeMap<String, Provider>,
     /// Who delivered commits are by.
     pub git: Git,
     /// How children are confined.

@@ -6,6 +6,7 @@ use journeyman_actors::agent::{RunActor, RunArguments};
 use journeyman_actors::auditor::{AuditorActor, AuditorArguments};
 use journeyman_actors::classifier::ClassifierActor;
 use journeyman_actors::context::Runtime;
+use journeyman_actors::gateway::GatewayActor;
 use journeyman_actors::learner::LearnerActor;
 use journeyman_actors::scheduler::{SchedulerActor, SchedulerArguments};
 use journeyman_actors::sentinel::{SentinelActor, SentinelArguments};
@@ -22,6 +23,8 @@ pub enum Kind {
     Auditor,
     /// Classifies failures.
     Classifier,
+    /// Calls models.
+    Gateway,
     /// Learns what resolved them.
     Learner,
     /// One run of an agent.
@@ -39,6 +42,7 @@ impl FromStr for Kind {
         Ok(match word {
             "auditor" => Self::Auditor,
             "classifier" => Self::Classifier,
+            "gateway" => Self::Gateway,
             "learner" => Self::Learner,
             "run" => Self::Run,
             "scheduler" => Self::Scheduler,
@@ -62,6 +66,7 @@ impl StartChild for Starter {
         match kind {
             Kind::Auditor => AuditorActor::start(AuditorArguments { runtime, child }).await,
             Kind::Classifier => ClassifierActor::start(runtime, child).await,
+            Kind::Gateway => GatewayActor::start(runtime, child).await,
             Kind::Learner => LearnerActor::start(runtime, child).await,
             Kind::Run => RunActor::start(RunArguments { runtime, child }).await,
             Kind::Scheduler => SchedulerActor::start(SchedulerArguments { runtime, child }).await,

@@ -3,12 +3,14 @@
 //! A run's actor owns one run: its journal, its workspace, its processes. It is temporary: when it
 //! is gone, whatever the reason, the rows say what is next, and a new actor goes on from them.
 
+mod ask;
 mod call;
 mod claimed;
 mod conclude;
 mod deliver;
 mod dependencies;
 mod execute;
+mod guides;
 mod handle;
 mod journal;
 mod messages;

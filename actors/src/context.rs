@@ -11,6 +11,8 @@ use journeyman_store::Store;
 use journeyman_workspace::process::Runner;
 use tokio::sync::broadcast;
 
+use crate::models::Models;
+
 /// Everything that the actors of one runtime share. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
@@ -22,6 +24,8 @@ pub struct Runtime {
     pub mode: Mode,
     /// Settings.
     pub settings: Arc<Settings>,
+    /// The models that agents can use.
+    pub models: Arc<Models>,
     /// Starts child processes.
     pub runner: Runner,
     /// Says that something about a task changed; a hint for those that watch.
@@ -73,6 +77,8 @@ pub struct Settings {
     pub prepared: PathBuf,
     /// Where patches go.
     pub patches: PathBuf,
+    /// The system prompts that the user has put in the place of shipped ones, by role.
+    pub prompts: BTreeMap<String, String>,
     /// The environment that children get, already an allow-list.
     pub environment: BTreeMap<String, String>,
 }

@@ -11,7 +11,9 @@ pub mod agent;
 pub mod auditor;
 pub mod classifier;
 pub mod context;
+pub mod gateway;
 pub mod learner;
+pub mod models;
 pub mod repository;
 pub mod scheduler;
 pub mod sentinel;
@@ -49,7 +51,7 @@ pub const ACTORS: &[Actor] = &[
         name: "run",
         owns: "one run: its journal, workspace and processes",
         restart: "temporary",
-        asks: &["classifier", "learner"],
+        asks: &["classifier", "learner", "gateway"],
     },
     Actor {
         name: "classifier",
@@ -58,6 +60,12 @@ pub const ACTORS: &[Actor] = &[
         asks: &[],
     },
     Actor { name: "learner", owns: "what resolved which failure", restart: "permanent", asks: &[] },
+    Actor {
+        name: "gateway",
+        owns: "calls of models: their retries, the providers' limits, the day's budget",
+        restart: "permanent",
+        asks: &[],
+    },
     Actor {
         name: "auditor",
         owns: "the chain of the audit, and the record of every start and exit",

@@ -31,6 +31,7 @@ pub(super) fn actors(
         runs: context.paths.runs(),
         prepared: context.paths.data.join("prepared"),
         patches: context.paths.patches(),
+        prompts: super::models::prompts(&context.paths.config)?,
         environment: environment::allowed(),
     })
 }

@@ -12,7 +12,7 @@ use crate::session::{Context, Session};
 pub async fn execute(context: &Context, command: cli::Agent) -> Result<Exit, Failure> {
     let changes = match &command {
         cli::Agent::Set { changes, .. } => Some(parse(changes)?),
-        cli::Agent::List | cli::Agent::Show { .. } => None,
+        cli::Agent::List | cli::Agent::Show { .. } | cli::Agent::Test { .. } => None,
     };
     let session = Session::open(context).await?;
     let client = &session.client;
@@ -21,15 +21,20 @@ pub async fn execute(context: &Context, command: cli::Agent) -> Result<Exit, Fai
         cli::Agent::Show { agent } => {
             client.get(&format!("/api/v1/agents/{}", segment(agent))).await
         }
+        cli::Agent::Test { agent, model } => {
+            let path = format!("/api/v1/agents/{}/test", segment(agent));
+            client.post(&path, &json!({ "model": model })).await
+        }
         cli::Agent::Set { agent, .. } => {
             client.post(&format!("/api/v1/agents/{}", segment(agent)), &changes).await
         }
     };
     session.close().await;
     let document = done?;
-    output::either(context.json, &document, || match document["agents"].as_array() {
-        Some(agents) => list(agents),
-        None => serde_json::to_string_pretty(&document).unwrap_or_default(),
+    output::either(context.json, &document, || match (&command, document["agents"].as_array()) {
+        (_, Some(agents)) => list(agents),
+        (cli::Agent::Test { .. }, None) => tested(&document),
+        (_, None) => serde_json::to_string_pretty(&document).unwrap_or_default(),
     })?;
     Ok(Exit::Done)
 }
@@ -50,6 +55,32 @@ fn list(agents: &[Value]) -> String {
         })
         .collect();
     output::table(["AGENT", "NAME", "TYPE", "DRIVER", "STATE"], &rows)
+}
+
+/// What a test of an agent found, as a line.
+fn tested(document: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (agent, driver) = (text(&document["agent"]), text(&document["driver"]));
+    let model = &document["model"];
+    if model.is_null() {
+        return match document["program"].as_str() {
+            Some(program) => format!("{agent}: driver {driver}, its program {program} is there"),
+            None => format!("{agent}: driver {driver}, which needs no model"),
+        };
+    }
+    let tools = if model["calls_tools"] == true {
+        "calls tools"
+    } else {
+        "did not call the tool that it was asked to call; tool_mode = \"json_schema\" may help"
+    };
+    let cost = model["cost_usd"].as_f64().map(|cost| format!(", ${cost:.4}")).unwrap_or_default();
+    format!(
+        "{agent}: driver {driver}; {}/{} answered in {}, {tools} ({} tokens{cost})",
+        text(&model["provider"]),
+        text(&model["model"]),
+        output::duration(model["duration_ms"].as_i64().unwrap_or_default()),
+        model["tokens"],
+    )
 }
 
 /// `KEY=VALUE` pairs as the API takes them.

@@ -26,7 +26,7 @@ pub async fn execute(context: &Context) -> Result<Exit, Failure> {
     findings.push(daemon(context).await);
     findings.push(telemetry());
     findings.extend(["cargo", "npm", "python3", "go", "ruff"].map(tool));
-    findings.push(models());
+    findings.push(models(context));
     let failed = findings.iter().any(|finding| finding.grade == "fail");
     output::either(context.json, &json!({ "findings": findings, "next_cursor": null }), || {
         let mut text = String::new();
@@ -159,13 +159,27 @@ fn tool(name: &'static str) -> Finding {
     }
 }
 
-fn models() -> Finding {
-    const KEYS: [&str; 4] =
-        ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST"];
-    let found: Vec<_> = KEYS.into_iter().filter(|key| std::env::var_os(key).is_some()).collect();
-    if found.is_empty() {
-        ok("models", "none configured; the driver 'mechanic' works without")
-    } else {
-        ok("models", format!("{} set; no driver of this version uses a model", found.join(", ")))
+fn models(context: &Context) -> Finding {
+    const VARIABLES: [&str; 5] = [
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "OPENAI_BASE_URL",
+        "ANTHROPIC_BASE_URL",
+        "OLLAMA_HOST",
+    ];
+    let set = VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some());
+    let own = context.settings.providers.keys().map(String::as_str);
+    let found: Vec<_> = own.chain(set).collect();
+    let default = context.settings.model.default.as_str();
+    match (default, found.is_empty()) {
+        ("", true) => ok("models", "none configured; the driver 'mechanic' works without"),
+        ("", false) => not(
+            "warn",
+            "models",
+            format!("{} found, and no model is the default", found.join(", ")),
+            "journeyman config set model.default PROVIDER/MODEL, or give --model with a task",
+        ),
+        (default, true) => ok("models", format!("{default}, by its provider's usual variables")),
+        (default, false) => ok("models", format!("{default}; found {}", found.join(", "))),
     }
 }

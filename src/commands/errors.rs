@@ -96,6 +96,7 @@ fn classify(context: &Context) -> Result<Exit, Failure> {
         timed_out: false,
         http_status: None,
         sqlstate: None,
+        model_failure: None,
         text: text.into_owned(),
     };
     let found = journeyman_learning::classify(&evidence);

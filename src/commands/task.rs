@@ -41,7 +41,10 @@ async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Res
         cli::Task::Cancel(id) => steer(context, client, &id.task, "cancel").await,
         cli::Task::Retry(id) => steer(context, client, &id.task, "retry").await,
         cli::Task::Pause(id) => steer(context, client, &id.task, "pause").await,
-        cli::Task::Resume(id) => steer(context, client, &id.task, "resume").await,
+        cli::Task::Resume { task, budget, time } => {
+            let more = json!({ "budget_usd": budget, "time_limit_s": time });
+            steer_with(context, client, &task, "resume", &more).await
+        }
         cli::Task::Approve(id) => steer(context, client, &id.task, "approve").await,
         cli::Task::Answer { task, text } => {
             let path = format!("/api/v1/tasks/{}/answer", segment(&task));
@@ -114,8 +117,18 @@ async fn watch(context: &Context, client: &Client, id: &str) -> Result<Exit, Fai
 }
 
 async fn steer(context: &Context, client: &Client, id: &str, verb: &str) -> Result<Exit, Failure> {
+    steer_with(context, client, id, verb, &json!({})).await
+}
+
+async fn steer_with(
+    context: &Context,
+    client: &Client,
+    id: &str,
+    verb: &str,
+    body: &Value,
+) -> Result<Exit, Failure> {
     let path = format!("/api/v1/tasks/{}/{verb}", segment(id));
-    let task: Task = client.post(&path, &json!({})).await?;
+    let task: Task = client.post(&path, body).await?;
     output::either(context.json, &task, || {
         format!("{}  {}  {}", show::short(&task.id), show::state(&task), task.title)
     })?;

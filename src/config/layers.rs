@@ -155,6 +155,14 @@ fn value_like(old: &Value, text: &str) -> Result<Value, String> {
     let value = parsed.ok().and_then(|mut table| table.remove("value"));
     match value {
         Some(value) if value.same_type(old) => Ok(value),
+        Some(Value::Integer(whole)) if old.is_float() =>
+        {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a setting with a fraction is no large number"
+            )]
+            Ok(Value::Float(whole as f64))
+        }
         _ => Err(format!("'{text}' is no {}", old.type_str())),
     }
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use journeyman_domain::limits::Limits;
+use journeyman_domain::model::nanousd;
 
 /// What one run may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Run {
     /// Tool calls.
@@ -20,6 +21,10 @@ pub struct Run {
     pub call_timeout_s: u64,
     /// Seconds that one check may take.
     pub check_timeout_s: u64,
+    /// US dollars that the model may cost; 0: no limit.
+    pub budget_usd: f64,
+    /// Tokens that the model may read and write.
+    pub tokens: u64,
     /// Whether work that nothing can check is completed unverified.
     pub allow_unverified: bool,
 }
@@ -34,6 +39,8 @@ impl Default for Run {
             rounds: limits.rounds,
             call_timeout_s: limits.call_timeout_ms / 1000,
             check_timeout_s: limits.check_timeout_ms / 1000,
+            budget_usd: 0.0,
+            tokens: limits.tokens,
             allow_unverified: false,
         }
     }
@@ -41,7 +48,7 @@ impl Default for Run {
 
 impl Run {
     /// As a run's decisions take them.
-    pub const fn limits(&self) -> Limits {
+    pub fn limits(&self) -> Limits {
         Limits {
             steps: self.steps,
             wall_time_ms: self.wall_time_s.saturating_mul(1000),
@@ -49,6 +56,8 @@ impl Run {
             rounds: self.rounds,
             call_timeout_ms: self.call_timeout_s.saturating_mul(1000),
             check_timeout_ms: self.check_timeout_s.saturating_mul(1000),
+            cost_nanousd: (self.budget_usd > 0.0).then(|| nanousd(self.budget_usd)),
+            tokens: self.tokens,
         }
     }
 }

@@ -24,6 +24,10 @@ pub fn resolve(reference: &str) -> Result<String, ConfigError> {
             }
             String::from_utf8(output.stdout).map_err(|error| fail(error.to_string()))?
         }
+        Some(("keyring", _)) => {
+            let reason = "keyrings are not supported; `command:` with the keyring's own program is";
+            return Err(fail(reason.to_owned()));
+        }
         _ => return Ok(reference.to_owned()),
     };
     Ok(value.trim_end_matches(['\r', '\n']).to_owned())

@@ -54,7 +54,8 @@ fn an_error_names_the_key_and_the_line() {
     assert_eq!(
         message("[run]\nsteps = 1\nronds = 5\n", &[]),
         ":3: ronds: unknown field `ronds`, expected one of `steps`, `wall_time_s`, \
-         `output_bytes`, `rounds`, `call_timeout_s`, `check_timeout_s`, `allow_unverified`"
+         `output_bytes`, `rounds`, `call_timeout_s`, `check_timeout_s`, `budget_usd`, `tokens`, \
+         `allow_unverified`"
     );
     assert_eq!(
         message("[run]\nrounds = \"five\"\n", &[]),

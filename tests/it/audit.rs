@@ -13,13 +13,14 @@ use sqlx::postgres::PgConnection;
 use crate::schema::{ACTING, database};
 
 /// Those that the migrations' README lists with their reasons, and the migrator's own.
-const WITHOUT_TRIGGER: [&str; 8] = [
+const WITHOUT_TRIGGER: [&str; 9] = [
     "_sqlx_migrations",
     "audit_blocks",
     "audit_events",
     "audit_rows",
     "blobs",
     "metric_aggregates",
+    "model_calls",
     "performance_metrics",
     "run_steps",
 ];

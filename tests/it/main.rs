@@ -11,6 +11,7 @@ mod judgement;
 mod launcher;
 mod measured;
 mod mends;
+mod native;
 mod queue;
 mod readme;
 mod recovery;

@@ -32,6 +32,7 @@ fn classified(phase: Phase, source: Option<&str>, text: &str) -> Classification 
         timed_out: false,
         http_status: None,
         sqlstate: None,
+        model_failure: None,
         text: text.to_owned(),
     })
 }

@@ -50,6 +50,32 @@ async fn a_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_a_model() {
+    use journeyman_domain::model::Wire;
+    use journeyman_testkit::model::{Reply, Script};
+    let script = Script::by(|seen| {
+        let call = |name: &str, arguments| Reply::call(name, &arguments);
+        match seen.turn {
+            _ if seen.tool_names() == ["report"] => {
+                call("report", serde_json::json!({ "status": "ok" }))
+            }
+            0 => {
+                let mend = "sed -i 's/columns_width(&self/column_widths(\\&self/; s/let lines/let mut lines/' \
+                            src/lib.rs && sed -i 's/columns_width/column_widths/' tests/table.rs && \
+                            sed -i '2i use std::collections::BTreeMap;' src/tally.rs";
+                call("bash", serde_json::json!({ "command": mend }))
+            }
+            _ => Reply::text("The callers know the new name."),
+        }
+    });
+    let scene = crate::native::Scene::new(Wire::OpenAiResponses, script).await;
+    let repository = example(&scene.home);
+    run_all(&scene.home, &repository, &commands("<!-- tested: with a model"));
+    let task = scene.home.task("latest");
+    assert_eq!((&task["verified"], &task["driver"]), (&true.into(), &"native".into()), "{task}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_daemon() {
     let home = Home::new().await;
     let repository = example(&home);

@@ -52,10 +52,7 @@ pub(super) async fn perform(
         let done = execute(work, scene, &call.tool).await;
         let (ended, output) = match done {
             Ok(done) => done,
-            Err(RunError::Workspace(
-                error @ (WorkspaceError::Edit { .. } | WorkspaceError::OutsideWorkspace(_)),
-            )) => (Ended::Refused { reason: error.to_string() }, String::new()),
-            Err(error) => return Err(error),
+            Err(error) => (refused(error)?, String::new()),
         };
         if ended == Ended::Interrupted {
             // The intent stays without a result, and recovery deals with it by its class. What
@@ -70,11 +67,74 @@ pub(super) async fn perform(
         if let Ended::Exited { code } = &ended {
             tracing::Span::current().record("process.exit.code", *code);
         }
-        report(work, &call, &ended, &output).await;
+        if work.driver() != DriverKind::Native {
+            // What a model tries and misses is its own affair.
+            report(work, &call, &ended, &output).await;
+        }
         settle(work, scene, call.call_id, effect, ended, output, began.elapsed()).await
     }
     .instrument(span)
     .await
+}
+
+/// Does calls that all only read at once. Their intents and their results are journaled in order.
+pub(super) async fn perform_reads(
+    work: &mut Work,
+    scene: &mut Scene,
+    calls: Vec<ToolCall>,
+) -> Result<(), RunError> {
+    for call in &calls {
+        let entry = Entry::ToolIntent { call: call.clone(), effect: EffectClass::Read };
+        work.journal.append(entry).await?;
+    }
+    work.say(format!("round {}: {} reads", work.journal.run.round(), calls.len()));
+    let began = Instant::now();
+    let reading = calls.iter().map(|call| {
+        let (tree, tool) = (scene.workspace.tree(), call.tool.clone());
+        blocking(move || viewed(&tree, &tool))
+    });
+    let read = futures_util::future::join_all(reading).await;
+    for (call, read) in calls.into_iter().zip(read) {
+        let (ended, output) = match read {
+            Ok(output) => (Ended::Exited { code: 0 }, output),
+            Err(error) => (refused(error)?, String::new()),
+        };
+        let took = began.elapsed();
+        settle(work, scene, call.call_id, EffectClass::Read, ended, output, took).await?;
+    }
+    Ok(())
+}
+
+/// What a call that only reads gives.
+fn viewed(tree: &std::path::Path, tool: &Tool) -> Result<String, WorkspaceError> {
+    match tool {
+        Tool::View { path, offset, limit } => edit::view(tree, path, *offset, *limit),
+        Tool::Read { path } => {
+            let (bytes, _) = edit::read(tree, path, OUTPUT_LIMIT)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Tool::Exec(_)
+        | Tool::Edit { .. }
+        | Tool::Restore { .. }
+        | Tool::Replace { .. }
+        | Tool::Write { .. }
+        | Tool::Patch { .. } => Err(WorkspaceError::Edit {
+            path: String::new(),
+            reason: format!("{} does more than read", tool.name()),
+        }),
+    }
+}
+
+/// What the caller did wrong is the call's result; anything else is the run's affair.
+fn refused(error: RunError) -> Result<Ended, RunError> {
+    match error {
+        RunError::Workspace(
+            error @ (WorkspaceError::Edit { .. } | WorkspaceError::OutsideWorkspace(_)),
+        ) => Ok(Ended::Refused { reason: error.to_string() }),
+        RunError::Workspace(_) | RunError::Store(_) | RunError::Task(_) | RunError::Stopped => {
+            Err(error)
+        }
+    }
 }
 
 /// Has a failed call classified. Its policy is the run's affair only where nothing is mended in the
@@ -179,13 +239,26 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
         Tool::Edit { edits } => {
             let (tree, edits) = (scene.workspace.tree(), edits.clone());
             let changed = blocking(move || edit::apply(&tree, &edits)).await?;
-            let names: Vec<_> = changed.iter().map(|path| path.display().to_string()).collect();
-            Ok((done, format!("changed {}", names.join(", "))))
+            Ok((done, told(&changed)))
         }
-        Tool::Read { path } => {
-            let (tree, path) = (scene.workspace.tree(), path.clone());
-            let (bytes, _) = blocking(move || edit::read(&tree, &path, OUTPUT_LIMIT)).await?;
-            Ok((done, String::from_utf8_lossy(&bytes).into_owned()))
+        Tool::Read { .. } | Tool::View { .. } => {
+            let (tree, tool) = (scene.workspace.tree(), tool.clone());
+            Ok((done, blocking(move || viewed(&tree, &tool)).await?))
+        }
+        Tool::Replace { path, old, new, all } => {
+            let tree = scene.workspace.tree();
+            let (path, old, new, all) = (path.clone(), old.clone(), new.clone(), *all);
+            let changed = move || edit::replace(&tree, &path, &old, &new, all);
+            Ok((done, told(&blocking(changed).await?)))
+        }
+        Tool::Write { path, content } => {
+            let (tree, path, content) = (scene.workspace.tree(), path.clone(), content.clone());
+            let changed = blocking(move || edit::write(&tree, &path, &content)).await?;
+            Ok((done, told(&changed)))
+        }
+        Tool::Patch { patch } => {
+            let (tree, patch) = (scene.workspace.tree(), patch.clone());
+            Ok((done, told(&blocking(move || edit::patch(&tree, &patch)).await?)))
         }
         Tool::Restore { after_call } => {
             let commit = match after_call {
@@ -203,13 +276,22 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
     }
 }
 
+/// Which files a call changed.
+fn told(changed: &[std::path::PathBuf]) -> String {
+    let names: Vec<_> = changed.iter().map(|path| path.display().to_string()).collect();
+    if names.is_empty() {
+        return "nothing changed: it stands there already".to_owned();
+    }
+    format!("changed {}", names.join(", "))
+}
+
 /// Milliseconds that a call may take: never more than what is left of the run's time. An agent's own
 /// program is the whole of its round, so only the run's time limits it.
 fn call_limit(work: &Work, scene: &Scene, exec: &Exec) -> u64 {
     let left = scene.limits.wall_time_ms.saturating_sub(work.journal.elapsed_ms()).max(1);
-    let usual = match work.held.driver() {
+    let usual = match work.driver() {
         DriverKind::Command => left,
-        DriverKind::Mechanic => scene.limits.call_timeout_ms,
+        DriverKind::Mechanic | DriverKind::Native => scene.limits.call_timeout_ms,
     };
     exec.timeout_ms.unwrap_or(usual).min(left)
 }

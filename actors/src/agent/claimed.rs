@@ -4,6 +4,8 @@ use journeyman_domain::ids::{NodeId, RunId};
 use journeyman_domain::status::DriverKind;
 use journeyman_store::{Agent, Codebase, Execution, Fence, Run, Store, StoreError, Task};
 
+use crate::models::Models;
+
 /// What a run was claimed with.
 pub(super) struct Claimed {
     pub(super) task: Task,
@@ -34,11 +36,21 @@ impl Claimed {
         Ok(Self { task, execution, run, codebase, agent, fence })
     }
 
-    /// How the agent acts: by the task's word, else by the agent's own, else without a model.
-    pub(super) fn driver(&self) -> DriverKind {
+    /// How the agent acts: by the task's word, else by the agent's own, else on a model where one is
+    /// meant, else without one.
+    pub(super) fn driver(&self, models: &Models) -> DriverKind {
         let agent = self.agent.configuration["driver"].as_str();
         let word = self.run.driver.as_deref().or(agent).unwrap_or_default();
-        word.parse().unwrap_or(DriverKind::Mechanic)
+        let usual = match self.model(models) {
+            Some(_) => DriverKind::Native,
+            None => DriverKind::Mechanic,
+        };
+        word.parse().unwrap_or(usual)
+    }
+
+    /// The word for the model: the task's, else the agent's own, else the default.
+    pub(super) fn model<'a>(&'a self, models: &'a Models) -> Option<&'a str> {
+        models.word(self.run.model.as_deref(), self.agent.configuration["model"].as_str())
     }
 
     /// The program of the driver `command`: the task's, else the agent's.

@@ -2,6 +2,7 @@
 
 use journeyman_domain::failure::{Evidence, Phase, Policy, sentence};
 use journeyman_domain::ids::AgentId;
+use journeyman_domain::run::Aside;
 use journeyman_domain::schedule::{TaskAfter, after_attempt};
 use journeyman_domain::status::{Status, WaitingFor};
 use journeyman_domain::step::{Entry, Outcome};
@@ -20,12 +21,14 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
         left => left,
     };
     let mut next_agent = None;
+    let aside = matches!(left, Ok(Left::AwaitingApproval | Left::Aside(_)));
     let after = match left {
         Ok(Left::Ended(outcome)) => {
             next_agent = other_agent(work, &outcome).await;
             ended(work, &outcome, next_agent.is_some())
         }
         Ok(Left::AwaitingApproval) => waiting(WaitingFor::Approval),
+        Ok(Left::Aside(aside)) => put_aside(aside),
         Err(RunError::Stopped) => match work.reason.get() {
             Some(StopReason::Cancelled) => plain(Status::Cancelled),
             Some(StopReason::Paused) => plain(Status::Paused),
@@ -37,13 +40,13 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
             return abandon(work).await;
         }
     };
-    finish(work, &after, next_agent).await
+    finish(work, &after, aside, next_agent).await
 }
 
 /// The agent of the next attempt, where the policy asks for another one and there is one.
 async fn other_agent(work: &Work, outcome: &Outcome) -> Option<AgentId> {
     let Outcome::Failed { policy: Policy::OtherAgent, .. } = outcome else { return None };
-    let next = next_agent(&work.runtime.store, work.held.task.id).await;
+    let next = next_agent(&work.runtime.store, &work.runtime.models, work.held.task.id).await;
     next.unwrap_or_else(|error| {
         tracing::debug!(error = %error, "no other agent was looked for");
         None
@@ -86,6 +89,7 @@ async fn classified(work: &Work, reason: &str) -> Policy {
         timed_out: false,
         http_status: None,
         sqlstate: None,
+        model_failure: None,
         text: reason.to_owned(),
     };
     let failure = Failure {
@@ -124,14 +128,25 @@ const fn waiting(reason: WaitingFor) -> TaskAfter {
     TaskAfter { status: Status::Waiting, waiting_for: Some(reason), wake_in_ms: None, error: None }
 }
 
-async fn finish(work: &mut Work, after: &TaskAfter, next_agent: Option<AgentId>) -> &'static str {
+fn put_aside(aside: Aside) -> TaskAfter {
+    let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default();
+    let wake_in_ms = aside.until_ms.map(|until_ms| until_ms.saturating_sub(now_ms));
+    TaskAfter { wake_in_ms, error: Some(aside.reason), ..waiting(aside.waiting_for) }
+}
+
+/// `aside` says that this attempt itself goes on later.
+async fn finish(
+    work: &mut Work,
+    after: &TaskAfter,
+    aside: bool,
+    next_agent: Option<AgentId>,
+) -> &'static str {
     let facts = Facts::of(work);
     // A tree that passes because nobody touched it is no verified work.
     let verified = facts.verified.map(|passes| passes && after.status == Status::Completed);
     if let Some(verified) = verified {
         tracing::Span::current().record("verified", verified);
     }
-    let aside = after.waiting_for == Some(WaitingFor::Approval);
     // Where the task goes on with another attempt, this one is over.
     let again = matches!(after.status, Status::Ready | Status::Waiting) && !aside;
     let status = if again { Status::Retrying } else { after.status };
@@ -239,6 +254,10 @@ impl Facts {
                     }
                 }
                 Entry::BaseChecked { .. }
+                | Entry::ModelRequest { .. }
+                | Entry::ModelResponse { .. }
+                | Entry::ModelFailed { .. }
+                | Entry::Resumed { .. }
                 | Entry::ToolIntent { .. }
                 | Entry::ToolResult { .. }
                 | Entry::RoundStarted { .. }

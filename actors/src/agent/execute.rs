@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use journeyman_domain::driver::{Action, Observation};
-use journeyman_domain::run::{Next, Wishes};
+use journeyman_domain::model::ModelSettings;
+use journeyman_domain::run::{Aside, Next, Wishes};
+use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::{Entry, Outcome};
 use journeyman_store::StoreError;
 use journeyman_telemetry::names;
@@ -19,9 +21,10 @@ use super::conclude::conclude;
 use super::journal::Journal;
 use super::messages::StopReason;
 use super::scene::Scene;
-use super::{call, deliver, prepare, verify};
+use super::{ask, call, deliver, prepare, verify};
 use crate::classifier::ClassifierHandle;
 use crate::context::{Change, Runtime};
+use crate::gateway::GatewayHandle;
 use crate::learner::LearnerHandle;
 
 /// Everything that a run works with.
@@ -30,6 +33,7 @@ pub(super) struct Work {
     pub(super) held: Claimed,
     pub(super) classifier: ClassifierHandle,
     pub(super) learner: LearnerHandle,
+    pub(super) gateway: GatewayHandle,
     /// Cancelled when the run shall stop where it is; kills what it has started.
     pub(super) stop: CancellationToken,
     /// Why, once it is cancelled.
@@ -46,6 +50,8 @@ pub(super) enum Left {
     Ended(Outcome),
     /// Nothing could check the change: the user decides.
     AwaitingApproval,
+    /// It goes on later.
+    Aside(Aside),
 }
 
 /// Why a run cannot go on by itself.
@@ -81,6 +87,12 @@ impl Work {
         self.runtime.settings.runs.join(self.held.run.id.to_string())
     }
 
+    /// How the agent acts.
+    pub(super) fn driver(&self) -> DriverKind {
+        // What the run began with stands, whatever the settings say by now.
+        self.journal.run.driver().unwrap_or_else(|| self.held.driver(&self.runtime.models))
+    }
+
     fn wishes(&self) -> Wishes {
         let settings = self.runtime.settings.allow_unverified;
         Wishes { allow_unverified: settings || self.held.task.allow_unverified }
@@ -97,7 +109,7 @@ pub(super) async fn execute(mut work: Work) {
         execution.id = %work.held.execution.id,
         execution.attempt = work.held.execution.attempt,
         run.id = %work.held.run.id,
-        driver = %work.held.driver(),
+        driver = %work.driver(),
         execution.outcome = tracing::field::Empty,
         verified = tracing::field::Empty,
         error.type = tracing::field::Empty,
@@ -112,7 +124,7 @@ pub(super) async fn execute(mut work: Work) {
         let left = work.go().await;
         let outcome = conclude(&mut work, left).await;
         Span::current().record("execution.outcome", outcome);
-        let driver = work.held.driver().as_str();
+        let driver = work.driver().as_str();
         journeyman_telemetry::metrics().execution_ended(driver, outcome, began.elapsed());
     }
     .instrument(span)
@@ -135,6 +147,7 @@ impl Work {
         let mut scene: Option<Scene> = None;
         // Of the agent's turn, which is all that it does between two judgements.
         let mut turn: Option<Span> = None;
+        let mut is_first = true;
         loop {
             if self.stop.is_cancelled() {
                 return Err(RunError::Stopped);
@@ -148,6 +161,14 @@ impl Work {
             match (next, &mut scene) {
                 (Next::Prepare, _) => scene = Some(Scene::first(self).await?),
                 (Next::Ended(outcome), _) => return Ok(Left::Ended(outcome)),
+                (Next::PutAside(aside), Some(scene)) => {
+                    let Some(limits) = prepare::goes_on(self, &aside, is_first) else {
+                        return Ok(Left::Aside(aside));
+                    };
+                    self.journal.append(Entry::Resumed { limits: limits.clone() }).await?;
+                    scene.limits = limits.clone();
+                    scene.driver.observe(Observation::Resumed { limits });
+                }
                 (Next::AwaitApproval, _) if self.held.task.approved_at.is_none() => {
                     return Ok(Left::AwaitingApproval);
                 }
@@ -156,7 +177,8 @@ impl Work {
                     self.journal.append(Entry::Outcome { outcome }).await?;
                 }
                 (next @ (Next::Act | Next::Recover { .. }), Some(scene)) => {
-                    let span = turn.get_or_insert_with(|| self.invoke_agent()).clone();
+                    let model = scene.model.as_ref();
+                    let span = turn.get_or_insert_with(|| self.invoke_agent(model)).clone();
                     self.advance(scene, next).instrument(span).await?;
                 }
                 (next, Some(scene)) => {
@@ -165,16 +187,19 @@ impl Work {
                 }
                 (_, None) => return Err(RunError::Task("the workspace is missing".to_owned())),
             }
+            is_first = false;
         }
     }
 
-    fn invoke_agent(&self) -> Span {
+    fn invoke_agent(&self, model: Option<&ModelSettings>) -> Span {
         let agent = &self.held.agent;
+        let provider = model.map_or(self.driver().as_str(), |model| &model.provider);
         tracing::info_span!(
             "invoke_agent",
             otel.name = format!("invoke_agent {}", agent.name),
             { names::ATTR_OPERATION } = "invoke_agent",
-            { names::ATTR_PROVIDER } = %self.held.driver(),
+            { names::ATTR_PROVIDER } = provider,
+            { names::ATTR_REQUEST_MODEL } = model.map(|model| model.model.as_str()),
             { names::ATTR_AGENT_ID } = %agent.id,
             { names::ATTR_AGENT_NAME } = agent.name,
             { names::ATTR_CONVERSATION } = %self.held.run.id,
@@ -209,7 +234,11 @@ impl Work {
                 deliver::deliver(self, scene).instrument(span).await?;
             }
             // These need no scene and are dealt with before.
-            Next::Prepare | Next::Conclude(_) | Next::Ended(_) | Next::AwaitApproval => {}
+            Next::Prepare
+            | Next::Conclude(_)
+            | Next::Ended(_)
+            | Next::AwaitApproval
+            | Next::PutAside(_) => {}
         }
         Ok(())
     }
@@ -222,6 +251,9 @@ impl Work {
                 self.journal.append(entry).await?;
                 call::perform(self, scene, call, effect).await
             }
+            Action::Reads { calls } => call::perform_reads(self, scene, calls).await,
+            Action::Ask(request) => ask::ask(self, scene, request).await,
+            Action::Exhausted { hit } => self.journal.append(Entry::LimitReached { hit }).await,
             Action::Finished { summary } => {
                 self.journal.append(Entry::ClaimedDone { finished: true, summary }).await
             }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use journeyman_domain::ids::RunId;
 use journeyman_domain::run::Run;
 use journeyman_domain::step::Entry;
-use journeyman_store::{BlobHash, Fence, NewStep, Step, Store, StoreError, is_transient};
+use journeyman_store::{
+    BlobHash, Fence, ModelCall, NewStep, Step, Store, StoreError, is_transient,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::execute::RunError;
@@ -47,6 +49,8 @@ pub(super) struct Beside {
     pub(super) snapshot: Option<String>,
     /// What the snapshot needs beyond those before it.
     pub(super) pack: Option<Vec<u8>>,
+    /// The model call whose answer it is.
+    pub(super) call: Option<ModelCall>,
 }
 
 impl Journal {
@@ -90,6 +94,7 @@ impl Journal {
             output: beside.output.as_deref(),
             snapshot_tree: beside.snapshot.as_deref(),
             pack: beside.pack.as_deref(),
+            call: beside.call.as_ref(),
         };
         let seq = self.patiently(&step).await?;
         self.run.apply(&entry);

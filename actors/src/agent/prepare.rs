@@ -8,6 +8,8 @@ use journeyman_domain::check::{CheckPlan, Prepare};
 use journeyman_domain::driver::Assignment;
 use journeyman_domain::ids::RunId;
 use journeyman_domain::limits::Limits;
+use journeyman_domain::model::{ModelSettings, nanousd};
+use journeyman_domain::run::Aside;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
 use journeyman_store::{Acting, Child};
@@ -16,9 +18,10 @@ use journeyman_workspace::reap::{self, ChildIdentity};
 use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
-use super::dependencies;
+use super::call::recordable;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
+use super::{dependencies, guides};
 use crate::repository::Repository;
 
 /// Files that a driver is told of at the most.
@@ -76,16 +79,22 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     )?;
     let (own, plan) = plan(work, &path, &base, &files).await?;
     let limits = limits(work, &own);
+    let driver = work.held.driver(&work.runtime.models);
+    let native = driver == DriverKind::Native;
+    let model = if native { Some(model(work)?) } else { None };
     let assignment = Assignment {
-        prompt: work.held.run.prompt.clone(),
+        // A secret that the user wrote down is no word for a model.
+        prompt: recordable(&work.held.run.prompt),
         checks: plan.checks.clone(),
-        files,
         command: work.held.command(),
         workspace: journeyman_workspace::tree_in(&work.folder()).await?.display().to_string(),
         // The repository speaks for its checks only.
         network: work.held.agent.configuration["network"] == true,
+        instructions: if native { instructions(work) } else { String::new() },
+        guides: if native { guides::of(&path, &base, &files).await? } else { Vec::new() },
+        files,
+        model,
     };
-    let driver = work.held.driver();
     if driver == DriverKind::Command && assignment.command.is_empty() {
         return Err(RunError::Task(
             "the driver 'command' needs a program; give one with --command".to_owned(),
@@ -93,7 +102,7 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     }
     let entry = Entry::Started {
         driver,
-        assignment: assignment.clone(),
+        assignment: Box::new(assignment.clone()),
         plan: plan.clone(),
         limits: limits.clone(),
         base_commit: base.to_string(),
@@ -106,8 +115,63 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     let workspace = workspace(work, &base).await?;
     let prepared = dependencies::dependencies(work, &workspace, &plan).await?;
     let current = workspace.base();
-    let driver = journeyman_drivers::build(driver, assignment);
-    Ok(Scene { workspace, driver, plan, limits, current, prepared })
+    let model = assignment.model.clone();
+    let driver = journeyman_drivers::build(driver, assignment, &limits);
+    Ok(Scene { workspace, driver, model, plan, limits, current, prepared })
+}
+
+/// The model of a run that needs one.
+fn model(work: &Work) -> Result<ModelSettings, RunError> {
+    let models = &work.runtime.models;
+    let Some(wanted) = work.held.model(models) else {
+        return Err(RunError::Task(
+            "the driver 'native' needs a model; give one with --model, or set model.default"
+                .to_owned(),
+        ));
+    };
+    models.resolve(wanted).map_err(RunError::Task)
+}
+
+/// The system prompt of the agent's role: the user's own, else the shipped one.
+fn instructions(work: &Work) -> String {
+    let role = work.held.agent.agent_type.as_str();
+    let own = &work.runtime.settings.prompts;
+    let own = own.get(role).or_else(|| own.get("default"));
+    recordable(own.map_or_else(|| journeyman_drivers::prompt(role), String::as_str))
+}
+
+/// The limits with which a run that was put aside goes on; `None` where it still waits. `is_first`
+/// says that this life of the run has done nothing yet.
+pub(super) fn goes_on(work: &Work, aside: &Aside, is_first: bool) -> Option<Limits> {
+    let (task, settings) = (&work.held.task, &work.runtime.settings.limits);
+    // Whoever took it over from a dead node has heard nothing of the user.
+    let user_said = is_first && work.held.execution.reclaims == 0;
+    let mut limits = Limits {
+        steps: settings.steps,
+        output_bytes: settings.output_bytes,
+        tokens: settings.tokens,
+        ..work.journal.run.limits()?.clone()
+    };
+    own_limits(work, &mut limits);
+    if task.budget_usd.is_none() {
+        limits.cost_nanousd = settings.cost_nanousd;
+    }
+    if user_said && let Some(hit) = aside.hit {
+        limits = limits.with_another_portion(hit, settings);
+    }
+    let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default();
+    aside.is_over(now_ms, &limits, user_said).then_some(limits)
+}
+
+/// What the task says of its own limits.
+fn own_limits(work: &Work, limits: &mut Limits) {
+    let task = &work.held.task;
+    if let Some(seconds) = task.time_limit_s {
+        limits.wall_time_ms = u64::try_from(seconds).unwrap_or(1).saturating_mul(1000);
+    }
+    if let Some(budget) = task.budget_usd {
+        limits.cost_nanousd = Some(nanousd(budget));
+    }
 }
 
 /// The commit that the work starts from.
@@ -182,9 +246,7 @@ fn custom(commands: &[String], found: &[Prepare]) -> Prepare {
 /// The user's limits, which the task and the repository may narrow.
 fn limits(work: &Work, own: &Repository) -> Limits {
     let mut limits = work.runtime.settings.limits.clone();
-    if let Some(seconds) = work.held.task.time_limit_s {
-        limits.wall_time_ms = u64::try_from(seconds).unwrap_or(1).saturating_mul(1000);
-    }
+    own_limits(work, &mut limits);
     if let Some(rounds) = work.held.task.max_rounds {
         limits.rounds = u32::try_from(rounds).unwrap_or(1).max(1);
     }

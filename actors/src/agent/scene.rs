@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use journeyman_domain::check::CheckPlan;
 use journeyman_domain::driver::{Assignment, Driver};
 use journeyman_domain::limits::Limits;
+use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::observation;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
@@ -18,6 +19,8 @@ use super::{dependencies, prepare};
 pub(super) struct Scene {
     pub(super) workspace: Workspace,
     pub(super) driver: Box<dyn Driver>,
+    /// The model that it asks, where it has one.
+    pub(super) model: Option<ModelSettings>,
     pub(super) plan: CheckPlan,
     pub(super) limits: Limits,
     /// The snapshot of the workspace as it is.
@@ -48,7 +51,8 @@ impl Scene {
         let workspace = prepare::workspace(work, &base).await?;
         let current = restore(work, &workspace, &plan, kept).await?;
         let prepared = dependencies::dependencies(work, &workspace, &plan).await?;
-        let mut driver = journeyman_drivers::build(driver, assignment);
+        let model = assignment.model.clone();
+        let mut driver = journeyman_drivers::build(driver, assignment, &limits);
         for step in &work.journal.steps {
             if let Some(seen) = observation(&step.entry, whole_output(work, step).await?) {
                 // As it was: asked, then told.
@@ -56,7 +60,9 @@ impl Scene {
                 driver.observe(seen);
             }
         }
-        Ok(Self { workspace, driver, plan, limits, current, prepared })
+        // What was consented to since.
+        let limits = work.journal.run.limits().cloned().unwrap_or(limits);
+        Ok(Self { workspace, driver, model, plan, limits, current, prepared })
     }
 
     /// The caches' names, as a restore takes them.
@@ -122,7 +128,7 @@ fn started(steps: &[Recorded]) -> Option<Start> {
         };
         Some(Start {
             driver: *driver,
-            assignment: assignment.clone(),
+            assignment: assignment.as_ref().clone(),
             plan: plan.clone(),
             limits: limits.clone(),
             base: base_commit.clone(),

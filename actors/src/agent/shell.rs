@@ -14,6 +14,7 @@ use super::journal::Journal;
 use super::messages::{RunMessage, RunSnapshot, StopReason};
 use crate::classifier::ClassifierHandle;
 use crate::context::Runtime;
+use crate::gateway::GatewayHandle;
 use crate::learner::LearnerHandle;
 use crate::scheduler::SchedulerHandle;
 use crate::support::{Envelope, Spawned, TrackedTasks, answer};
@@ -85,6 +86,7 @@ impl Actor for RunActor {
         let work = Work {
             classifier: ClassifierHandle::new(child.directory.clone(), "run"),
             learner: LearnerHandle::new(child.directory.clone(), "run"),
+            gateway: GatewayHandle::new(child.directory.clone(), "run"),
             runtime,
             held,
             stop,

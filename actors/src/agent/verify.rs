@@ -268,6 +268,7 @@ fn evidence_of(outcome: &CheckOutcome) -> Evidence {
         timed_out: matches!(outcome.ended, Ended::TimedOut { .. }),
         http_status: None,
         sqlstate: None,
+        model_failure: None,
         text,
     }
 }
@@ -290,7 +291,7 @@ fn learn(work: &Work, mended: Vec<Evidence>, diff: &str) {
             task: work.held.task.id,
             run: work.held.run.id,
             codebase: work.held.task.codebase_id,
-            driver: work.held.driver(),
+            driver: work.driver(),
             evidence,
             diff: diff.chars().take(8 * 1024).collect(),
         });

@@ -111,7 +111,8 @@ impl State {
             fingerprint: classification.fingerprint.clone(),
         };
         let (failures, identical) = in_a_row(&self.past(&failure, &attempts).await?, &now);
-        let other_agent = next_agent(&self.runtime.store, failure.task).await?.is_some();
+        let other_agent =
+            next_agent(&self.runtime.store, &self.runtime.models, failure.task).await?.is_some();
         let attempt = Attempt { failures, identical, other_agent, ..Attempt::first() };
         let policy = failure::policy(classification.category, &attempt);
         self.report(&failure, &classification, policy, now.attempt).await?;

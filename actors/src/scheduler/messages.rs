@@ -56,14 +56,19 @@ pub enum SchedulerMessage {
 }
 
 /// What a user can wish of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
     /// Stop it; what was done stays.
     Cancel,
     /// Hold it.
     Pause,
-    /// Let a held one go on.
-    Resume,
+    /// Let one go on that is held or was put aside.
+    Resume {
+        /// US dollars that its model may cost from now on, all in all.
+        budget_usd: Option<f64>,
+        /// Seconds that it may take from now on, all in all.
+        time_limit_s: Option<i32>,
+    },
     /// Consent to an unverified change.
     Approve,
     /// Try a failed or parked one again.

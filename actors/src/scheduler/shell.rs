@@ -396,7 +396,9 @@ impl State {
         let after = match &wish {
             Wish::Cancel => tasks.request_cancel(&acting, task).await,
             Wish::Pause => tasks.pause(&acting, task).await,
-            Wish::Resume => tasks.resume(&acting, task).await,
+            Wish::Resume { budget_usd, time_limit_s } => {
+                tasks.resume(&acting, task, *budget_usd, *time_limit_s).await
+            }
             Wish::Approve => tasks.approve(&acting, task).await,
             Wish::Retry => tasks.retry(&acting, task).await,
             Wish::Answer { text } => tasks.answer(&acting, task, text).await,

@@ -7,10 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
+use crate::limits::{LimitHit, Limits};
+use crate::model::{ModelFailure, ModelRequest, ModelSettings, ModelTurn};
 use crate::tool::{ToolCall, ToolResult};
 
 /// What a driver is told when a run starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
     /// What the user asked for.
     pub prompt: String,
@@ -25,10 +27,20 @@ pub struct Assignment {
     /// Whether the program of the driver `command` may use the network.
     #[serde(default)]
     pub network: bool,
+    /// The model of the driver `native`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelSettings>,
+    /// The system prompt of the agent's role.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
+    /// What the repository tells agents (`AGENTS.md` and the like): path and text. Bounded;
+    /// untrusted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guides: Vec<(String, String)>,
 }
 
 /// Something that a driver learns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
     /// Its last call ended.
     CallEnded {
@@ -36,6 +48,25 @@ pub enum Observation {
         result: ToolResult,
         /// The whole output (standard output and error), up to the run's output limit.
         output: String,
+    },
+    /// The model answered.
+    ModelAnswered {
+        /// What.
+        turn: ModelTurn,
+        /// What it cost, in billionths of a US dollar; `None` where nobody knows.
+        cost_nanousd: Option<u64>,
+        /// Milliseconds that the run has taken so far, over all its lives.
+        elapsed_ms: u64,
+    },
+    /// The model did not answer, and asking the same again will not help.
+    ModelFailed {
+        /// Why.
+        failure: ModelFailure,
+    },
+    /// The run goes on after it was put aside, with these limits.
+    Resumed {
+        /// The limits from here on.
+        limits: Limits,
     },
     /// The change was verified and found wanting; another round begins.
     RoundFailed {
@@ -45,11 +76,23 @@ pub enum Observation {
 }
 
 /// What a driver wants next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// Do this and tell me.
     Call(ToolCall),
+    /// Do these at once, which all only read, and tell me of each in this order.
+    Reads {
+        /// The calls.
+        calls: Vec<ToolCall>,
+    },
+    /// Ask the model and tell me what it answers.
+    Ask(ModelRequest),
+    /// There is no room left within this limit for what it would do next.
+    Exhausted {
+        /// The limit.
+        hit: LimitHit,
+    },
     /// Done, by its word. Whether it is, verification says.
     Finished {
         /// What was done, for a person.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::call::call_evidence;
 pub use self::history::{Reported, in_a_row};
 pub use self::policy::{Attempt, backoff_ms, delay_ms, policy};
+use crate::model::FailureKind;
 use crate::status::{Priority, vocabulary};
 
 vocabulary! {
@@ -174,6 +175,9 @@ pub struct Evidence {
     pub http_status: Option<u16>,
     /// SQLSTATE, where the database failed.
     pub sqlstate: Option<String>,
+    /// The kind, where a call of a model failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_failure: Option<FailureKind>,
     /// The output or message: untrusted text.
     pub text: String,
 }
@@ -195,6 +199,7 @@ impl Evidence {
             timed_out: false,
             http_status: None,
             sqlstate: None,
+            model_failure: None,
             text,
         }
     }

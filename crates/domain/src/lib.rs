@@ -8,12 +8,15 @@
 pub mod check;
 pub mod driver;
 pub mod failure;
+pub mod gateway;
 pub mod ids;
 pub mod limits;
+pub mod model;
 pub mod redact;
 pub mod run;
 pub mod schedule;
 pub mod status;
 pub mod step;
+pub mod text;
 pub mod tool;
 pub mod verdict;

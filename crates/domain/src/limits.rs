@@ -17,6 +17,17 @@ pub struct Limits {
     pub call_timeout_ms: u64,
     /// Milliseconds that one check may take when it does not say.
     pub check_timeout_ms: u64,
+    /// What the model may cost, in billionths of a US dollar; `None` is no limit.
+    #[serde(default)]
+    pub cost_nanousd: Option<u64>,
+    /// Tokens that the model may read and write; it holds where no price is known, too.
+    #[serde(default = "default_tokens")]
+    pub tokens: u64,
+}
+
+/// Tokens of a run whose limits do not say.
+const fn default_tokens() -> u64 {
+    20_000_000
 }
 
 impl Default for Limits {
@@ -28,6 +39,8 @@ impl Default for Limits {
             rounds: 3,
             call_timeout_ms: 10 * 60 * 1000,
             check_timeout_ms: 30 * 60 * 1000,
+            cost_nanousd: None,
+            tokens: default_tokens(),
         }
     }
 }
@@ -41,6 +54,12 @@ pub struct Usage {
     pub wall_time_ms: u64,
     /// Bytes printed.
     pub output_bytes: u64,
+    /// What the model cost, in billionths of a US dollar, as far as prices are known.
+    #[serde(default)]
+    pub cost_nanousd: u64,
+    /// Tokens that the model read and wrote.
+    #[serde(default)]
+    pub tokens: u64,
 }
 
 /// A limit that is reached.
@@ -62,6 +81,16 @@ pub enum LimitHit {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// The money is used up.
+    Cost {
+        /// The limit, in billionths of a US dollar.
+        limit_nanousd: u64,
+    },
+    /// The tokens are used up.
+    Tokens {
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl std::fmt::Display for LimitHit {
@@ -74,6 +103,11 @@ impl std::fmt::Display for LimitHit {
             Self::Output { limit_bytes } => {
                 write!(f, "the limit of {limit_bytes} bytes of output is reached")
             }
+            Self::Cost { limit_nanousd } => {
+                let limit = crate::model::dollars(*limit_nanousd);
+                write!(f, "the budget of {limit} US dollars is used up")
+            }
+            Self::Tokens { limit } => write!(f, "the limit of {limit} tokens is reached"),
         }
     }
 }
@@ -87,8 +121,48 @@ impl Limits {
             Some(LimitHit::Steps { limit: self.steps })
         } else if usage.output_bytes >= self.output_bytes {
             Some(LimitHit::Output { limit_bytes: self.output_bytes })
+        } else if usage.tokens >= self.tokens {
+            Some(LimitHit::Tokens { limit: self.tokens })
         } else {
-            None
+            match self.cost_nanousd {
+                Some(limit) if usage.cost_nanousd >= limit => {
+                    Some(LimitHit::Cost { limit_nanousd: limit })
+                }
+                _ => None,
+            }
+        }
+    }
+
+    /// With as much again of what is counted and was used up, by the user's word. Money and time need
+    /// a figure of the user's own.
+    #[must_use]
+    pub fn with_another_portion(self, hit: LimitHit, portion: &Self) -> Self {
+        match hit {
+            LimitHit::Steps { limit } => {
+                Self { steps: self.steps.max(limit.saturating_add(portion.steps)), ..self }
+            }
+            LimitHit::Output { limit_bytes } => {
+                let output_bytes = limit_bytes.saturating_add(portion.output_bytes);
+                Self { output_bytes: self.output_bytes.max(output_bytes), ..self }
+            }
+            LimitHit::Tokens { limit } => {
+                Self { tokens: self.tokens.max(limit.saturating_add(portion.tokens)), ..self }
+            }
+            LimitHit::WallTime { .. } | LimitHit::Cost { .. } => self,
+        }
+    }
+
+    /// Whether the limit that was hit leaves room again.
+    pub const fn relieves(&self, hit: LimitHit) -> bool {
+        match hit {
+            LimitHit::Steps { limit } => self.steps > limit,
+            LimitHit::WallTime { limit_ms } => self.wall_time_ms > limit_ms,
+            LimitHit::Output { limit_bytes } => self.output_bytes > limit_bytes,
+            LimitHit::Cost { limit_nanousd } => match self.cost_nanousd {
+                Some(limit) => limit > limit_nanousd,
+                None => true,
+            },
+            LimitHit::Tokens { limit } => self.tokens > limit,
         }
     }
 }

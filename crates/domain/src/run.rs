@@ -7,6 +7,8 @@
 use crate::driver::Observation;
 use crate::failure::Policy;
 use crate::limits::{LimitHit, Limits, Usage};
+use crate::model::{FailureKind, ModelFailure};
+use crate::status::{DriverKind, WaitingFor};
 use crate::step::{Entry, Outcome};
 use crate::tool::{EffectClass, Ended, ToolCall};
 use crate::verdict::Verdict;
@@ -38,6 +40,8 @@ pub enum Next {
     Act,
     /// Stop acting: a limit is reached; append `LimitReached`.
     Stop(LimitHit),
+    /// Nothing can be done now: leave the run as it is until this is over; then append `Resumed`.
+    PutAside(Aside),
     /// Take the diff and judge it; append `Verification`.
     Verify,
     /// Start another round; append `RoundStarted`.
@@ -57,6 +61,30 @@ pub enum Next {
     Ended(Outcome),
 }
 
+/// Why a run is left as it is for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// What it waits for.
+    pub waiting_for: WaitingFor,
+    /// Milliseconds since 1970 from when on it goes on by itself; `None` waits for the user.
+    pub until_ms: Option<u64>,
+    /// The limit that is reached, where one is.
+    pub hit: Option<LimitHit>,
+    /// One sentence.
+    pub reason: String,
+}
+
+impl Aside {
+    /// Whether it is over: its time has come, its limit was raised, or the user said so.
+    pub const fn is_over(&self, now_ms: u64, limits: &Limits, user_said: bool) -> bool {
+        match (self.until_ms, self.hit) {
+            (Some(until_ms), _) => now_ms >= until_ms || user_said,
+            (None, Some(hit)) => limits.relieves(hit),
+            (None, None) => user_said,
+        }
+    }
+}
+
 /// The judged state of a tree.
 #[derive(Clone, Debug, PartialEq)]
 struct Judgement {
@@ -69,10 +97,19 @@ struct Judgement {
 /// A run, folded from its journal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
+    driver: Option<DriverKind>,
     limits: Option<Limits>,
     usage: Usage,
     round: u32,
-    open_call: Option<(ToolCall, EffectClass)>,
+    /// Calls with an intent and no result; several only where all of them read.
+    open_calls: Vec<(ToolCall, EffectClass)>,
+    /// The hash of a request that has no answer yet.
+    open_request: Option<String>,
+    aside: Option<Aside>,
+    /// Failed calls of the model since its last answer.
+    model_failures: u32,
+    /// The model cannot be used any more, and what follows.
+    without_model: Option<(String, Policy)>,
     claim: Option<bool>,
     /// The driver's own words when it stopped.
     words: String,
@@ -99,22 +136,51 @@ impl Run {
     /// Folds one more entry in.
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Started { limits, .. } => self.limits = Some(limits.clone()),
+            Entry::Started { driver, limits, .. } => {
+                self.driver = Some(*driver);
+                self.limits = Some(limits.clone());
+            }
+            Entry::ModelRequest { hash, .. } => self.open_request = Some(hash.clone()),
+            Entry::ModelResponse { turn, cost_nanousd, failed_nanousd, failed_tokens, .. } => {
+                self.open_request = None;
+                self.model_failures = 0;
+                self.used(turn.usage.total(), cost_nanousd.unwrap_or_default());
+                self.used(*failed_tokens, *failed_nanousd);
+            }
+            Entry::ModelFailed { failure, policy, until_ms, cost_nanousd, tokens } => {
+                self.open_request = None;
+                self.model_failures += 1;
+                self.used(*tokens, *cost_nanousd);
+                self.model_failed(failure, *policy, *until_ms);
+            }
+            Entry::Resumed { limits } => {
+                self.limits = Some(limits.clone());
+                self.aside = None;
+            }
             // It changes what a judgement is made of, not what is next.
             Entry::BaseChecked { .. } => {}
             Entry::ToolIntent { call, effect } => {
                 self.usage.steps += 1;
                 self.calls_since_judgement += 1;
-                self.open_call = Some((call.clone(), *effect));
+                self.open_calls.push((call.clone(), *effect));
             }
             Entry::ToolResult { result } => {
                 self.usage.output_bytes += result.output_bytes;
-                self.open_call = None;
+                self.open_calls.retain(|(call, _)| call.call_id != result.call_id);
                 self.interrupted = result.ended == Ended::Interrupted;
             }
             Entry::ClaimedDone { finished, summary } => {
                 self.claim = Some(*finished);
                 self.words.clone_from(summary);
+            }
+            // Half of a model's work may well pass the checks: it is no result, and more room mends it.
+            Entry::LimitReached { hit } if self.driver == Some(DriverKind::Native) => {
+                self.aside = Some(Aside {
+                    waiting_for: WaitingFor::Budget,
+                    until_ms: None,
+                    hit: Some(*hit),
+                    reason: hit.to_string(),
+                });
             }
             Entry::LimitReached { hit } => self.limit_hit = Some(*hit),
             Entry::Verification { verdict, policy, evidence, files_changed, .. } => {
@@ -137,11 +203,54 @@ impl Run {
         }
     }
 
+    fn used(&mut self, tokens: u64, cost_nanousd: u64) {
+        self.usage.tokens = self.usage.tokens.saturating_add(tokens);
+        self.usage.cost_nanousd = self.usage.cost_nanousd.saturating_add(cost_nanousd);
+    }
+
+    fn model_failed(&mut self, failure: &ModelFailure, policy: Policy, until_ms: Option<u64>) {
+        let waiting_for = match (policy, failure.kind) {
+            // The driver deals with it.
+            (Policy::RetryWithEvidence, _) => return,
+            (Policy::Stop | Policy::OtherAgent, _) => {
+                self.without_model = Some((failure.message.clone(), policy));
+                return;
+            }
+            (_, FailureKind::Quota) => WaitingFor::Budget,
+            (Policy::Wait { .. }, FailureKind::RateLimit) => WaitingFor::RateLimit,
+            (Policy::Wait { .. }, _) => WaitingFor::Provider,
+            (Policy::Ask, _) => WaitingFor::Input,
+        };
+        let until_ms = until_ms.filter(|_| policy != Policy::Ask);
+        let reason = failure.message.clone();
+        self.aside = Some(Aside { waiting_for, until_ms, hit: None, reason });
+    }
+
+    /// Calls of the model that were given up since its last answer.
+    pub const fn model_failures(&self) -> u32 {
+        self.model_failures
+    }
+
+    /// The hash of a request that was journaled and not answered yet.
+    pub fn open_request(&self) -> Option<&str> {
+        self.open_request.as_deref()
+    }
+
+    /// How the agent acts, once the run has started.
+    pub const fn driver(&self) -> Option<DriverKind> {
+        self.driver
+    }
+
+    /// What the run may use, once it has started.
+    pub const fn limits(&self) -> Option<&Limits> {
+        self.limits.as_ref()
+    }
+
     /// Whether a call without a result may have touched the world: it is not run again.
     pub fn is_open_call_interrupted(&self) -> bool {
-        self.open_call
-            .as_ref()
-            .is_some_and(|(_, effect)| matches!(effect, EffectClass::Open | EffectClass::External))
+        self.open_calls
+            .iter()
+            .any(|(_, effect)| matches!(effect, EffectClass::Open | EffectClass::External))
     }
 
     /// The round that the run is in, from 1.
@@ -168,13 +277,20 @@ impl Run {
         let Some(limits) = &self.limits else {
             return Next::Prepare;
         };
-        if let Some((call, effect)) = &self.open_call {
+        if let Some((call, effect)) = self.open_calls.first() {
             let recovery = match effect {
                 EffectClass::Read => Recovery::RunAgain,
                 EffectClass::Workspace => Recovery::RestoreAndRunAgain,
                 EffectClass::Open | EffectClass::External => Recovery::ReportInterrupted,
             };
             return Next::Recover { call: call.clone(), recovery };
+        }
+        if let Some((reason, policy)) = &self.without_model {
+            let outcome = Outcome::Failed { reason: reason.clone(), policy: *policy };
+            return Next::Conclude(outcome);
+        }
+        if let Some(aside) = &self.aside {
+            return Next::PutAside(aside.clone());
         }
         if self.claim.is_none() && self.limit_hit.is_none() {
             let usage = Usage { wall_time_ms: elapsed_ms, ..self.usage };
@@ -215,7 +331,12 @@ impl Run {
                 other
             }
         };
-        Next::Conclude(Outcome::Failed { reason: judgement.verdict.reasons.join("; "), policy })
+        let mut reason = judgement.verdict.reasons.join("; ");
+        if self.driver == Some(DriverKind::Native) && self.claim == Some(false) {
+            // Why the model gave up says more than what it left undone.
+            reason = format!("{}; {reason}", self.words);
+        }
+        Next::Conclude(Outcome::Failed { reason, policy })
     }
 
     /// How the run ends where no check speaks against the tree, but the driver did not do its work:
@@ -243,9 +364,11 @@ impl Run {
     }
 
     /// In a later round nothing was called before the driver stopped: the tree is the judged one,
-    /// so another round would get the same answer.
+    /// so another round would get the same answer. A model that turns in a circle or refuses would
+    /// do so again, and be paid for it.
     fn round_was_idle(&self) -> bool {
-        self.round > 1 && self.calls_since_judgement == 0 && self.claim == Some(false)
+        let is_idle = self.round > 1 && self.calls_since_judgement == 0;
+        self.claim == Some(false) && (is_idle || self.driver == Some(DriverKind::Native))
     }
 
     /// A change that is verified, or that nothing could check and the user wants.
@@ -271,9 +394,10 @@ fn stopped_by(hit: LimitHit) -> Outcome {
     let reason = hit.to_string();
     match hit {
         LimitHit::WallTime { .. } => Outcome::TimedOut { reason },
-        LimitHit::Steps { .. } | LimitHit::Output { .. } => {
-            Outcome::Failed { reason, policy: Policy::Stop }
-        }
+        LimitHit::Steps { .. }
+        | LimitHit::Output { .. }
+        | LimitHit::Cost { .. }
+        | LimitHit::Tokens { .. } => Outcome::Failed { reason, policy: Policy::Stop },
     }
 }
 
@@ -294,7 +418,20 @@ pub fn observation(entry: &Entry, output: String) -> Option<Observation> {
         Entry::RoundStarted { evidence, .. } => {
             Some(Observation::RoundFailed { evidence: evidence.clone() })
         }
+        Entry::ModelResponse { turn, cost_nanousd, elapsed_ms, failed_nanousd, .. } => {
+            Some(Observation::ModelAnswered {
+                turn: turn.clone(),
+                cost_nanousd: cost_nanousd.map(|cost| cost.saturating_add(*failed_nanousd)),
+                elapsed_ms: *elapsed_ms,
+            })
+        }
+        Entry::ModelFailed { failure, policy: Policy::RetryWithEvidence, .. } => {
+            Some(Observation::ModelFailed { failure: failure.clone() })
+        }
+        Entry::Resumed { limits } => Some(Observation::Resumed { limits: limits.clone() }),
         Entry::Started { .. }
+        | Entry::ModelRequest { .. }
+        | Entry::ModelFailed { .. }
         | Entry::BaseChecked { .. }
         | Entry::ToolIntent { .. }
         | Entry::ClaimedDone { .. }

@@ -135,6 +135,8 @@ vocabulary! {
         Mechanic = "mechanic",
         /// Any program.
         Command = "command",
+        /// Our own loop on a model.
+        Native = "native",
     }
 }
 

@@ -8,6 +8,7 @@ use crate::check::{CheckOutcome, CheckPlan};
 use crate::driver::Assignment;
 use crate::failure::{Classification, Policy};
 use crate::limits::{LimitHit, Limits};
+use crate::model::{ModelFailure, ModelTurn};
 use crate::status::DriverKind;
 use crate::tool::{EffectClass, ToolCall, ToolResult};
 use crate::verdict::Verdict;
@@ -21,7 +22,7 @@ pub enum Entry {
         /// The driver that acts.
         driver: DriverKind,
         /// What it is told.
-        assignment: Assignment,
+        assignment: Box<Assignment>,
         /// How the change will be judged.
         plan: CheckPlan,
         /// What the run may use.
@@ -42,6 +43,58 @@ pub enum Entry {
     BaseChecked {
         /// Its checks.
         checks: Vec<CheckOutcome>,
+    },
+    /// Committed before the model is asked. The request itself is a function of what stands before.
+    ModelRequest {
+        /// Hexadecimal SHA-256 of the request as it is sent.
+        hash: String,
+        /// The model that is asked.
+        model: String,
+        /// Tokens that the answer may have.
+        max_output_tokens: u32,
+        /// Roughly the tokens of the request.
+        input_tokens: u64,
+    },
+    /// The model's answer: it is never asked for again.
+    ModelResponse {
+        /// The answer.
+        turn: ModelTurn,
+        /// What it cost, in billionths of a US dollar; `None` where nobody knows.
+        cost_nanousd: Option<u64>,
+        /// The version of the price table.
+        price_version: Option<String>,
+        /// How often it was asked until it answered.
+        attempts: u32,
+        /// Milliseconds from the first try to the end of the answer.
+        duration_ms: u64,
+        /// Milliseconds that the run has taken so far, over all its lives.
+        elapsed_ms: u64,
+        /// What the failed tries before it cost, in billionths of a US dollar.
+        #[serde(default)]
+        failed_nanousd: u64,
+        /// Tokens that the failed tries used.
+        #[serde(default)]
+        failed_tokens: u64,
+    },
+    /// The model did not answer, however often it was asked.
+    ModelFailed {
+        /// The last failure.
+        failure: ModelFailure,
+        /// What follows.
+        policy: Policy,
+        /// Milliseconds since 1970 from when on it may be asked again, where waiting helps.
+        until_ms: Option<u64>,
+        /// What the failed tries cost, in billionths of a US dollar.
+        #[serde(default)]
+        cost_nanousd: u64,
+        /// Tokens that the failed tries used.
+        #[serde(default)]
+        tokens: u64,
+    },
+    /// The run goes on after it was put aside.
+    Resumed {
+        /// The limits from here on.
+        limits: Limits,
     },
     /// Committed before anything starts.
     ToolIntent {
@@ -137,6 +190,10 @@ impl Entry {
         match self {
             Self::Started { .. } => "started",
             Self::BaseChecked { .. } => "base_checked",
+            Self::ModelRequest { .. } => "model_request",
+            Self::ModelResponse { .. } => "model_response",
+            Self::ModelFailed { .. } => "model_failed",
+            Self::Resumed { .. } => "resumed",
             Self::ToolIntent { .. } => "tool_intent",
             Self::ToolResult { .. } => "tool_result",
             Self::ClaimedDone { .. } => "claimed_done",

@@ -55,6 +55,38 @@ pub enum Tool {
         /// Relative to the workspace.
         path: String,
     },
+    /// Reads lines of one file, each with its number.
+    View {
+        /// Relative to the workspace; a directory is listed.
+        path: String,
+        /// The first line, from 1.
+        offset: u64,
+        /// How many lines.
+        limit: u64,
+    },
+    /// Replaces a text that must be in the file once, or each of its places.
+    Replace {
+        /// Relative to the workspace.
+        path: String,
+        /// What stands there.
+        old: String,
+        /// What shall stand there.
+        new: String,
+        /// Whether each place is meant; else there must be just one.
+        all: bool,
+    },
+    /// Writes a whole file, which need not exist; folders are made.
+    Write {
+        /// Relative to the workspace.
+        path: String,
+        /// All that it shall hold.
+        content: String,
+    },
+    /// Applies a patch between `*** Begin Patch` and `*** End Patch`; all of it, or nothing.
+    Patch {
+        /// The patch.
+        patch: String,
+    },
 }
 
 /// A program to start.
@@ -95,7 +127,10 @@ impl Tool {
             Self::Exec(_) => "exec",
             Self::Edit { .. } => "edit",
             Self::Restore { .. } => "restore",
-            Self::Read { .. } => "read",
+            Self::Read { .. } | Self::View { .. } => "read",
+            Self::Replace { .. } => "replace",
+            Self::Write { .. } => "write",
+            Self::Patch { .. } => "patch",
         }
     }
 
@@ -103,8 +138,13 @@ impl Tool {
     pub const fn effect_class(&self, confined: bool) -> EffectClass {
         match self {
             Self::Exec(exec) if exec.network || !confined => EffectClass::Open,
-            Self::Exec(_) | Self::Edit { .. } | Self::Restore { .. } => EffectClass::Workspace,
-            Self::Read { .. } => EffectClass::Read,
+            Self::Exec(_)
+            | Self::Edit { .. }
+            | Self::Restore { .. }
+            | Self::Replace { .. }
+            | Self::Write { .. }
+            | Self::Patch { .. } => EffectClass::Workspace,
+            Self::Read { .. } | Self::View { .. } => EffectClass::Read,
         }
     }
 }

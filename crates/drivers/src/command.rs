@@ -41,7 +41,14 @@ impl Driver for Command {
                     Action::Stuck { reason: failure(&asked.title, &result.ended, &output) }
                 };
             }
-            (Observation::CallEnded { .. }, _) => {}
+            // It knows no model, and limits are the runtime's.
+            (
+                Observation::CallEnded { .. }
+                | Observation::ModelAnswered { .. }
+                | Observation::ModelFailed { .. }
+                | Observation::Resumed { .. },
+                _,
+            ) => {}
             (Observation::RoundFailed { evidence }, _) => {
                 self.round += 1;
                 self.action = call(&self.assignment, self.round, Some(&evidence));
@@ -132,18 +139,21 @@ mod tests {
     fn assignment(command: &[&str]) -> Assignment {
         Assignment {
             prompt: "use {workspace} \0well".into(),
-            checks: vec![],
-            files: vec![],
             command: command.iter().map(ToString::to_string).collect(),
             workspace: "/w s".into(),
-            network: false,
+            ..Assignment::default()
         }
     }
 
     fn exec(action: Action) -> (String, Exec) {
         match action {
             Action::Call(ToolCall { call_id, tool: Tool::Exec(exec), .. }) => (call_id, exec),
-            other @ (Action::Call(_) | Action::Finished { .. } | Action::Stuck { .. }) => {
+            other @ (Action::Call(_)
+            | Action::Reads { .. }
+            | Action::Ask(_)
+            | Action::Exhausted { .. }
+            | Action::Finished { .. }
+            | Action::Stuck { .. }) => {
                 panic!("no program: {other:?}")
             }
         }

@@ -5,14 +5,20 @@
 
 mod command;
 mod mechanic;
+mod native;
+mod prompts;
 
 use journeyman_domain::driver::{Assignment, Driver};
+use journeyman_domain::limits::Limits;
 use journeyman_domain::status::DriverKind;
 
-/// The driver of this kind, at the start of a run.
-pub fn build(kind: DriverKind, assignment: Assignment) -> Box<dyn Driver> {
+pub use prompts::{COMPACT, prompt};
+
+/// The driver of this kind, at the start of a run that has these limits.
+pub fn build(kind: DriverKind, assignment: Assignment, limits: &Limits) -> Box<dyn Driver> {
     match kind {
         DriverKind::Mechanic => Box::new(mechanic::Mechanic::new(assignment)),
         DriverKind::Command => Box::new(command::Command::new(assignment)),
+        DriverKind::Native => native::build(assignment, limits),
     }
 }

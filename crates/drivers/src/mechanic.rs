@@ -94,13 +94,21 @@ impl Driver for Mechanic {
             Observation::CallEnded { result, output } => {
                 let asked = match &self.action {
                     Action::Call(call) => call.call_id == result.call_id,
-                    Action::Finished { .. } | Action::Stuck { .. } => false,
+                    Action::Reads { .. }
+                    | Action::Ask(_)
+                    | Action::Exhausted { .. }
+                    | Action::Finished { .. }
+                    | Action::Stuck { .. } => false,
                 };
                 if asked {
                     self.advance(&result, output);
                 }
             }
             Observation::RoundFailed { evidence } => self.begin_round(&evidence),
+            // It knows no model, and limits are the runtime's.
+            Observation::ModelAnswered { .. }
+            | Observation::ModelFailed { .. }
+            | Observation::Resumed { .. } => {}
         }
     }
 }

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::queue::Fence;
+use crate::tables::calls::ModelCall;
 use crate::{Store, StoreError};
 
 /// A blob's name: the SHA-256 of its bytes.
@@ -62,6 +64,8 @@ pub struct NewStep<'a> {
     pub snapshot_tree: Option<&'a str>,
     /// The thin pack that makes that tree from the one before.
     pub pack: Option<&'a [u8]>,
+    /// The model call whose answer it is.
+    pub call: Option<&'a ModelCall>,
 }
 
 /// One step.
@@ -133,17 +137,38 @@ impl From<StepRow> for Step {
 }
 
 // FOR SHARE waits for a take-over that is under way and then finds the epoch changed.
-const APPEND: &str = "WITH held AS ( \
-     SELECT e.lease_epoch FROM task_executions e JOIN agent_tasks r ON r.execution_id = e.id \
-     WHERE e.id = $1 AND e.node_id = $2 AND e.lease_epoch = $3 AND e.status = 'running' \
-         AND r.id = $4 FOR SHARE OF e), \
- stored AS ( \
-     INSERT INTO blobs (hash, size, bytes) \
-     SELECT b.hash, length(b.bytes), b.bytes FROM held, unnest($7::bytea[], $8::bytea[]) \
-         AS b (hash, bytes) ON CONFLICT DO NOTHING) \
- INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob) \
- SELECT $4, coalesce((SELECT max(seq) FROM run_steps WHERE run_id = $4), 0) + 1, lease_epoch, \
-     $5, $6, $9, $10, $11 FROM held RETURNING seq";
+macro_rules! held {
+    () => {
+        "WITH held AS ( \
+             SELECT e.lease_epoch FROM task_executions e JOIN agent_tasks r ON r.execution_id = e.id \
+             WHERE e.id = $1 AND e.node_id = $2 AND e.lease_epoch = $3 AND e.status = 'running' \
+                 AND r.id = $4 FOR SHARE OF e)"
+    };
+}
+pub(crate) use held;
+
+macro_rules! append {
+    ($beside:literal) => {
+        concat!(
+            held!(),
+            ", stored AS ( \
+             INSERT INTO blobs (hash, size, bytes) \
+             SELECT b.hash, length(b.bytes), b.bytes FROM held, unnest($7::bytea[], $8::bytea[]) \
+                 AS b (hash, bytes) ON CONFLICT DO NOTHING)",
+            $beside,
+            " INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, \
+                 snapshot_tree, pack_blob) \
+             SELECT $4, coalesce((SELECT max(seq) FROM run_steps WHERE run_id = $4), 0) + 1, \
+                 lease_epoch, $5, $6, $9, $10, $11 FROM held RETURNING seq"
+        )
+    };
+}
+const APPEND: &str = append!("");
+// With the model call whose answer the step is, so that no answer is without its bill.
+const APPEND_ANSWER: &str = append!(
+    ", called AS (INSERT INTO model_calls SELECT c.* FROM held, \
+         jsonb_populate_record(NULL::model_calls, $12) c ON CONFLICT DO NOTHING)"
+);
 const LOAD: &str = "SELECT run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, \
      pack_blob, created_at FROM run_steps WHERE run_id = $1 ORDER BY seq";
 const TAIL: &str = "SELECT s.run_id, s.seq, s.epoch, s.kind, s.payload, s.output_blob, \
@@ -152,7 +177,7 @@ const TAIL: &str = "SELECT s.run_id, s.seq, s.epoch, s.kind, s.payload, s.output
      AND (s.run_id, s.seq) > ($2, $3) ORDER BY s.run_id, s.seq LIMIT $4";
 const BLOB: &str = "SELECT bytes FROM blobs WHERE hash = $1";
 
-pub(crate) const ALL: &[&str] = &[APPEND, LOAD, TAIL, BLOB];
+pub(crate) const ALL: &[&str] = &[APPEND, APPEND_ANSWER, LOAD, TAIL, BLOB];
 
 /// The tables `run_steps` and `blobs`.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +207,8 @@ impl Journal<'_> {
             .flatten()
             .map(|(hash, bytes)| (hash.0.as_slice(), *bytes))
             .unzip();
-        let seq: Option<i32> = sqlx::query_scalar(APPEND)
+        let statement = if step.call.is_some() { APPEND_ANSWER } else { APPEND };
+        let mut query = sqlx::query_scalar(statement)
             .bind(fence.execution_id.as_uuid())
             .bind(fence.node_id.as_uuid())
             .bind(fence.lease_epoch)
@@ -193,9 +219,11 @@ impl Journal<'_> {
             .bind(contents)
             .bind(output.as_ref().map(|(hash, _)| hash.0.as_slice()))
             .bind(step.snapshot_tree)
-            .bind(pack.as_ref().map(|(hash, _)| hash.0.as_slice()))
-            .fetch_optional(self.0.pool())
-            .await?;
+            .bind(pack.as_ref().map(|(hash, _)| hash.0.as_slice()));
+        if let Some(call) = step.call {
+            query = query.bind(Json(call));
+        }
+        let seq: Option<i32> = query.fetch_optional(self.0.pool()).await?;
         seq.ok_or(StoreError::Fenced)
     }
 

@@ -33,6 +33,7 @@ pub use listen::TASKS_CHANNEL;
 pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
 pub use queue::{Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver};
 pub use tables::agents::{Agent, AgentChange};
+pub use tables::calls::{ModelCall, ModelTotals};
 pub use tables::children::{Child, NewChild};
 pub use tables::codebases::{Codebase, NewCodebase};
 pub use tables::configuration::Setting;
@@ -40,8 +41,8 @@ pub use tables::errors::{ErrorFilter, ErrorReport, NewErrorReport};
 pub use tables::executions::Execution;
 pub use tables::nodes::{NewNode, Node, NodeKind};
 pub use tables::patterns::{NewResolution, Pattern};
-pub use tables::runs::{Run, Usage};
-pub use tables::tasks::{NewTask, Task, TaskFilter};
+pub use tables::runs::{Run, Usage, Used};
+pub use tables::tasks::{NewTask, Task, TaskFilter, TaskTotals};
 
 /// How the pool behaves.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +143,7 @@ pub fn statements() -> Vec<&'static str> {
         queue::finish::ALL,
         queue::leases::ALL,
         tables::agents::ALL,
+        tables::calls::ALL,
         tables::children::ALL,
         tables::codebases::ALL,
         tables::configuration::ALL,

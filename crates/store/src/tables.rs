@@ -1,6 +1,7 @@
 //! One file a table: its row, and the statements that read and write it.
 
 pub mod agents;
+pub mod calls;
 pub mod children;
 pub mod codebases;
 pub mod configuration;

@@ -15,6 +15,22 @@ use crate::names;
 const SECONDS: &[f64] =
     &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
+/// Upper bounds of the buckets of a call's tokens, as the conventions advise.
+const TOKENS: &[f64] = &[
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+];
+
 static METRICS: OnceLock<Metrics> = OnceLock::new();
 static SILENT: Metrics = Metrics(None);
 
@@ -42,6 +58,9 @@ struct Instruments {
     queue_claim: Histogram<f64>,
     execution: Histogram<f64>,
     check: Histogram<f64>,
+    tokens: Histogram<u64>,
+    model_call: Histogram<f64>,
+    first_chunk: Histogram<f64>,
 }
 
 impl Metrics {
@@ -63,6 +82,13 @@ impl Metrics {
             queue_claim: seconds(names::METRIC_QUEUE_CLAIM),
             execution: seconds(names::METRIC_EXECUTION),
             check: seconds(names::METRIC_CHECK),
+            tokens: meter
+                .u64_histogram(names::METRIC_TOKENS)
+                .with_unit("{token}")
+                .with_boundaries(TOKENS.to_vec())
+                .build(),
+            model_call: seconds(names::METRIC_MODEL_CALL),
+            first_chunk: seconds(names::METRIC_FIRST_CHUNK),
         }))
     }
 
@@ -114,6 +140,38 @@ impl Metrics {
         }
     }
 
+    /// A model was asked with `input` tokens and answered with `output`.
+    pub fn tokens_used(&self, provider: &str, model: &str, input: u64, output: u64) {
+        if let Some(on) = &self.0 {
+            for (tokens, kind) in [(input, "input"), (output, "output")] {
+                let [provider, model] = served(provider, model);
+                on.tokens.record(
+                    tokens,
+                    &[provider, model, KeyValue::new(names::ATTR_TOKEN_TYPE, kind)],
+                );
+            }
+        }
+    }
+
+    /// One try of a model call ended, by a failure where one is named.
+    pub fn model_called(
+        &self,
+        provider: &str,
+        model: &str,
+        failure: Option<&'static str>,
+        took: Duration,
+        first_chunk: Option<Duration>,
+    ) {
+        if let Some(on) = &self.0 {
+            let mut attributes = served(provider, model).to_vec();
+            if let Some(first_chunk) = first_chunk {
+                on.first_chunk.record(first_chunk.as_secs_f64(), &attributes);
+            }
+            attributes.extend(failure.map(|kind| KeyValue::new(names::ATTR_ERROR_TYPE, kind)));
+            on.model_call.record(took.as_secs_f64(), &attributes);
+        }
+    }
+
     /// A check ran on `side`, base or candidate.
     pub fn check_ran(&self, side: &'static str, outcome: &'static str, took: Duration) {
         if let Some(on) = &self.0 {
@@ -122,6 +180,13 @@ impl Metrics {
             on.check.record(took.as_secs_f64(), &[side, outcome]);
         }
     }
+}
+
+fn served(provider: &str, model: &str) -> [KeyValue; 2] {
+    [
+        KeyValue::new(names::ATTR_PROVIDER, provider.to_owned()),
+        KeyValue::new(names::ATTR_REQUEST_MODEL, model.to_owned()),
+    ]
 }
 
 fn seconds(meter: &Meter, name: &'static str) -> Histogram<f64> {

@@ -50,6 +50,7 @@ names! {
     SPAN_PREPARE_WORKSPACE = "prepare_workspace", Span, "internal", "The clone of the codebase is made or restored.";
     SPAN_INVOKE_AGENT = "invoke_agent {gen_ai.agent.name}", Span, "internal", "One turn of an agent in its run: what its driver does until it says that it is done.";
     SPAN_EXECUTE_TOOL = "execute_tool {gen_ai.tool.name}", Span, "internal", "One tool call or command of a run, from its intent to its result.";
+    SPAN_CHAT = "chat {gen_ai.request.model}", Span, "client", "One try of a model call, from the request to the end of its stream.";
     SPAN_VERIFY = "verify", Span, "internal", "The runtime checks base and candidate in clean checkouts.";
     SPAN_RUN_CHECK = "run_check", Span, "internal", "One check on one checkout.";
     SPAN_DELIVER = "deliver", Span, "internal", "The verified change is committed and handed over.";
@@ -79,11 +80,24 @@ names! {
     ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, drained, killed, cancelled or failed.";
     ATTR_PROCESS_EXIT_CODE = "process.exit.code", Attribute, "int", "Exit status of a child process.";
     ATTR_ERROR_TYPE = "error.type", Attribute, "string", "The category that the classifier gave to a failure.";
-    ATTR_OPERATION = "gen_ai.operation.name", Attribute, "string", "invoke_agent or execute_tool.";
+    ATTR_OPERATION = "gen_ai.operation.name", Attribute, "string", "invoke_agent, chat or execute_tool.";
     ATTR_PROVIDER = "gen_ai.provider.name", Attribute, "string", "Who serves the model; the driver's name where there is no model.";
     ATTR_AGENT_ID = "gen_ai.agent.id", Attribute, "string", "The agent's id.";
     ATTR_AGENT_NAME = "gen_ai.agent.name", Attribute, "string", "The agent's name.";
     ATTR_CONVERSATION = "gen_ai.conversation.id", Attribute, "string", "The run again, where viewers of agents look for it.";
+    ATTR_REQUEST_MODEL = "gen_ai.request.model", Attribute, "string", "The model that was asked.";
+    ATTR_MAX_TOKENS = "gen_ai.request.max_tokens", Attribute, "int", "Tokens that the answer could have.";
+    ATTR_RESPONSE_MODEL = "gen_ai.response.model", Attribute, "string", "The model that answered, by its own word.";
+    ATTR_RESPONSE_ID = "gen_ai.response.id", Attribute, "string", "The provider's id of the answer.";
+    ATTR_FINISH_REASONS = "gen_ai.response.finish_reasons", Attribute, "string", "Why the model stopped: end, tool_calls, length, refusal, context_window or paused.";
+    ATTR_INPUT_TOKENS = "gen_ai.usage.input_tokens", Attribute, "int", "Tokens of the request, caches included.";
+    ATTR_OUTPUT_TOKENS = "gen_ai.usage.output_tokens", Attribute, "int", "Tokens of the answer, reasoning included.";
+    ATTR_CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens", Attribute, "int", "Of the request's tokens, those from a cache.";
+    ATTR_CACHE_WRITE_TOKENS = "gen_ai.usage.cache_creation.input_tokens", Attribute, "int", "Of the request's tokens, those put into a cache.";
+    ATTR_REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens", Attribute, "int", "Of the answer's tokens, those of reasoning.";
+    ATTR_INPUT_MESSAGES = "gen_ai.input.messages", Attribute, "string", "The request's conversation as JSON; only where OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT is true.";
+    ATTR_OUTPUT_MESSAGES = "gen_ai.output.messages", Attribute, "string", "The answer's words and calls as JSON; only where OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT is true.";
+    ATTR_TOKEN_TYPE = "gen_ai.token.type", Attribute, "string", "input or output.";
     ATTR_TOOL_NAME = "gen_ai.tool.name", Attribute, "string", "The tool.";
     ATTR_TOOL_CALL = "gen_ai.tool.call.id", Attribute, "string", "The call's id in the journal.";
     ATTR_TOOL_TYPE = "gen_ai.tool.type", Attribute, "string", "function, extension or datastore.";
@@ -95,8 +109,14 @@ names! {
     METRIC_QUEUE_WAIT = "queue_wait_seconds", Histogram, "s", "From the time a task could run to its claim.";
     METRIC_QUEUE_CLAIM = "queue_claim_seconds", Histogram, "s", "One claim on the database.";
     METRIC_EXECUTION = "execution_seconds", Histogram, "s", "From the claim of an execution to its outcome; by driver and execution.outcome.";
+    METRIC_TOKENS = "gen_ai.client.token.usage", Histogram, "{token}", "Tokens of a model call; by gen_ai.provider.name, gen_ai.request.model and gen_ai.token.type.";
+    METRIC_MODEL_CALL = "gen_ai.client.operation.duration", Histogram, "s", "One try of a model call; by gen_ai.provider.name, gen_ai.request.model and error.type.";
+    METRIC_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk", Histogram, "s", "From the request to the first piece of the answer; by gen_ai.provider.name and gen_ai.request.model.";
     METRIC_CHECK = "check_seconds", Histogram, "s", "One check on one checkout; by check.side and check.outcome.";
 }
+
+/// Attributes that hold what was said: sent only where the user asked for it.
+pub const CONTENT: [&str; 2] = [ATTR_INPUT_MESSAGES, ATTR_OUTPUT_MESSAGES];
 
 /// The table as the Markdown of `docs/TRACES.md`.
 pub fn markdown() -> String {
@@ -142,6 +162,8 @@ mod tests {
         let mut names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
-        assert!(names.iter().all(|name| !crate::redact::is_private(name)), "{names:?}");
+        let is_masked = |name: &&str| crate::redact::is_private(name);
+        let masked: Vec<_> = names.iter().copied().filter(is_masked).collect();
+        assert_eq!(masked, CONTENT, "what was said, and nothing else");
     }
 }

@@ -4,7 +4,7 @@
 //! show a registered secret, in whatever field it turns up.
 
 use std::borrow::Cow;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 use journeyman_domain::redact::Redactor;
 
@@ -49,6 +49,21 @@ pub fn register(secret: &str) {
 pub fn is_private(field: &str) -> bool {
     let last = field.rsplit('.').next().unwrap_or(field);
     PRIVATE.iter().any(|private| last.eq_ignore_ascii_case(private))
+}
+
+/// The variable by which a user asks for what is said to models and by them, as the conventions for
+/// generative AI name it.
+pub const CAPTURE_CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+
+/// Whether spans of model calls hold what was said, without secrets and cut. Only where it was asked
+/// for when the process first looked.
+pub fn captures_content() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    *ASKED.get_or_init(|| {
+        let words = ["true", "span_only", "span_and_event"];
+        let value = std::env::var(CAPTURE_CONTENT).unwrap_or_default();
+        words.iter().any(|word| value.eq_ignore_ascii_case(word))
+    })
 }
 
 /// The whole text without secrets.

@@ -1,4 +1,5 @@
 //! What the tests of several crates need.
 
 pub mod database;
+pub mod model;
 pub mod otlp;

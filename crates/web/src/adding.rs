@@ -138,21 +138,11 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
     if task.check.iter().any(|check| check.trim().is_empty()) {
         return Err(Refusal::usage("a check is empty"));
     }
-    if task.budget_usd.is_some_and(|budget| !budget.is_finite() || budget <= 0.0) {
-        return Err(Refusal::usage("the budget must be more than 0 dollars"));
+    budget(task.budget_usd)?;
+    let time_limit_s = time_limit(task.time_limit_s)?;
+    if task.model.as_deref().is_some_and(|model| model.trim().is_empty()) {
+        return Err(Refusal::usage("the model is empty; write it as provider/model"));
     }
-    let time_limit_s = match task.time_limit_s {
-        None => None,
-        Some(seconds) => match i32::try_from(seconds) {
-            Ok(seconds) if seconds > 0 => Some(seconds),
-            _ => {
-                return Err(Refusal::usage(format!(
-                    "the time limit must be 1 to {} seconds, not {seconds}",
-                    i32::MAX
-                )));
-            }
-        },
-    };
     // PostgreSQL cannot store it, and would refuse the whole request without a name.
     let words = [&task.repo, &task.prompt].into_iter().chain(&task.command).chain(&task.check);
     let words = words.chain(&task.after).chain(&task.key).chain(&task.agent).chain(&task.model);
@@ -166,6 +156,26 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
         deliver: parsed(task.deliver.as_deref(), Delivery::Branch)?,
         time_limit_s,
     })
+}
+
+/// Refuses a budget that is none.
+pub(crate) fn budget(dollars: Option<f64>) -> Result<(), Refusal> {
+    if dollars.is_some_and(|budget| !budget.is_finite() || budget <= 0.0) {
+        return Err(Refusal::usage("the budget must be more than 0 dollars"));
+    }
+    Ok(())
+}
+
+/// A time limit as rows have it.
+pub(crate) fn time_limit(seconds: Option<u64>) -> Result<Option<i32>, Refusal> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    match i32::try_from(seconds) {
+        Ok(seconds) if seconds > 0 => Ok(Some(seconds)),
+        _ => Err(Refusal::usage(format!(
+            "the time limit must be 1 to {} seconds, not {seconds}",
+            i32::MAX
+        ))),
+    }
 }
 
 /// A word of a closed vocabulary, or what holds where none is given.
@@ -350,8 +360,8 @@ mod tests {
             "'soon' is no priority; known are low, normal, high, urgent, critical"
         );
         assert_eq!(
-            task(|task| task.driver = Some("native".into())),
-            "'native' is no driver; known are mechanic, command"
+            task(|task| task.driver = Some("magic".into())),
+            "'magic' is no driver; known are mechanic, command, native"
         );
         assert_eq!(
             task(|task| task.deliver = Some("pr".into())),

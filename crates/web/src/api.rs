@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::Body;
 use crate::problem::Refusal;
-use crate::routes::{agents, audit, codebases, errors, health, settings, tasks, tree};
+use crate::routes::{agents, audit, codebases, errors, health, settings, stats, tasks, tree};
 use crate::span;
 
 /// Bytes of a request's body.
@@ -123,6 +123,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/codebases", get(codebases::list).post(codebases::add))
         .route("/agents", get(agents::list))
         .route("/agents/{agent}", get(agents::show).post(agents::set))
+        .route("/agents/{agent}/test", post(agents::test))
+        .route("/stats", get(stats::show))
         .route("/errors", get(errors::list))
         .route("/errors/{error}", get(errors::show))
         .route("/audit", get(audit::list))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::future::try_join_all;
 use journeyman_domain::ids::{AgentId, CodebaseId};
 use journeyman_domain::status::{Status, WaitingFor};
-use journeyman_store::{ErrorFilter, Execution, Run, StepPosition, Store, StoreError};
+use journeyman_store::{ErrorFilter, Execution, Run, StepPosition, Store, StoreError, Usage};
 use journeyman_telemetry::TraceContext;
 use serde_json::Value;
 
@@ -71,22 +71,44 @@ pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<
     if let Some(last) = executions.last() {
         add_execution(&mut task, last);
     }
-    if let (None, Some(run)) = (&task.driver, runs.last()) {
-        task.driver = started_driver(store, run).await?;
+    if let Some(run) = runs.last() {
+        add_started(&mut task, store, run).await?;
+    }
+    let used = store.runs().used_by_task(row.id).await?;
+    if used.calls > 0 {
+        task.tokens = tokens(&used.usage);
+        task.cost_usd = used.is_cost_known.then_some(used.usage.cost_usd);
     }
     task.errors = errors.into_iter().rev().map(error_report).collect();
     Ok(task)
 }
 
-/// The driver that a run chose by itself: its journal begins with it.
-async fn started_driver(store: &Store, run: &Run) -> Result<Option<String>, StoreError> {
-    let Some(task) = run.task_id else {
-        return Ok(None);
+/// The driver and the model that a run chose by itself: its journal begins with them.
+async fn add_started(task: &mut Task, store: &Store, run: &Run) -> Result<(), StoreError> {
+    let Some(id) = run.task_id else {
+        return Ok(());
     };
     let before = StepPosition { run_id: run.id, seq: 0 };
-    let first = store.journal().tail(task, Some(before), 1).await?;
-    let driver = first.first().and_then(|step| step.payload["driver"].as_str());
-    Ok(driver.map(str::to_owned))
+    let first = store.journal().tail(id, Some(before), 1).await?;
+    let Some(started) = first.first().map(|step| &step.payload) else {
+        return Ok(());
+    };
+    if let Some(driver) = started["driver"].as_str() {
+        task.driver = Some(driver.to_owned());
+    }
+    let model = &started["assignment"]["model"];
+    if let (Some(provider), Some(name)) = (model["provider"].as_str(), model["model"].as_str()) {
+        task.model = Some(format!("{provider}/{name}"));
+    }
+    Ok(())
+}
+
+/// All tokens together.
+fn tokens(usage: &Usage) -> i64 {
+    usage.uncached_input_tokens
+        + usage.cache_read_tokens
+        + usage.cache_write_tokens
+        + usage.output_tokens
 }
 
 /// Tasks of a list: without what only the rows of executions and failures know (`patch`,
@@ -125,13 +147,6 @@ fn document(row: &journeyman_store::Task, names: &Names, runs: &[Run], around: A
     let agent = last.map(|run| run.agent_id).or(row.agent_id);
     let codebase = row.codebase_id.and_then(|id| names.codebases.get(&id));
     let priced = runs.iter().any(|run| run.usage.price_version.is_some());
-    let tokens = |run: &Run| {
-        let usage = &run.usage;
-        usage.uncached_input_tokens
-            + usage.cache_read_tokens
-            + usage.cache_write_tokens
-            + usage.output_tokens
-    };
     Task {
         id: row.id.to_string(),
         status: row.status.to_string(),
@@ -154,7 +169,7 @@ fn document(row: &journeyman_store::Task, names: &Names, runs: &[Run], around: A
         verification: None,
         attempts: row.attempts,
         cost_usd: priced.then(|| runs.iter().map(|run| run.usage.cost_usd).sum()),
-        tokens: runs.iter().map(tokens).sum(),
+        tokens: runs.iter().map(|run| tokens(&run.usage)).sum(),
         error: row.error.clone(),
         errors: Vec::new(),
         created_at: row.created_at,

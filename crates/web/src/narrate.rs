@@ -13,10 +13,13 @@ use journeyman_domain::verdict::{Comparison, Verdict};
 /// Items of a list that a line shows at the most.
 const SHOWN: usize = 3;
 
+mod model;
+
 /// Tells a run's journal from its beginning: a result is told with the title of its call.
 #[derive(Debug, Default)]
 pub(crate) struct Narrator {
-    call: Option<ToolCall>,
+    /// Those without a result so far.
+    calls: Vec<ToolCall>,
 }
 
 impl Narrator {
@@ -43,8 +46,13 @@ impl Narrator {
                 let took = checks.iter().map(|outcome| outcome.duration_ms).sum();
                 timed(format!("before: {}", lines.join("; ")), took)
             }
+            Entry::ModelResponse { turn, cost_nanousd, duration_ms, .. } => {
+                timed(model::said(turn, *cost_nanousd), *duration_ms)
+            }
+            Entry::ModelFailed { failure, .. } => format!("the model: {}", failure.message),
+            Entry::Resumed { .. } => "goes on".to_owned(),
             Entry::ToolIntent { call, .. } => {
-                self.call = Some(call.clone());
+                self.calls.push(call.clone());
                 String::new()
             }
             Entry::ToolResult { result } => self.result(result),
@@ -62,7 +70,7 @@ impl Narrator {
                 format!("delivered: branch {branch} at {commit}")
             }
             Entry::Delivered { patch: Some(patch), .. } => format!("delivered: patch {patch}"),
-            Entry::Delivered { .. } => String::new(),
+            Entry::Delivered { .. } | Entry::ModelRequest { .. } => String::new(),
             Entry::LimitReached { hit } => hit.to_string(),
             Entry::Outcome { outcome } => ended(outcome),
         };
@@ -70,7 +78,8 @@ impl Narrator {
     }
 
     fn result(&mut self, result: &ToolResult) -> String {
-        let call = self.call.take().filter(|call| call.call_id == result.call_id);
+        let place = self.calls.iter().position(|call| call.call_id == result.call_id);
+        let call = place.map(|place| self.calls.remove(place));
         let title = call.map_or_else(|| "a call".to_owned(), |call| call.title);
         let mut how = said(&result.ended);
         if !result.ended.is_success() && result.tail.is_none() {

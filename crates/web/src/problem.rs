@@ -34,6 +34,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "usage", message)
     }
 
+    /// Something that the request needs is not set up, or does not answer.
+    pub(crate) fn missing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "missing", message)
+    }
+
     /// The state of what is asked for stands against it.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)

@@ -6,6 +6,7 @@ pub(crate) mod codebases;
 pub(crate) mod errors;
 pub(crate) mod health;
 pub(crate) mod settings;
+pub(crate) mod stats;
 pub(crate) mod tasks;
 pub(crate) mod tree;
 

@@ -112,7 +112,7 @@ pub struct Task {
     pub verification: Option<Value>,
     /// Attempts so far.
     pub attempts: i32,
-    /// Dollars; null where no price is known.
+    /// Dollars; null where the price of some answer is not known.
     pub cost_usd: Option<f64>,
     /// Tokens, all classes together.
     pub tokens: i64,

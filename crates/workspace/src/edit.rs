@@ -1,8 +1,11 @@
-//! Edits of files within a workspace, by exact replacement.
+//! Edits of files within a workspace: by byte ranges, by exact text, by patches and as a whole.
 //!
 //! All edits of a call are done, or none: everything is checked and written beside its file
 //! before the first file is replaced. No path may leave the workspace, by `..` or by a link, or
 //! reach into its `.git`. No process of the run may be at work meanwhile.
+
+mod asked;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +15,8 @@ use std::path::{Component, Path, PathBuf};
 use journeyman_domain::tool::FileEdit;
 
 use crate::error::{Doing as _, WorkspaceError};
+pub use asked::{FILE_BYTES, patch, replace, view, write};
+use writing::Change;
 
 /// Applies `edits` below the folder `tree`; the files that changed, relative to it. Blocks.
 ///
@@ -32,30 +37,10 @@ pub fn apply(tree: &Path, edits: &[FileEdit]) -> Result<Vec<PathBuf>, WorkspaceE
         };
         let new = replaced(old.as_deref().unwrap_or_default(), edits)?;
         if old.as_deref() != Some(&new) {
-            prepared.push((path, whole, new));
+            prepared.push(Change { path, whole, like: None, new: Some(new) });
         }
     }
-    let mut written: Vec<(PathBuf, PathBuf)> = Vec::new();
-    let result = prepared.iter().enumerate().try_for_each(|(number, (_, whole, new))| {
-        let beside = beside(whole, number)?;
-        written.push((beside.clone(), whole.clone()));
-        fs::write(&beside, new).doing("write", &beside)?;
-        if let Ok(metadata) = fs::metadata(whole) {
-            fs::set_permissions(&beside, metadata.permissions()).doing("write", &beside)?;
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        for (beside, _) in written {
-            // What is left behind is at most a file that a restore removes.
-            let _ = fs::remove_file(beside);
-        }
-        return Err(error);
-    }
-    for (beside, whole) in written {
-        fs::rename(&beside, &whole).doing("write", &whole)?;
-    }
-    Ok(prepared.into_iter().map(|(path, _, _)| path).collect())
+    writing::commit(&prepared)
 }
 
 /// Reads at most `limit` bytes of a file below `tree`; the whole length comes with them. Blocks.
@@ -80,8 +65,12 @@ fn contained(tree: &Path, path: &str) -> Result<PathBuf, WorkspaceError> {
     let outside = || WorkspaceError::OutsideWorkspace(path.to_owned());
     let mut below = PathBuf::new();
     for component in Path::new(path).components() {
-        let Component::Normal(name) = component else {
-            return Err(outside());
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::CurDir => continue,
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
+                return Err(outside());
+            }
         };
         if name.eq_ignore_ascii_case(".git") {
             return Err(outside());
@@ -122,13 +111,6 @@ fn replaced(old: &[u8], mut edits: Vec<&FileEdit>) -> Result<Vec<u8>, WorkspaceE
     }
     new.extend_from_slice(&old[done..]);
     Ok(new)
-}
-
-/// A name in the file's own folder, which is made where it is missing.
-fn beside(path: &Path, number: usize) -> Result<PathBuf, WorkspaceError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder).doing("make", folder)?;
-    Ok(folder.join(format!(".journeyman-edit-{}-{number}", std::process::id())))
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub fn request(prompt: &str, options: &cli::TaskOptions) -> Result<NewTask, Fail
         repo: absolute(&repo)?,
         prompt: prompt.to_owned(),
         agent: options.agent.clone(),
+        model: options.model.clone(),
+        budget_usd: options.budget,
         driver,
         command,
         check: options.checks.clone(),

@@ -87,7 +87,7 @@ async fn a_task_that_ended_is_not_steered() {
     for (wish, said) in [
         ("cancel", "cannot be cancelled"),
         ("pause", "cannot be paused"),
-        ("resume", "is not paused"),
+        ("resume", "was not put aside"),
         ("retry", "cannot be tried again"),
         ("approve", "does not wait for approval"),
     ] {

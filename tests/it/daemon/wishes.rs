@@ -42,7 +42,7 @@ async fn a_paused_run_keeps_what_it_did_and_goes_on() {
     let problem: serde_json::Value = serde_json::from_str(&refused.stderr).unwrap();
     assert_eq!((refused.code, &problem["error"]["code"]), (2, &json!("conflict")));
     let message = problem["error"]["message"].as_str().unwrap();
-    assert!(message.ends_with("is completed and is not paused"), "{message}");
+    assert!(message.ends_with("is completed and was not put aside"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use journeyman_domain::check::{Check, CheckKind};
 use journeyman_domain::driver::{Action, Assignment, Observation};
+use journeyman_domain::limits::Limits;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::tool::{Ended, FileEdit, Tool, ToolCall, ToolResult};
 use journeyman_drivers::build;
@@ -32,7 +33,11 @@ impl Outcome {
     pub(crate) fn finished(&self) -> &str {
         match &self.action {
             Action::Finished { summary } => summary,
-            other @ (Action::Call(_) | Action::Stuck { .. }) => {
+            other @ (Action::Call(_)
+            | Action::Reads { .. }
+            | Action::Ask(_)
+            | Action::Exhausted { .. }
+            | Action::Stuck { .. }) => {
                 panic!("not finished: {other:?}\n{:#?}", self.titles())
             }
         }
@@ -41,7 +46,11 @@ impl Outcome {
     pub(crate) fn stuck(&self) -> &str {
         match &self.action {
             Action::Stuck { reason } => reason,
-            other @ (Action::Call(_) | Action::Finished { .. }) => {
+            other @ (Action::Call(_)
+            | Action::Reads { .. }
+            | Action::Ask(_)
+            | Action::Exhausted { .. }
+            | Action::Finished { .. }) => {
                 panic!("not stuck: {other:?}\n{:#?}", self.titles())
             }
         }
@@ -101,18 +110,21 @@ pub(crate) fn mend_folder(folder: &Path, checks: Vec<Check>) -> Outcome {
         prompt: "mend it".into(),
         checks,
         files: before.keys().cloned().collect(),
-        command: vec![],
         workspace: folder.to_str().unwrap().to_owned(),
-        network: false,
+        ..Assignment::default()
     };
-    let mut driver = build(DriverKind::Mechanic, assignment.clone());
+    let mut driver = build(DriverKind::Mechanic, assignment.clone(), &Limits::default());
     let mut snapshots = BTreeMap::from([(None, before.clone())]);
     let mut now = before.clone();
     let (mut calls, mut observations) = (Vec::new(), Vec::new());
     let action = loop {
         let call = match driver.next() {
             Action::Call(call) => call,
-            end @ (Action::Finished { .. } | Action::Stuck { .. }) => break end,
+            end @ (Action::Reads { .. }
+            | Action::Ask(_)
+            | Action::Exhausted { .. }
+            | Action::Finished { .. }
+            | Action::Stuck { .. }) => break end,
         };
         let (ended, output) = execute(folder, &call.tool, &snapshots);
         let after = tree(folder);
@@ -166,6 +178,10 @@ fn execute(
             Ok(text) => (Ended::Exited { code: 0 }, text),
             Err(error) => refused(error.to_string()),
         },
+        other @ (Tool::View { .. }
+        | Tool::Replace { .. }
+        | Tool::Write { .. }
+        | Tool::Patch { .. }) => panic!("no call of the mechanic: {other:?}"),
         Tool::Edit { edits } => {
             edit(folder, edits);
             (Ended::Exited { code: 0 }, String::new())

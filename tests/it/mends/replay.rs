@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use journeyman_domain::check::CheckKind;
 use journeyman_domain::driver::{Action, Assignment, Driver, Observation};
+use journeyman_domain::limits::Limits;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::tool::{Ended, ToolResult};
 use journeyman_drivers::build;
@@ -68,16 +69,22 @@ fn assignment() -> Assignment {
             check("gofmt -l .", CheckKind::Lint),
         ],
         files: files.map(ToOwned::to_owned).to_vec(),
-        command: vec![],
         workspace: "/w".into(),
-        network: false,
+        ..Assignment::default()
     }
 }
 
 fn observation(event: &Event, action: &Action) -> Option<Observation> {
     let call_id = match (event, action) {
         (Event::Answer { .. }, Action::Call(call)) => call.call_id.clone(),
-        (Event::Answer { .. }, Action::Finished { .. } | Action::Stuck { .. }) => return None,
+        (
+            Event::Answer { .. },
+            Action::Reads { .. }
+            | Action::Ask(_)
+            | Action::Exhausted { .. }
+            | Action::Finished { .. }
+            | Action::Stuck { .. },
+        ) => return None,
         (Event::Foreign, _) => "another".to_owned(),
         (Event::RoundFailed, _) => {
             return Some(Observation::RoundFailed { evidence: "test f failed".into() });
@@ -108,7 +115,7 @@ fn observation(event: &Event, action: &Action) -> Option<Observation> {
 }
 
 fn replay(observations: &[Observation]) -> Box<dyn Driver> {
-    let mut driver = build(DriverKind::Mechanic, assignment());
+    let mut driver = build(DriverKind::Mechanic, assignment(), &Limits::default());
     for observation in observations {
         driver.observe(observation.clone());
     }
@@ -120,7 +127,7 @@ proptest! {
 
     #[test]
     fn any_prefix_replayed_asks_for_the_same(events in prop::collection::vec(event(), 1..60)) {
-        let mut driver = build(DriverKind::Mechanic, assignment());
+        let mut driver = build(DriverKind::Mechanic, assignment(), &Limits::default());
         let mut seen = Vec::new();
         let mut ids = BTreeSet::new();
         for event in &events {
@@ -138,7 +145,7 @@ proptest! {
 
     #[test]
     fn it_always_comes_to_an_end(events in prop::collection::vec(event(), 8..40)) {
-        let mut driver = build(DriverKind::Mechanic, assignment());
+        let mut driver = build(DriverKind::Mechanic, assignment(), &Limits::default());
         let answers = events.iter().filter(|event| matches!(event, Event::Answer { .. })).cycle();
         let ended = answers.take(2_000).any(|event| match observation(event, &driver.next()) {
             Some(observation) => {
@@ -158,7 +165,7 @@ fn a_round_that_finds_nothing_new_is_stuck_with_the_evidence() {
     let outcome =
         super::harness::mend_folder(folder.path(), vec![check("true", CheckKind::Custom)]);
     assert_eq!(outcome.finished(), "nothing was mended; the check passes");
-    let mut driver = build(DriverKind::Mechanic, outcome.assignment.clone());
+    let mut driver = build(DriverKind::Mechanic, outcome.assignment.clone(), &Limits::default());
     for observation in &outcome.observations {
         driver.observe(observation.clone());
     }

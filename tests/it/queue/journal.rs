@@ -1,7 +1,9 @@
 //! The journal behind its fence, and the children of an execution.
 
 use journeyman_domain::status::Status;
-use journeyman_store::{BlobHash, Claim, NewChild, NewStep, NodeKind, Store, StoreError, Usage};
+use journeyman_store::{
+    BlobHash, Claim, ModelCall, NewChild, NewStep, NodeKind, Store, StoreError,
+};
 use serde_json::json;
 
 use super::{ACTING, EXPIRED, LEASE, add, claim, database, finish, node, take_over};
@@ -27,6 +29,7 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
             output: Some(&output),
             snapshot_tree: Some("tree"),
             pack: Some(b"pack"),
+            call: None,
         };
         assert_eq!(store.journal().append(fence, first.run.id, &step).await.unwrap(), seq);
     }
@@ -41,18 +44,72 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
     let taken = take_over(store, new, LEASE).await.taken.remove(0).claim;
     assert!(matches!(append(store, &first, "late").await, Err(StoreError::Fenced)));
     assert_eq!(append(store, &taken, "outcome").await.unwrap(), 3);
-    let usage = Usage { output_tokens: 5, cost_usd: 0.25, ..Usage::default() };
-    store.runs().add_usage(&ACTING, taken.fence().unwrap(), taken.run.id, &usage).await.unwrap();
-    let late = store.runs().add_usage(&ACTING, fence, first.run.id, &usage).await;
+    let call = ModelCall {
+        run_id: taken.run.id,
+        request_seq: 3,
+        attempt: 1,
+        provider: "local".into(),
+        model: "small".into(),
+        wire: "openai_chat".into(),
+        started_at: chrono::Utc::now(),
+        duration_ms: 20,
+        first_chunk_ms: Some(5),
+        failure_kind: Some("overloaded".into()),
+        http_status: Some(529),
+        next_attempt_at: Some(chrono::Utc::now()),
+        uncached_input_tokens: 7,
+        cache_read_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: 0,
+        reasoning_tokens: 0,
+        cost_nanousd: Some(1_000),
+        price_version: None,
+    };
+    for _ in 0..2 {
+        store.calls().record(taken.fence().unwrap(), &call).await.unwrap();
+    }
+    assert!(matches!(store.calls().record(fence, &call).await, Err(StoreError::Fenced)));
+    let answer = ModelCall {
+        attempt: 2,
+        failure_kind: None,
+        http_status: None,
+        next_attempt_at: None,
+        output_tokens: 5,
+        cost_nanousd: Some(250_000_000),
+        price_version: Some("1".into()),
+        ..call.clone()
+    };
+    let step = NewStep {
+        kind: "model_response",
+        payload: json!({}),
+        call: Some(&answer),
+        ..NewStep::default()
+    };
+    let late = store.journal().append(fence, first.run.id, &step).await;
     assert!(matches!(late, Err(StoreError::Fenced)));
+    let seq = store.journal().append(taken.fence().unwrap(), taken.run.id, &step).await.unwrap();
+    assert_eq!(seq, 4);
+    let tries = store.calls().of_request(taken.run.id, 3).await.unwrap();
+    assert_eq!(tries.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(tries[1].cost_nanousd, answer.cost_nanousd);
     finish(store, &taken, Status::Completed).await;
     assert!(matches!(append(store, &taken, "after").await, Err(StoreError::Fenced)));
-    assert_eq!(store.runs().used_by_task(task).await.unwrap(), usage);
+    let used = store.runs().used_by_task(task).await.unwrap();
+    let cost_usd = 0.250_001;
+    assert_eq!((used.usage.output_tokens, used.usage.uncached_input_tokens), (5, 14));
+    assert!((used.usage.cost_usd - cost_usd).abs() < 1e-12 && used.is_cost_known);
+    assert_eq!(store.runs().get(taken.run.id).await.unwrap().usage, used.usage);
+    let totals = store.calls().totals(chrono::Utc::now() - chrono::TimeDelta::hours(1)).await;
+    let totals = totals.unwrap();
+    assert_eq!((totals[0].answers, totals[0].failures), (1, 1));
 
     let steps = store.journal().load(first.run.id).await.unwrap();
     let told: Vec<_> =
         steps.iter().map(|step| (step.seq, step.epoch, step.kind.as_str())).collect();
-    assert_eq!(told, [(1, 1, "tool_result"), (2, 1, "tool_result"), (3, 2, "outcome")]);
+    assert_eq!(
+        told,
+        [(1, 1, "tool_result"), (2, 1, "tool_result"), (3, 2, "outcome"), (4, 2, "model_response")]
+    );
     assert_eq!(steps[0].output_blob, Some(hash));
     assert_eq!(steps[0].snapshot_tree.as_deref(), Some("tree"));
     let rest = store.journal().tail(task, Some(steps[1].position()), 10).await.unwrap();

@@ -63,7 +63,7 @@ async fn a_running_task_hears_of_pause_and_cancel_when_its_lease_is_renewed() {
     let paused = Finish::new(Status::Paused, after(Status::Paused));
     store.queue().finish(&ACTING, first.fence().unwrap(), &paused).await.unwrap();
     assert_eq!(claim(store, mine).await, []);
-    store.tasks().resume(&ACTING, task).await.unwrap();
+    store.tasks().resume(&ACTING, task, None, None).await.unwrap();
     let second = claim(store, mine).await.remove(0);
     assert_eq!(second.run.id, first.run.id);
 

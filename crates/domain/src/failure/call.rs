@@ -12,6 +12,10 @@ const NOT_STARTED: [i32; 2] = [126, 127];
 pub fn call_evidence(call: &ToolCall, ended: &Ended, output: &str) -> Option<Evidence> {
     let source = match &call.tool {
         Tool::Exec(exec) => exec.argv.first().cloned().unwrap_or_default(),
+        // A model's slip: it is told, and goes on.
+        Tool::View { .. } | Tool::Replace { .. } | Tool::Write { .. } | Tool::Patch { .. } => {
+            return None;
+        }
         other @ (Tool::Edit { .. } | Tool::Restore { .. } | Tool::Read { .. }) => {
             other.name().to_owned()
         }

@@ -11,14 +11,11 @@ use crate::tool::{Ended, Exec, Tool, ToolResult};
 fn started(limits: Limits) -> Entry {
     Entry::Started {
         driver: DriverKind::Command,
-        assignment: Assignment {
+        assignment: Box::new(Assignment {
             prompt: "mend it".into(),
-            checks: vec![],
-            files: vec![],
-            command: vec![],
             workspace: "/w".into(),
-            network: false,
-        },
+            ..Assignment::default()
+        }),
         plan: CheckPlan::default(),
         limits,
         base_commit: "c0".into(),
@@ -283,6 +280,7 @@ fn play(choices: &[u8], limits: &Limits) -> (Vec<Entry>, Next) {
             Next::Act if *choice < 160 => intent(number, EffectClass::Workspace),
             Next::Act => done(choice % 2 == 0),
             Next::Stop(hit) => Entry::LimitReached { hit },
+            Next::PutAside(_) => Entry::Resumed { limits: limits.clone() },
             Next::Verify => verification(
                 *choice > 200,
                 *choice > 20,
@@ -361,5 +359,154 @@ proptest! {
             });
             prop_assert!(judged.is_some_and(|verdict| verdict.verified || !verdict.checked));
         }
+    }
+}
+
+mod with_a_model {
+    //! A run whose driver asks a model.
+
+    use super::*;
+    use crate::model::{ModelFailure, ModelTurn, Stop, TokenUsage};
+
+    fn native(limits: Limits) -> Entry {
+        let mut entry = started(limits);
+        if let Entry::Started { driver, .. } = &mut entry {
+            *driver = DriverKind::Native;
+        }
+        entry
+    }
+
+    fn request() -> Entry {
+        Entry::ModelRequest {
+            hash: "h".into(),
+            model: "m".into(),
+            max_output_tokens: 10,
+            input_tokens: 10,
+        }
+    }
+
+    fn response(tokens: u64, cost_nanousd: u64) -> Entry {
+        Entry::ModelResponse {
+            turn: ModelTurn {
+                id: String::new(),
+                model: "m".into(),
+                text: "words".into(),
+                calls: vec![],
+                stop: Stop::End,
+                usage: TokenUsage { output: tokens, ..TokenUsage::default() },
+                usage_known: true,
+                items: vec![],
+            },
+            cost_nanousd: Some(cost_nanousd),
+            price_version: None,
+            attempts: 2,
+            duration_ms: 1,
+            elapsed_ms: 1,
+            failed_nanousd: 5,
+            failed_tokens: 7,
+        }
+    }
+
+    fn failed(kind: FailureKind, policy: Policy, until_ms: Option<u64>) -> Entry {
+        Entry::ModelFailed {
+            failure: ModelFailure::of(kind, "it is so"),
+            policy,
+            until_ms,
+            cost_nanousd: 3,
+            tokens: 4,
+        }
+    }
+
+    #[test]
+    fn a_request_is_open_until_it_is_answered_and_everything_is_counted() {
+        let mut run = Run::from_journal(&[native(Limits::default()), request()]);
+        assert_eq!((run.open_request(), run.next(0, Wishes::default())), (Some("h"), Next::Act));
+        run.apply(&response(100, 50));
+        assert_eq!(run.open_request(), None);
+        assert_eq!((run.usage().tokens, run.usage().cost_nanousd), (107, 55));
+        run.apply(&request());
+        run.apply(&failed(FailureKind::ContextOverflow, Policy::RetryWithEvidence, None));
+        assert_eq!((run.open_request(), run.model_failures()), (None, 1));
+        assert_eq!((run.usage().tokens, run.usage().cost_nanousd), (111, 58));
+        assert_eq!(run.next(0, Wishes::default()), Next::Act);
+    }
+
+    #[test]
+    fn a_limit_puts_a_model_aside_and_more_room_lets_it_go_on() {
+        let limits = Limits { cost_nanousd: Some(50), ..Limits::default() };
+        let mut run = Run::from_journal(&[native(limits.clone()), response(1, 45)]);
+        let hit = LimitHit::Cost { limit_nanousd: 50 };
+        assert_eq!(run.next(0, Wishes::default()), Next::Stop(hit));
+        run.apply(&Entry::LimitReached { hit });
+        let Next::PutAside(aside) = run.next(0, Wishes::default()) else { panic!("{run:?}") };
+        assert_eq!((aside.waiting_for, aside.until_ms), (WaitingFor::Budget, None));
+        assert!(!aside.is_over(u64::MAX, &limits, true), "a word is no money");
+        let more = Limits { cost_nanousd: Some(60), ..limits.clone() };
+        assert!(aside.is_over(0, &more, false));
+        assert!(aside.is_over(0, &Limits { cost_nanousd: None, ..limits }, false));
+        run.apply(&Entry::Resumed { limits: more });
+        assert_eq!(run.next(0, Wishes::default()), Next::Act);
+    }
+
+    #[test]
+    fn a_failed_call_waits_asks_or_ends_the_run() {
+        let after = |kind, policy, until_ms| {
+            let journal = [native(Limits::default()), request(), failed(kind, policy, until_ms)];
+            next_after(&journal)
+        };
+        let aside = |waiting_for, until_ms| {
+            Next::PutAside(Aside { waiting_for, until_ms, hit: None, reason: "it is so".into() })
+        };
+        let wait = Policy::Wait { delay_ms: 5 };
+        for (kind, policy, until_ms, expected) in [
+            (FailureKind::RateLimit, wait, Some(9), aside(WaitingFor::RateLimit, Some(9))),
+            (FailureKind::Network, wait, Some(9), aside(WaitingFor::Provider, Some(9))),
+            (FailureKind::Quota, wait, Some(9), aside(WaitingFor::Budget, Some(9))),
+            (FailureKind::Quota, Policy::Ask, Some(9), aside(WaitingFor::Budget, None)),
+            (FailureKind::Auth, Policy::Ask, None, aside(WaitingFor::Input, None)),
+        ] {
+            assert_eq!(after(kind, policy, until_ms), expected, "{kind}");
+        }
+        let outcome = Outcome::Failed { reason: "it is so".into(), policy: Policy::Stop };
+        assert_eq!(after(FailureKind::NotFound, Policy::Stop, None), Next::Conclude(outcome));
+    }
+
+    #[test]
+    fn a_wait_is_over_in_time_and_a_question_when_the_user_says_so() {
+        let aside = |until_ms| Aside {
+            waiting_for: WaitingFor::Provider,
+            until_ms,
+            hit: None,
+            reason: String::new(),
+        };
+        let over = |until_ms, now_ms, user_said| {
+            aside(until_ms).is_over(now_ms, &Limits::default(), user_said)
+        };
+        assert!(!over(Some(9), 8, false) && over(Some(9), 9, false) && over(Some(9), 0, true));
+        assert!(!over(None, u64::MAX, false) && over(None, 0, true));
+    }
+
+    #[test]
+    fn reads_that_a_crash_left_open_are_done_again_one_by_one() {
+        let read = |number| intent(number, EffectClass::Read);
+        let mut journal = vec![native(Limits::default()), read(1), read(2), read(3), result(1)];
+        let again = |number| Next::Recover { call: call(number), recovery: Recovery::RunAgain };
+        assert_eq!(next_after(&journal), again(2));
+        journal.push(result(2));
+        assert_eq!(next_after(&journal), again(3));
+        journal.push(result(3));
+        assert_eq!(next_after(&journal), Next::Act);
+    }
+
+    #[test]
+    fn a_model_that_gave_up_gets_no_second_round_of_the_same() {
+        let journal = [
+            native(Limits::default()),
+            Entry::ClaimedDone { finished: false, summary: "it turns in a circle".into() },
+            verification(false, true, Policy::RetryWithEvidence, 0),
+        ];
+        let reason = "it turns in a circle; cargo test fails".to_owned();
+        let outcome = Outcome::Failed { reason, policy: Policy::OtherAgent };
+        assert_eq!(next_after(&journal), Next::Conclude(outcome));
     }
 }

@@ -26,6 +26,10 @@ pub(super) fn certain(evidence: &Evidence) -> Option<Finding> {
             "time limit",
         ));
     }
+    // The wire's own codes were read before.
+    if let Some(kind) = evidence.model_failure {
+        return Some(finding(kind.category(), format!("model:{kind}"), 1.0, "model call"));
+    }
     if let Some(state) = &evidence.sqlstate {
         let category = match state.get(..2) {
             Some("53") if state == "53100" => Category::ResourceDisk,

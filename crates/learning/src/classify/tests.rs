@@ -9,6 +9,7 @@ fn evidence(phase: Phase, source: &str, text: &str) -> Evidence {
         timed_out: false,
         http_status: None,
         sqlstate: None,
+        model_failure: None,
         text: text.to_owned(),
     }
 }

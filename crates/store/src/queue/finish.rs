@@ -72,8 +72,19 @@ const EXECUTION: &str = "UPDATE task_executions SET status = $4::status_type, er
          (extract(epoch FROM now() - started_at) * 1000)::bigint END \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running' RETURNING task_id";
 const RUNS: &str = "UPDATE agent_tasks SET status = $2::status_type, error_message = $3, \
-     result = $4, completed_at = CASE WHEN $5 THEN NULL ELSE now() END \
-     WHERE execution_id = $1 AND status = 'running' RETURNING agent_id";
+     result = $4, completed_at = CASE WHEN $5 THEN NULL ELSE now() END, \
+     uncached_input_tokens = u.uncached, cache_read_tokens = u.cached, \
+     cache_write_tokens = u.written, output_tokens = u.output, reasoning_tokens = u.reasoning, \
+     cost_estimate = u.cost, price_version = u.version \
+     FROM agent_tasks r CROSS JOIN LATERAL (SELECT \
+         coalesce(sum(uncached_input_tokens), 0) AS uncached, \
+         coalesce(sum(cache_read_tokens), 0) AS cached, \
+         coalesce(sum(cache_write_tokens), 0) AS written, coalesce(sum(output_tokens), 0) AS output, \
+         coalesce(sum(reasoning_tokens), 0) AS reasoning, \
+         coalesce(sum(cost_nanousd), 0) / 1e9 AS cost, max(price_version) AS version \
+         FROM model_calls WHERE run_id = r.id) u \
+     WHERE agent_tasks.id = r.id AND r.execution_id = $1 AND agent_tasks.status = 'running' \
+     RETURNING agent_tasks.agent_id";
 const USED: &str = "UPDATE codegen_agents SET last_used_at = now() WHERE id = ANY ($1)";
 // A cancellation that was asked for is not lost, whatever the execution says.
 const TASK: &str = "UPDATE tasks SET \

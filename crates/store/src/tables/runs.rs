@@ -9,8 +9,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::column::{IdPart, MaybeId, Text, only};
-use crate::queue::Fence;
-use crate::{Acting, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// One agent's run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow)]
@@ -71,6 +70,19 @@ pub struct Usage {
     pub price_version: Option<String>,
 }
 
+/// What the model calls of a task used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, FromRow)]
+pub struct Used {
+    /// Tokens and money, as far as prices are known.
+    #[sqlx(flatten)]
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Whether the price of every answer is known.
+    pub is_cost_known: bool,
+    /// Tries of calls.
+    pub calls: i64,
+}
+
 macro_rules! columns {
     () => {
         "id, agent_id, task_id, execution_id, attempt, prompt, status::text, driver, model, \
@@ -86,23 +98,19 @@ const OF_EXECUTIONS: &str =
     concat!("SELECT ", columns!(), " FROM agent_tasks WHERE execution_id = ANY ($1) ORDER BY id");
 const BY_PART: &str = "SELECT id FROM agent_tasks WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
-const USED_BY_TASK: &str = "SELECT coalesce(sum(uncached_input_tokens), 0)::bigint \
-     AS uncached_input_tokens, coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens, \
-     coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens, \
-     coalesce(sum(output_tokens), 0)::bigint AS output_tokens, \
-     coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens, \
-     coalesce(sum(cost_estimate), 0)::float8 AS cost_usd, max(price_version) AS price_version \
-     FROM agent_tasks WHERE task_id = $1";
-const ADD_USAGE: &str = "UPDATE agent_tasks r SET \
-     uncached_input_tokens = uncached_input_tokens + $5, \
-     cache_read_tokens = cache_read_tokens + $6, cache_write_tokens = cache_write_tokens + $7, \
-     output_tokens = output_tokens + $8, reasoning_tokens = reasoning_tokens + $9, \
-     cost_estimate = cost_estimate + $10::float8::numeric, \
-     price_version = coalesce($11, price_version) \
-     FROM (SELECT id FROM task_executions WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 \
-     AND status = 'running' FOR SHARE) e WHERE r.execution_id = e.id AND r.id = $4";
+// The columns of the runs themselves are filled when a run is left; this is what is true meanwhile.
+const USED_BY_TASK: &str = "SELECT coalesce(sum(c.uncached_input_tokens), 0)::bigint \
+     AS uncached_input_tokens, coalesce(sum(c.cache_read_tokens), 0)::bigint AS cache_read_tokens, \
+     coalesce(sum(c.cache_write_tokens), 0)::bigint AS cache_write_tokens, \
+     coalesce(sum(c.output_tokens), 0)::bigint AS output_tokens, \
+     coalesce(sum(c.reasoning_tokens), 0)::bigint AS reasoning_tokens, \
+     coalesce(sum(c.cost_nanousd), 0)::float8 / 1e9 AS cost_usd, \
+     max(c.price_version) AS price_version, \
+     coalesce(bool_and(c.cost_nanousd IS NOT NULL OR c.failure_kind IS NOT NULL), true) \
+     AS is_cost_known, count(*) AS calls \
+     FROM model_calls c JOIN agent_tasks r ON r.id = c.run_id WHERE r.task_id = $1";
 
-pub(crate) const ALL: &[&str] = &[GET, OF_TASK, OF_EXECUTIONS, BY_PART, USED_BY_TASK, ADD_USAGE];
+pub(crate) const ALL: &[&str] = &[GET, OF_TASK, OF_EXECUTIONS, BY_PART, USED_BY_TASK];
 
 /// The table `agent_tasks`.
 #[derive(Clone, Copy, Debug)]
@@ -146,38 +154,8 @@ impl Runs<'_> {
         Ok(sqlx::query_as(OF_TASK).bind(task.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
-    /// What all runs of a task used.
-    pub async fn used_by_task(&self, task: TaskId) -> Result<Usage, StoreError> {
+    /// What the model calls of all runs of a task used so far.
+    pub async fn used_by_task(&self, task: TaskId) -> Result<Used, StoreError> {
         Ok(sqlx::query_as(USED_BY_TASK).bind(task.as_uuid()).fetch_one(self.0.pool()).await?)
-    }
-
-    /// Adds what one model call used.
-    pub async fn add_usage(
-        &self,
-        acting: &Acting<'_>,
-        fence: Fence,
-        run: RunId,
-        usage: &Usage,
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin(acting).await?;
-        let done = sqlx::query(ADD_USAGE)
-            .bind(fence.execution_id.as_uuid())
-            .bind(fence.node_id.as_uuid())
-            .bind(fence.lease_epoch)
-            .bind(run.as_uuid())
-            .bind(usage.uncached_input_tokens)
-            .bind(usage.cache_read_tokens)
-            .bind(usage.cache_write_tokens)
-            .bind(usage.output_tokens)
-            .bind(usage.reasoning_tokens)
-            .bind(usage.cost_usd)
-            .bind(&usage.price_version)
-            .execute(&mut *transaction)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::Fenced);
-        }
-        transaction.commit().await?;
-        Ok(())
     }
 }

@@ -263,6 +263,14 @@ const DEPENDANTS: &str = concat!(
     columns!(),
     " FROM task_dependencies d JOIN tasks t ON t.id = d.task_id WHERE d.depends_on = $1 ORDER BY t.id"
 );
+const TOTALS: &str = "SELECT count(*) AS tasks, \
+     count(*) FILTER (WHERE status = 'completed') AS completed, \
+     count(*) FILTER (WHERE status = 'completed' AND verified) AS verified, \
+     count(*) FILTER (WHERE status IN ('failed', 'timeout')) AS failed, \
+     count(*) FILTER (WHERE status NOT IN ('completed', 'failed', 'timeout', 'cancelled')) AS open, \
+     (avg(extract(epoch FROM completed_at - started_at)) \
+         FILTER (WHERE status = 'completed'))::float8 AS average_s \
+     FROM tasks WHERE created_at >= $1";
 const SET_STATUS: &str = concat!(
     "UPDATE tasks t SET status = $3::status_type, waiting_for = $4::waiting_reason, wake_at = $5, \
      error = coalesce($6, t.error), completed_at = CASE WHEN $7 THEN now() END \
@@ -283,6 +291,7 @@ pub(crate) const ALL: &[&str] = &[
     LIST,
     DEPENDENCIES,
     DEPENDANTS,
+    TOTALS,
     SET_STATUS,
 ];
 
@@ -327,7 +336,29 @@ pub(crate) async fn get_many(
     Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(connection).await?)
 }
 
+/// How the tasks of a time fared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow)]
+pub struct TaskTotals {
+    /// All that were added.
+    pub tasks: i64,
+    /// Those that are completed.
+    pub completed: i64,
+    /// Of them, those that the runtime saw pass.
+    pub verified: i64,
+    /// Those that failed or ran out of time.
+    pub failed: i64,
+    /// Those that have not ended.
+    pub open: i64,
+    /// Seconds from start to end of a completed one, on average.
+    pub average_s: Option<f64>,
+}
+
 impl Tasks<'_> {
+    /// How the tasks fared that were added since then.
+    pub async fn totals(&self, since: DateTime<Utc>) -> Result<TaskTotals, StoreError> {
+        Ok(sqlx::query_as(TOTALS).bind(since).fetch_one(self.0.pool()).await?)
+    }
+
     /// Adds a task that waits for others, which exist already.
     /// [`StoreError::Conflict`] where an unfinished task has its unique key.
     pub async fn insert(

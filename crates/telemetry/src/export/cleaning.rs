@@ -13,7 +13,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use crate::redact;
+use crate::{names, redact};
 
 /// Hands spans without secrets to the exporter inside.
 #[derive(Debug)]
@@ -79,7 +79,9 @@ fn clean_span(span: &mut SpanData) {
 
 fn clean_attributes(attributes: &mut [KeyValue]) {
     for attribute in attributes {
-        if redact::is_private(attribute.key.as_str()) {
+        let key = attribute.key.as_str();
+        let is_wanted = names::CONTENT.contains(&key) && redact::captures_content();
+        if redact::is_private(key) && !is_wanted {
             attribute.value = redact::MASK.into();
         } else if let Value::String(text) = &attribute.value {
             if let std::borrow::Cow::Owned(cleaned) = redact::clean(text.as_str()) {

@@ -2,6 +2,7 @@
 
 use axum::Json as Document;
 use axum::extract::{Path, State as Extracted};
+use journeyman_actors::gateway::probe;
 use journeyman_domain::status::DriverKind;
 use journeyman_store::{Acting, AgentChange};
 use serde::Deserialize;
@@ -75,6 +76,63 @@ pub(crate) async fn set(
     Ok(Document(value(&row)?))
 }
 
+/// Another model than the agent's own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trial {
+    model: Option<String>,
+}
+
+/// Whether the agent's driver can work, and its model answers.
+pub(crate) async fn test(
+    Extracted(shared): State,
+    Path(agent): Path<String>,
+    Json(Trial { model }): Json<Trial>,
+) -> Answer<Value> {
+    let runtime = &shared.runtime;
+    let agent = runtime.store.agents().find(&agent).await?;
+    let own = agent.configuration["model"].as_str();
+    let word = runtime.models.word(model.as_deref(), own);
+    let driver: Option<DriverKind> =
+        agent.configuration["driver"].as_str().map(str::parse).transpose()?;
+    let usual = if word.is_some() { DriverKind::Native } else { DriverKind::Mechanic };
+    let driver = if model.is_some() { DriverKind::Native } else { driver.unwrap_or(usual) };
+    let mut found = json!({ "agent": agent.name, "driver": driver });
+    match (driver, word) {
+        (DriverKind::Mechanic, _) => {}
+        (DriverKind::Command, _) => {
+            let program = agent.configuration["command"][0].as_str();
+            let Some(program) = program else {
+                return Err(Refusal::missing("the agent's driver 'command' has no program")
+                    .hint("journeyman agent set NAME command=\"program {prompt}\""));
+            };
+            if !is_there(program, runtime.settings.environment.get("PATH")) {
+                let message = format!("the agent's program '{program}' is not found");
+                return Err(Refusal::missing(message));
+            }
+            found["program"] = json!(program);
+        }
+        (DriverKind::Native, None) => {
+            return Err(Refusal::missing("no model is set up for the agent")
+                .hint("journeyman config set model.default provider/model"));
+        }
+        (DriverKind::Native, Some(word)) => {
+            let probed = probe(&runtime.models, word).await.map_err(Refusal::missing)?;
+            found["model"] = value(&probed)?;
+        }
+    }
+    Ok(Document(found))
+}
+
+/// Whether a program is a file, by its path or on the search path that children get.
+fn is_there(program: &str, path: Option<&String>) -> bool {
+    if program.contains('/') {
+        return std::path::Path::new(program).is_file();
+    }
+    let folders = path.map(std::env::split_paths).into_iter().flatten();
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +155,6 @@ mod tests {
         );
         assert_eq!(read("{}").unwrap(), AgentChange::default());
         let refused = read(r#"{"driver":"magic"}"#).unwrap_err();
-        assert!(refused.detail.message.contains("mechanic, command"));
+        assert!(refused.detail.message.contains("mechanic, command, native"));
     }
 }

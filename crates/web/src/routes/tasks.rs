@@ -83,8 +83,22 @@ pub(crate) async fn pause(Extracted(shared): State, Path(task): Path<String>) ->
     wish(&shared, &task, Wish::Pause).await
 }
 
-pub(crate) async fn resume(Extracted(shared): State, Path(task): Path<String>) -> Answer<Task> {
-    wish(&shared, &task, Wish::Resume).await
+/// What a task may use from now on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct More {
+    budget_usd: Option<f64>,
+    time_limit_s: Option<u64>,
+}
+
+pub(crate) async fn resume(
+    Extracted(shared): State,
+    Path(task): Path<String>,
+    Json(More { budget_usd, time_limit_s }): Json<More>,
+) -> Answer<Task> {
+    adding::budget(budget_usd)?;
+    let time_limit_s = adding::time_limit(time_limit_s)?;
+    wish(&shared, &task, Wish::Resume { budget_usd, time_limit_s }).await
 }
 
 pub(crate) async fn approve(Extracted(shared): State, Path(task): Path<String>) -> Answer<Task> {

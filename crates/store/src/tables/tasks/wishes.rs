@@ -18,10 +18,13 @@ const PAUSE: &str = "UPDATE tasks SET waiting_for = NULL, wake_at = NULL, \
      pause_requested_at = CASE WHEN status = 'running' THEN now() END, \
      status = CASE WHEN status = 'running' THEN status ELSE 'paused' END \
      WHERE id = $1 AND status IN ('pending', 'ready', 'waiting', 'running') RETURNING status::text";
-// A running task that is to be paused forgets the wish; a paused one goes on.
-const RESUME: &str = "UPDATE tasks SET pause_requested_at = NULL, \
-     status = CASE WHEN status = 'paused' THEN 'pending' ELSE status END \
-     WHERE id = $1 AND (status = 'paused' OR status = 'running' AND pause_requested_at IS NOT NULL) \
+// A running task that is to be paused forgets the wish; one that was put aside goes on.
+const RESUME: &str = "UPDATE tasks SET pause_requested_at = NULL, waiting_for = NULL, wake_at = NULL, \
+     budget_usd = coalesce($2::float8::numeric, budget_usd), \
+     time_limit_s = coalesce($3, time_limit_s), \
+     status = CASE WHEN status = 'running' THEN status ELSE 'pending' END \
+     WHERE id = $1 AND (status = 'paused' OR status = 'running' AND pause_requested_at IS NOT NULL \
+         OR status = 'waiting' AND waiting_for IN ('budget', 'input', 'rate_limit', 'provider')) \
      RETURNING status::text";
 const APPROVE: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, approved_at = now() \
      WHERE id = $1 AND status = 'waiting' AND waiting_for = 'approval' RETURNING status::text";
@@ -69,9 +72,23 @@ impl Tasks<'_> {
         self.wish(acting, id, PAUSE, "cannot be paused").await
     }
 
-    /// Lets a paused task go on where it stopped.
-    pub async fn resume(&self, acting: &Acting<'_>, id: TaskId) -> Result<Task, StoreError> {
-        self.wish(acting, id, RESUME, "is not paused").await
+    /// Lets a task go on where it stopped that is paused or was put aside, with another budget (US
+    /// dollars) and another time limit (seconds) where they are given; both count from the start.
+    pub async fn resume(
+        &self,
+        acting: &Acting<'_>,
+        id: TaskId,
+        budget_usd: Option<f64>,
+        time_limit_s: Option<i32>,
+    ) -> Result<Task, StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let status: Option<String> = sqlx::query_scalar(RESUME)
+            .bind(id.as_uuid())
+            .bind(budget_usd)
+            .bind(time_limit_s)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        self.settle(transaction, id, status, "was not put aside").await
     }
 
     /// Consents to the unverified change of a task that waits for approval; its run goes on.

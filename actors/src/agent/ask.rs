@@ -1,0 +1,179 @@
+//! A run asks its model: the request is in the journal before it goes out, the answer when it came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use journeyman_domain::driver::Observation;
+use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::model::{ModelRequest, ModelSettings, after_failure};
+use journeyman_domain::run::observation;
+use journeyman_domain::step::Entry;
+use journeyman_store::ModelCall;
+use journeyman_telemetry::TraceContext;
+
+use super::execute::{RunError, Work};
+use super::journal::Beside;
+use super::scene::Scene;
+use crate::classifier::Failure;
+use crate::context::Change;
+use crate::gateway::{Answered, Call, GivenUp};
+use crate::support::AskError;
+
+/// The pause before a gateway that is being restarted is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Asks the model, and journals what comes of it.
+pub(super) async fn ask(
+    work: &mut Work,
+    scene: &mut Scene,
+    request: ModelRequest,
+) -> Result<(), RunError> {
+    let Some(settings) = scene.model.clone() else {
+        return Err(RunError::Task("the run has no model".to_owned()));
+    };
+    work.say(format!("round {}: asking {}", work.journal.run.round(), settings.model));
+    let body = journeyman_models::body(&settings, &request, &work.held.run.id.to_string());
+    let earlier = announce(work, &settings, &request, &body).await?;
+    let call = Call {
+        task: work.held.task.id,
+        run: work.held.run.id,
+        request_seq: work.journal.steps.last().map_or(1, |step| step.seq),
+        fence: work.held.fence,
+        settings,
+        body: Arc::new(body),
+        input_tokens: request.estimated_tokens(),
+        max_output_tokens: request.max_output_tokens,
+        earlier,
+        stop: work.stop.child_token(),
+        progress: progress(work),
+        trace: TraceContext::current(),
+    };
+    // Dropped with this future, also where the run is cut off: the call is then withdrawn.
+    let _withdrawn = call.stop.clone().drop_guard();
+    let answer = patiently(work, &call).await?;
+    match answer {
+        Ok(answered) => take(work, scene, answered).await,
+        Err(given_up) => fail(work, scene, given_up).await,
+    }
+}
+
+/// Journals the request, unless an earlier life has done so; then its tries come back.
+async fn announce(
+    work: &mut Work,
+    settings: &ModelSettings,
+    request: &ModelRequest,
+    body: &serde_json::Value,
+) -> Result<Vec<ModelCall>, RunError> {
+    let hash = journeyman_models::hash(body);
+    if work.journal.run.open_request() == Some(hash.as_str()) {
+        let seq = work.journal.steps.last().map_or(1, |step| step.seq);
+        return Ok(work.runtime.store.calls().of_request(work.held.run.id, seq).await?);
+    }
+    let entry = Entry::ModelRequest {
+        hash,
+        model: settings.model.clone(),
+        max_output_tokens: request.max_output_tokens,
+        input_tokens: request.estimated_tokens(),
+    };
+    work.journal.append(entry).await?;
+    Ok(Vec::new())
+}
+
+/// Tells whoever watches how far the answer is.
+fn progress(work: &Work) -> Arc<dyn Fn(usize) + Send + Sync> {
+    let (changes, task) = (work.runtime.changes.clone(), work.held.task.id);
+    let (now, round) = (Arc::clone(&work.now), work.journal.run.round());
+    Arc::new(move |characters| {
+        let words = format!("round {round}: the model has written {characters} characters");
+        if let Ok(mut shown) = now.lock() {
+            shown.clone_from(&words);
+        }
+        // Nobody need be watching.
+        let _ = changes.send(Change { task, now: Some(words) });
+    })
+}
+
+/// Asks until there is an answer: the gateway may be restarted meanwhile.
+async fn patiently(work: &Work, call: &Call) -> Result<Result<Answered, GivenUp>, RunError> {
+    loop {
+        let answer = tokio::select! {
+            answer = work.gateway.ask(call.clone()) => answer,
+            () = work.stop.cancelled() => return Err(RunError::Stopped),
+        };
+        match answer {
+            Ok(answered) => return Ok(Ok(answered)),
+            Err(AskError::Refused(given_up)) => return Ok(Err(given_up)),
+            Err(AskError::Busy(_) | AskError::Restarting(_) | AskError::TimedOut(_)) => {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = work.stop.cancelled() => return Err(RunError::Stopped),
+                }
+            }
+            Err(AskError::Gone(name)) => {
+                return Err(RunError::Task(format!("{name} is not running")));
+            }
+        }
+    }
+}
+
+async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<(), RunError> {
+    let Answered { turn, row, failed_nanousd, failed_tokens } = answered;
+    let entry = Entry::ModelResponse {
+        turn,
+        cost_nanousd: row.cost_nanousd.and_then(|cost| u64::try_from(cost).ok()),
+        price_version: row.price_version.clone(),
+        attempts: u32::try_from(row.attempt).unwrap_or(1),
+        duration_ms: u64::try_from(row.duration_ms).unwrap_or_default(),
+        elapsed_ms: work.journal.elapsed_ms(),
+        failed_nanousd,
+        failed_tokens,
+    };
+    work.journal
+        .append_with(entry.clone(), Beside { call: Some(row), ..Beside::default() })
+        .await?;
+    if let Some(seen) = observation(&entry, String::new()) {
+        scene.driver.observe(seen);
+    }
+    Ok(())
+}
+
+async fn fail(work: &mut Work, scene: &mut Scene, given_up: GivenUp) -> Result<(), RunError> {
+    let GivenUp { failure, until_ms, failed_nanousd, failed_tokens } = given_up;
+    let evidence = Evidence {
+        source: scene.model.as_ref().map(|model| model.provider.clone()),
+        http_status: failure.http_status,
+        model_failure: Some(failure.kind),
+        ..Evidence::of(Phase::Act, failure.message.clone())
+    };
+    let report = Failure {
+        task: work.held.task.id,
+        codebase: work.held.task.codebase_id,
+        run: work.held.run.id,
+        round: work.journal.run.round(),
+        evidence,
+    };
+    let judged = match work.classifier.classify(report).await {
+        Ok(classified) => classified.policy,
+        Err(error) => {
+            tracing::warn!(error = %error, "a failed model call was not classified");
+            Policy::Stop
+        }
+    };
+    let failures = work.journal.run.model_failures() + 1;
+    let now_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
+    let (policy, until_ms) = after_failure(&failure, failures, now_ms, until_ms, judged);
+    let told = Observation::ModelFailed { failure: failure.clone() };
+    let entry = Entry::ModelFailed {
+        failure,
+        policy,
+        until_ms,
+        cost_nanousd: failed_nanousd,
+        tokens: failed_tokens,
+    };
+    work.journal.append(entry).await?;
+    if policy == Policy::RetryWithEvidence {
+        scene.driver.observe(told);
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The row of a try of a model call.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use journeyman_domain::model::{ModelSettings, TokenUsage};
+use journeyman_models::Attempt;
+use journeyman_store::ModelCall;
+
+use super::messages::Call;
+
+/// The row of a try that begins now.
+pub(super) fn begun(call: &Call, attempt: u32) -> ModelCall {
+    ModelCall {
+        run_id: call.run,
+        request_seq: call.request_seq,
+        attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+        provider: call.settings.provider.clone(),
+        model: call.settings.model.clone(),
+        wire: call.settings.wire.as_str().to_owned(),
+        started_at: Utc::now(),
+        duration_ms: 0,
+        first_chunk_ms: None,
+        failure_kind: None,
+        http_status: None,
+        next_attempt_at: None,
+        uncached_input_tokens: 0,
+        cache_read_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: 0,
+        reasoning_tokens: 0,
+        cost_nanousd: None,
+        price_version: None,
+    }
+}
+
+/// The same with how it ended.
+pub(super) fn ended(
+    row: ModelCall,
+    settings: &ModelSettings,
+    attempt: &Attempt,
+    took: Duration,
+) -> ModelCall {
+    let usage = match &attempt.result {
+        Ok(turn) => Some(turn.usage),
+        Err(failure) => failure.usage,
+    };
+    let failure = attempt.result.as_ref().err();
+    let row = ModelCall {
+        duration_ms: milliseconds(took),
+        first_chunk_ms: attempt.first_chunk.map(milliseconds),
+        failure_kind: failure.map(|failure| failure.kind.as_str().to_owned()),
+        http_status: failure.and_then(|failure| failure.http_status).map(i32::from),
+        ..row
+    };
+    match usage {
+        Some(usage) => used(row, settings, &usage),
+        None => row,
+    }
+}
+
+fn used(row: ModelCall, settings: &ModelSettings, usage: &TokenUsage) -> ModelCall {
+    let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    ModelCall {
+        uncached_input_tokens: tokens(usage.uncached_input),
+        cache_read_tokens: tokens(usage.cache_read),
+        cache_write_tokens: tokens(usage.cache_write),
+        output_tokens: tokens(usage.output),
+        reasoning_tokens: tokens(usage.reasoning),
+        cost_nanousd: settings.price.as_ref().map(|price| tokens(price.cost_nanousd(usage))),
+        price_version: settings.price.as_ref().map(|price| price.version.clone()),
+        ..row
+    }
+}
+
+/// What a row's try cost, in billionths of a US dollar, and the tokens that it used.
+pub(super) fn bill(row: &ModelCall) -> (u64, u64) {
+    let tokens = row.uncached_input_tokens
+        + row.cache_read_tokens
+        + row.cache_write_tokens
+        + row.output_tokens;
+    let whole = |count: i64| u64::try_from(count).unwrap_or_default();
+    (whole(row.cost_nanousd.unwrap_or_default()), whole(tokens))
+}
+
+/// A point in time, milliseconds since 1970, as rows have it.
+pub(super) fn time(ms: u64) -> Option<DateTime<Utc>> {
+    Utc.timestamp_millis_opt(i64::try_from(ms).ok()?).single()
+}
+
+/// The other way round.
+pub(super) fn ms(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or_default()
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,348 @@
+//! The gateway's shell: sends tries out as tracked tasks, writes their rows, answers.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use journeyman_domain::gateway::{self, Asked, CallId, Effect, Input};
+use journeyman_domain::model::{FailureKind, ModelFailure, dollars};
+use journeyman_models::Attempt;
+use journeyman_store::{ModelCall, Store, StoreError};
+use journeyman_supervision::{Child, ChildContext};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::attempt::try_once;
+use super::handle::GatewayHandle;
+use super::messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
+use super::row;
+use crate::context::Runtime;
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
+
+/// How long a call waits in the gateway before its run is put aside instead.
+const PATIENCE_MS: u64 = 60_000;
+/// How long the tasks of the gateway have to end.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// The gateway to the models.
+#[derive(Debug)]
+pub struct GatewayActor;
+
+/// What it holds; what must outlive it is in rows.
+pub struct State {
+    runtime: Runtime,
+    generation: u64,
+    decided: gateway::State,
+    settings: gateway::Settings,
+    pending: HashMap<CallId, Pending>,
+    next: CallId,
+    handle: GatewayHandle,
+    tasks: TrackedTasks,
+}
+
+/// A call that has no answer yet.
+struct Pending {
+    call: Arc<Call>,
+    reply: Option<Reply<Answered, GivenUp>>,
+    /// The row of the failed try that is not written yet.
+    failed: Option<ModelCall>,
+    failed_nanousd: u64,
+    failed_tokens: u64,
+}
+
+impl GatewayActor {
+    /// Starts the gateway at its place in the tree; it answers health probes.
+    pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
+        let supervisor = child.supervisor.clone();
+        let handle = GatewayHandle::new(child.directory.clone(), "supervisor");
+        let (actor, _) = Self::spawn_linked(None, Self, (runtime, child), supervisor).await?;
+        Ok(Child::new(actor).with_probe(move || {
+            let handle = handle.clone();
+            async move { handle.snapshot().await.is_ok() }
+        }))
+    }
+}
+
+impl Actor for GatewayActor {
+    type Msg = Envelope<GatewayMessage>;
+    type State = State;
+    type Arguments = (Runtime, ChildContext);
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        (runtime, child): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let now = Utc::now();
+        let midnight = now.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+        let spent = match runtime.models.daily_nanousd {
+            Some(_) => runtime.store.calls().spent_since(midnight).await?,
+            None => 0,
+        };
+        Ok(State {
+            decided: gateway::State::new(row::ms(now), u64::try_from(spent).unwrap_or_default()),
+            settings: gateway::Settings {
+                patience_ms: PATIENCE_MS,
+                daily_nanousd: runtime.models.daily_nanousd,
+            },
+            pending: HashMap::new(),
+            // What an earlier instance's tasks still say is about none of ours.
+            next: child.generation << 32,
+            handle: GatewayHandle::new(child.directory, "gateway"),
+            generation: child.generation,
+            tasks: TrackedTasks::default(),
+            runtime,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        envelope: Envelope<GatewayMessage>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let generation = state.generation;
+        envelope
+            .open(generation, |_, message| async {
+                match message {
+                    GatewayMessage::Ask { call, reply } => state.asked(*call, reply),
+                    GatewayMessage::TryEnded { call, attempt, row } => {
+                        state.try_ended(call, attempt.map(|attempt| *attempt), *row);
+                    }
+                    GatewayMessage::TryRecorded { call } => state.input(Input::Recorded { call }),
+                    GatewayMessage::TimeUp => state.input(Input::TimeUp),
+                    GatewayMessage::Snapshot { reply } => {
+                        answer::<_, Infallible>(reply, Ok(state.snapshot()));
+                    }
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.tasks.stop(STOP_LIMIT).await;
+        Ok(())
+    }
+}
+
+impl State {
+    fn asked(&mut self, call: Call, reply: Reply<Answered, GivenUp>) {
+        let served = self.runtime.models.providers.get(&call.settings.provider);
+        let Some(served) = served.filter(|served| served.provider.is_ok()) else {
+            let reason = match served.map(|served| &served.provider) {
+                Some(Err(reason)) => reason.clone(),
+                Some(Ok(_)) | None => "it is not set up any more".to_owned(),
+            };
+            let message =
+                format!("the provider '{}' cannot be used: {reason}", call.settings.provider);
+            let failure = ModelFailure::of(FailureKind::Auth, message);
+            let given_up = GivenUp { failure, until_ms: None, failed_nanousd: 0, failed_tokens: 0 };
+            return answer(reply, Err(given_up));
+        };
+        self.next += 1;
+        let (id, price) = (self.next, call.settings.price.as_ref());
+        let reserve_nanousd = price.map_or(0, |price| {
+            (price.input_nanousd.saturating_mul(call.input_tokens)).saturating_add(
+                price.output_nanousd.saturating_mul(u64::from(call.max_output_tokens)),
+            )
+        });
+        let asked = Asked {
+            provider: call.settings.provider.clone(),
+            max_concurrent: served.max_concurrent,
+            retries: served.retries,
+            failures: u32::try_from(call.earlier.len()).unwrap_or(u32::MAX),
+            not_before_ms: call.earlier.last().and_then(|row| row.next_attempt_at).map(row::ms),
+            reserve_nanousd,
+        };
+        let bills = call.earlier.iter().map(row::bill);
+        let (failed_nanousd, failed_tokens) =
+            bills.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let pending = Pending {
+            call: Arc::new(call),
+            reply: Some(reply),
+            failed: None,
+            failed_nanousd,
+            failed_tokens,
+        };
+        self.pending.insert(id, pending);
+        self.input(Input::Asked { call: id, asked });
+    }
+
+    fn try_ended(&mut self, id: CallId, attempt: Option<Attempt>, row: ModelCall) {
+        let (Some(attempt), Some(pending)) = (attempt, self.pending.get_mut(&id)) else {
+            self.pending.remove(&id);
+            return self.input(Input::Withdrawn { call: id });
+        };
+        let (cost_nanousd, tokens) = row::bill(&row);
+        let closed_for = attempt.limits.exhausted_ms();
+        match attempt.result {
+            Ok(turn) => {
+                if let Some(Pending { reply: Some(reply), failed_nanousd, failed_tokens, .. }) =
+                    self.pending.remove(&id)
+                {
+                    answer(reply, Ok(Answered { turn, row, failed_nanousd, failed_tokens }));
+                }
+                self.input(Input::Answered { call: id, cost_nanousd, closed_for });
+            }
+            Err(failure) => {
+                tracing::info!(kind = %failure.kind, reason = failure.message, "a model call failed");
+                pending.failed_nanousd = pending.failed_nanousd.saturating_add(cost_nanousd);
+                pending.failed_tokens = pending.failed_tokens.saturating_add(tokens);
+                // Spreads those that failed together; the run's id is random enough.
+                let bytes = *pending.call.run.as_uuid().as_bytes();
+                let spread = bytes[15] ^ u8::try_from(row.attempt & 0xff).unwrap_or_default();
+                pending.failed = Some(row);
+                let jitter_unit = f64::from(spread) / 255.0;
+                self.input(Input::Failed {
+                    call: id,
+                    failure,
+                    cost_nanousd,
+                    closed_for,
+                    jitter_unit,
+                });
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let gone: Vec<CallId> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.call.stop.is_cancelled())
+            .map(|(id, _)| *id)
+            .collect();
+        let mut inputs = vec![input];
+        inputs.extend(gone.into_iter().map(|call| {
+            self.pending.remove(&call);
+            Input::Withdrawn { call }
+        }));
+        for input in inputs {
+            let now_ms = row::ms(Utc::now());
+            for effect in gateway::step(&mut self.decided, &self.settings, now_ms, input) {
+                self.effect(effect, now_ms);
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect, now_ms: u64) {
+        match effect {
+            Effect::Try { call, attempt } => self.send_out(call, attempt),
+            Effect::Record { call, next_ms } => self.record(call, next_ms),
+            Effect::GiveUp { call, failure, until_ms } => self.give_up(call, failure, until_ms),
+            Effect::WakeAt(at_ms) => {
+                let handle = self.handle.clone();
+                let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
+                self.tasks.spawn(move |stop| async move {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => handle.fact(|| GatewayMessage::TimeUp).await,
+                        () = stop.cancelled() => {}
+                    }
+                });
+            }
+        }
+    }
+
+    fn send_out(&self, id: CallId, attempt: u32) {
+        let Some(pending) = self.pending.get(&id) else { return };
+        let (call, handle) = (Arc::clone(&pending.call), self.handle.clone());
+        let models = Arc::clone(&self.runtime.models);
+        self.tasks.spawn(move |stop| async move {
+            let first = row::begun(&call, attempt);
+            let began = Instant::now();
+            let answered = tokio::select! {
+                answered = try_once(&models, &call) => answered,
+                () = stop.cancelled() => return,
+                () = call.stop.cancelled() => None,
+            };
+            let row = match &answered {
+                Some(answered) => row::ended(first, &call.settings, answered, began.elapsed()),
+                None => first,
+            };
+            let (attempt, row) = (answered.map(Box::new), Box::new(row));
+            handle
+                .fact(|| {
+                    let (attempt, row) = (attempt.clone(), row.clone());
+                    GatewayMessage::TryEnded { call: id, attempt, row }
+                })
+                .await;
+        });
+    }
+
+    fn record(&mut self, id: CallId, next_ms: u64) {
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        let Some(row) = pending.failed.take() else { return };
+        let row = ModelCall { next_attempt_at: row::time(next_ms), ..row };
+        let (store, handle) = (self.runtime.store.clone(), self.handle.clone());
+        let call = Arc::clone(&pending.call);
+        self.tasks.spawn(move |stop| async move {
+            let written = tokio::select! {
+                written = patiently(&store, &call, &row) => written,
+                () = stop.cancelled() => return,
+            };
+            if written {
+                handle.fact(|| GatewayMessage::TryRecorded { call: id }).await;
+            } else {
+                // Nobody may go on with a run that is another's.
+                let row = Box::new(row);
+                let fenced =
+                    || GatewayMessage::TryEnded { call: id, attempt: None, row: row.clone() };
+                handle.fact(fenced).await;
+            }
+        });
+    }
+
+    fn give_up(&mut self, id: CallId, failure: ModelFailure, until_ms: Option<u64>) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        let Some(reply) = pending.reply else { return };
+        let given_up = GivenUp {
+            failure,
+            until_ms,
+            failed_nanousd: pending.failed_nanousd,
+            failed_tokens: pending.failed_tokens,
+        };
+        let Some(row) = pending.failed else { return answer(reply, Err(given_up)) };
+        let row = ModelCall { next_attempt_at: until_ms.and_then(row::time), ..row };
+        let store = self.runtime.store.clone();
+        self.tasks.spawn(move |stop| async move {
+            tokio::select! {
+                _ = patiently(&store, &pending.call, &row) => {}
+                () = stop.cancelled() => {}
+            }
+            answer(reply, Err(given_up));
+        });
+    }
+
+    fn snapshot(&self) -> GatewaySnapshot {
+        let (waiting, in_flight) = self.decided.counts();
+        let closed = self.decided.closed(row::ms(Utc::now()));
+        GatewaySnapshot {
+            waiting,
+            in_flight,
+            closed: closed.map(|(name, until)| (name.to_owned(), until)).collect(),
+            spent_today_usd: dollars(self.decided.spent_nanousd()),
+        }
+    }
+}
+
+/// Writes the row of a failed try; whether the run is still ours. Waits while the database is away.
+async fn patiently(store: &Store, call: &Call, row: &ModelCall) -> bool {
+    loop {
+        match store.calls().record(call.fence, row).await {
+            Ok(()) => return true,
+            Err(StoreError::Fenced) => return false,
+            Err(error) if journeyman_store::is_transient(&error) && !call.stop.is_cancelled() => {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a failed model call was not recorded");
+                return true;
+            }
+        }
+    }
+}

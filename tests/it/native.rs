@@ -1,0 +1,11 @@
+//! The agent on a model: a scripted one, over the real wires, against the real runtime.
+
+mod commands;
+mod kill;
+mod limits;
+mod misbehaviour;
+mod repair;
+mod scene;
+mod trace;
+
+pub(crate) use scene::Scene;

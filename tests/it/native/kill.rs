@@ -1,0 +1,131 @@
+//! Kill -9 of the daemon at each step's border and inside a stream: what was journaled is never asked
+//! for again.
+
+use std::time::Duration;
+
+use journeyman_domain::model::Wire;
+use journeyman_testkit::model::{Misbehaviour, Reply, Script};
+use serde_json::json;
+
+use super::scene::{Scene, note};
+use crate::support::{Home, wait_until};
+
+fn add(scene: &Scene, repository: &std::path::Path) -> String {
+    let path = repository.to_str().unwrap();
+    let added = scene.home.run(&["task", "add", "--json", "--repo", path, "Make it two"]).ok();
+    added.json()["tasks"][0]["id"].as_str().unwrap().to_owned()
+}
+
+fn is_over(scene: &Scene, task: &str) -> bool {
+    let status = scene.home.task(task)["status"].as_str().unwrap().to_owned();
+    ["completed", "failed", "timeout", "parked"].contains(&status.as_str())
+}
+
+/// The daemon is killed as soon as the journal has `entries` entries.
+async fn killed_after(entries: usize) -> bool {
+    let names = note(&Home::new().await);
+    let script = Script::turns([
+        Reply::call("read", &json!({ "path": "note.txt" })),
+        names.edit("one", "three"),
+        Reply::call("bash", &json!({ "command": "cat note.txt" })),
+        Reply::text("Done."),
+        names.edit("three", "two"),
+        Reply::text("Done now."),
+    ]);
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let broken = note(&scene.home);
+    let mut daemon = scene.home.up();
+    let task = add(&scene, &broken.repository);
+    let store = scene.home.store().clone();
+    let id = task.parse().unwrap();
+    let mut reached = false;
+    loop {
+        let steps = store.journal().tail(id, None, 1_000).await.unwrap();
+        if steps.len() >= entries {
+            reached = true;
+        }
+        if reached || steps.iter().any(|step| step.kind == "outcome") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    daemon.kill();
+    let _daemon = scene.home.up();
+    wait_until("the task is over", || is_over(&scene, &task));
+    let done = scene.home.task(&task);
+    assert_eq!((&done["status"], &done["attempts"]), (&json!("completed"), &json!(1)), "{done}");
+    broken.is_mended(&scene.home, &done);
+    assert_eq!(scene.server.violations(), [""; 0]);
+    // A journaled answer is never asked for again; one whose way into the journal was cut off may be,
+    // and there is at most one of those.
+    let again: usize = scene.server.all_answered().values().map(|times| times - 1).sum();
+    assert!(again <= 1, "{again} answers were asked for again");
+    let journal = store.journal().tail(id, None, 1_000).await.unwrap();
+    let answers = journal.iter().filter(|step| step.kind == "model_response").count();
+    assert_eq!(answers, 6);
+    reached
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_each_border_of_a_step() {
+    for entries in 1..=26 {
+        if !killed_after(entries).await {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inside_a_stream() {
+    let names = note(&Home::new().await);
+    let script = Script::turns([
+        Reply::call("read", &json!({ "path": "note.txt" })),
+        names.edit("one", "two"),
+        Reply::text("Done."),
+    ])
+    .misbehave_at(1, Misbehaviour::HangStream { after_events: 2 });
+    let scene = Scene::new(Wire::AnthropicMessages, script).await;
+    let broken = note(&scene.home);
+    let mut daemon = scene.home.up();
+    let task = add(&scene, &broken.repository);
+    assert!(scene.server.wait_until(Duration::from_mins(1), |seen| seen.len() == 2));
+    std::thread::sleep(Duration::from_millis(200));
+    daemon.kill();
+    let _daemon = scene.home.up();
+    wait_until("the task is over", || is_over(&scene, &task));
+    broken.is_mended(&scene.home, &scene.home.task(&task));
+    scene.nothing_paid_twice();
+    assert_eq!(scene.server.requests().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_the_next_try_outlives_the_daemon() {
+    let names = note(&Home::new().await);
+    let script = names.mended_at_once().misbehave_at(0, Misbehaviour::rate_limit_s(8));
+    let scene = Scene::new(Wire::OpenAiResponses, script).await;
+    let broken = note(&scene.home);
+    let mut daemon = scene.home.up();
+    let task = add(&scene, &broken.repository);
+    let store = scene.home.store().clone();
+    let waits = || async {
+        let runs = store.runs().of_task(task.parse().unwrap()).await.unwrap();
+        let calls = store.calls().of_request(runs.first()?.id, 2).await.unwrap();
+        calls.first().and_then(|call| call.next_attempt_at)
+    };
+    let mut due = None;
+    while due.is_none() {
+        due = waits().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    daemon.kill();
+    let _daemon = scene.home.up();
+    wait_until("the task is over", || is_over(&scene, &task));
+    broken.is_mended(&scene.home, &scene.home.task(&task));
+    scene.nothing_paid_twice();
+    let requests = scene.server.requests();
+    assert_eq!(requests.len(), 3);
+    let runs = store.runs().of_task(task.parse().unwrap()).await.unwrap();
+    let tries = store.calls().of_request(runs[0].id, 2).await.unwrap();
+    assert_eq!(tries.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2]);
+    assert!(tries[1].started_at >= due.unwrap() - chrono::TimeDelta::milliseconds(2), "{tries:?}");
+}
