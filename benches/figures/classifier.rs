@@ -42,6 +42,7 @@ fn timed(log: &str) -> Duration {
         timed_out: false,
         http_status: None,
         sqlstate: None,
+        model_failure: None,
         text: log.to_owned(),
     };
     let began = Instant::now();
