@@ -60,14 +60,26 @@ impl Models {
         task.or(own).or(default)
     }
 
+    /// Whether a word names a model of a provider that is set up here; a sentence where it does not.
+    pub fn knows(&self, word: &str) -> Result<(), String> {
+        let (provider, _) = self.split(word)?;
+        if self.providers.contains_key(provider) {
+            Ok(())
+        } else {
+            Err(self.unknown(word, provider))
+        }
+    }
+
+    fn unknown(&self, word: &str, provider: &str) -> String {
+        let names = self.names();
+        format!("no provider '{provider}' is set up for the model '{word}'; known are {names}")
+    }
+
     /// What a word means; why not, where it means nothing that can be asked.
     pub fn resolve(&self, word: &str) -> Result<ModelSettings, String> {
         let (provider, model) = self.split(word)?;
         let Some(served) = self.providers.get(provider) else {
-            return Err(format!(
-                "no provider '{provider}' is set up for the model '{word}'; known are {}",
-                self.names()
-            ));
+            return Err(self.unknown(word, provider));
         };
         if let Err(reason) = &served.provider {
             return Err(format!("the provider '{provider}' cannot be used: {reason}"));

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use journeyman_supervision::Directory;
+use tokio_util::sync::CancellationToken;
 
 use super::messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
 use crate::support::{AskError, Mailbox};
@@ -37,10 +38,17 @@ impl GatewayHandle {
         self.0.ask(Duration::from_secs(2), |reply| GatewayMessage::Snapshot { reply }).await
     }
 
-    /// A fact from one of its own tasks: it is told until it has arrived, or nobody is there.
-    pub(super) async fn fact(&self, message: impl Fn() -> GatewayMessage) {
+    /// A fact from one of its own tasks: it is told until it has arrived or the task shall end.
+    pub(super) async fn fact(
+        &self,
+        stop: &CancellationToken,
+        message: impl Fn() -> GatewayMessage,
+    ) {
         while !self.0.tell(message()) {
-            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct State {
     next: CallId,
     handle: GatewayHandle,
     tasks: TrackedTasks,
+    /// When it is woken next (milliseconds since 1970), where a timer runs.
+    wakes_ms: Option<u64>,
 }
 
 /// A call that has no answer yet.
@@ -92,6 +94,7 @@ impl Actor for GatewayActor {
             handle: GatewayHandle::new(child.directory, "gateway"),
             generation: child.generation,
             tasks: TrackedTasks::default(),
+            wakes_ms: None,
             runtime,
         })
     }
@@ -111,7 +114,10 @@ impl Actor for GatewayActor {
                         state.try_ended(call, attempt.map(|attempt| *attempt), *row);
                     }
                     GatewayMessage::TryRecorded { call } => state.input(Input::Recorded { call }),
-                    GatewayMessage::TimeUp => state.input(Input::TimeUp),
+                    GatewayMessage::TimeUp => {
+                        state.wakes_ms = None;
+                        state.input(Input::TimeUp);
+                    }
                     GatewayMessage::Snapshot { reply } => {
                         answer::<_, Infallible>(reply, Ok(state.snapshot()));
                     }
@@ -235,12 +241,14 @@ impl State {
             Effect::Try { call, attempt } => self.send_out(call, attempt),
             Effect::Record { call, next_ms } => self.record(call, next_ms),
             Effect::GiveUp { call, failure, until_ms } => self.give_up(call, failure, until_ms),
+            Effect::WakeAt(at_ms) if self.wakes_ms.is_some_and(|wakes| wakes <= at_ms) => {}
             Effect::WakeAt(at_ms) => {
+                self.wakes_ms = Some(at_ms);
                 let handle = self.handle.clone();
                 let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
                 self.tasks.spawn(move |stop| async move {
                     tokio::select! {
-                        () = tokio::time::sleep(wait) => handle.fact(|| GatewayMessage::TimeUp).await,
+                        () = tokio::time::sleep(wait) => handle.fact(&stop, || GatewayMessage::TimeUp).await,
                         () = stop.cancelled() => {}
                     }
                 });
@@ -266,7 +274,7 @@ impl State {
             };
             let (attempt, row) = (answered.map(Box::new), Box::new(row));
             handle
-                .fact(|| {
+                .fact(&stop, || {
                     let (attempt, row) = (attempt.clone(), row.clone());
                     GatewayMessage::TryEnded { call: id, attempt, row }
                 })
@@ -286,13 +294,13 @@ impl State {
                 () = stop.cancelled() => return,
             };
             if written {
-                handle.fact(|| GatewayMessage::TryRecorded { call: id }).await;
+                handle.fact(&stop, || GatewayMessage::TryRecorded { call: id }).await;
             } else {
                 // Nobody may go on with a run that is another's.
                 let row = Box::new(row);
                 let fenced =
                     || GatewayMessage::TryEnded { call: id, attempt: None, row: row.clone() };
-                handle.fact(fenced).await;
+                handle.fact(&stop, fenced).await;
             }
         });
     }

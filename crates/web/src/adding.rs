@@ -132,6 +132,13 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
     } else if driver == Some(DriverKind::Command) && task.agent.is_none() {
         return Err(Refusal::usage("the driver 'command' needs a program; give it as command"));
     }
+    if let (Some(driver @ (DriverKind::Mechanic | DriverKind::Command)), Some(_)) =
+        (driver, &task.model)
+    {
+        return Err(Refusal::usage(format!(
+            "a model is given, and the driver '{driver}' uses none"
+        )));
+    }
     if task.unique.as_deref().is_some_and(|key| key.trim().is_empty()) {
         return Err(Refusal::usage("the unique key is empty"));
     }
@@ -250,6 +257,13 @@ impl<'a> Adding<'a> {
         task: &'a NewTask,
     ) -> Result<(Row, Vec<TaskId>), Refusal> {
         let words = understand(task)?;
+        if let Some(model) = &task.model {
+            let known = self.shared.runtime.models.knows(model);
+            known.map_err(|reason| {
+                Refusal::missing(reason)
+                    .hint("journeyman config path  says where a [providers.NAME] goes")
+            })?;
+        }
         if !self.repositories.contains_key(task.repo.as_str()) {
             let facts = codebase::look(&task.repo).await?;
             self.repositories.insert(&task.repo, facts);

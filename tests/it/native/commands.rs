@@ -43,6 +43,31 @@ async fn a_model_that_nobody_serves_is_refused_with_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_without_a_provider_is_refused_before_it_is_a_task() {
+    let home = Home::new().await;
+    let broken = note(&home);
+    let path = broken.repository.to_str().unwrap();
+    let add = |more: &[&str]| home.run(&[&["task", "add", "--repo", path, "Do it"], more].concat());
+    let refused = add(&["--model", "acme/x-1"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(
+        refused.stderr.contains("it is not clear who serves the model 'acme/x-1'"),
+        "{refused:?}"
+    );
+    let refused = add(&["--model", "ollama/x", "--driver", "mechanic"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("the driver 'mechanic' uses none"), "{refused:?}");
+    let refused = add(&["--model", "ollama/x", "--budget", "-1"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let listed = home.run(&["task", "list", "--json"]).ok().json();
+    assert_eq!(listed["tasks"], json!([]));
+    // Without any model the driver has nothing to ask.
+    let ran = home.run(&["run", "--json", "--repo", path, "--driver", "native", "Do it"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.json()["error"].as_str().unwrap().contains("needs a model"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_of_providers_that_are_wrong_are_named() {
     for (lines, said) in [
         ("[providers.x]\nbase_url = \"http://h\"", "[providers.x]: wire is missing"),
