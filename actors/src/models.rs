@@ -60,13 +60,13 @@ impl Models {
         task.or(own).or(default)
     }
 
-    /// Whether a word names a model of a provider that is set up here; a sentence where it does not.
-    pub fn knows(&self, word: &str) -> Result<(), String> {
-        let (provider, _) = self.split(word)?;
-        if self.providers.contains_key(provider) {
-            Ok(())
-        } else {
-            Err(self.unknown(word, provider))
+    /// Whether the provider of a resolved model can be asked: a sentence where it cannot.
+    pub fn usable(&self, settings: &ModelSettings) -> Result<(), String> {
+        match self.providers.get(&settings.provider).map(|served| &served.provider) {
+            Some(Err(reason)) => {
+                Err(format!("the provider '{}' cannot be used: {reason}", settings.provider))
+            }
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 
@@ -75,15 +75,13 @@ impl Models {
         format!("no provider '{provider}' is set up for the model '{word}'; known are {names}")
     }
 
-    /// What a word means; why not, where it means nothing that can be asked.
+    /// What a word means; a sentence where it means nothing. Whether its provider can be asked is
+    /// another matter ([`Models::usable`]): a run waits for that.
     pub fn resolve(&self, word: &str) -> Result<ModelSettings, String> {
         let (provider, model) = self.split(word)?;
         let Some(served) = self.providers.get(provider) else {
             return Err(self.unknown(word, provider));
         };
-        if let Err(reason) = &served.provider {
-            return Err(format!("the provider '{provider}' cannot be used: {reason}"));
-        }
         let known = self.prices.find(provider, model);
         let context_window = served
             .context_window

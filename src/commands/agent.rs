@@ -49,7 +49,7 @@ fn list(agents: &[Value]) -> String {
                 short_id(&text(&row["id"])),
                 text(&row["name"]),
                 text(&row["agent_type"]),
-                if driver.is_empty() { "mechanic".to_owned() } else { driver },
+                if driver.is_empty() { "default".to_owned() } else { driver },
                 if row["is_active"] == json!(true) { "active" } else { "inactive" }.to_owned(),
             ]
         })

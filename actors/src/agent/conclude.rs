@@ -64,7 +64,8 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
         return Err(error);
     }
     let reason = sentence(&error);
-    tracing::warn!(reason, "the run failed");
+    // Whoever waits for the run is told anyway.
+    tracing::info!(reason, "the run failed");
     if matches!(error, RunError::Workspace(_)) {
         // It may be what fills the disk that the rows need; another attempt makes it anew.
         clean(work).await;

@@ -31,6 +31,7 @@ pub struct Probed {
 /// Asks the model that the word means; the sentence says why it could not be asked or did not answer.
 pub async fn probe(models: &Models, word: &str) -> Result<Probed, String> {
     let settings = models.resolve(word)?;
+    models.usable(&settings)?;
     let served = models.providers.get(&settings.provider).map(|served| &served.provider);
     let Some(Ok(provider)) = served else {
         return Err(format!("the provider '{}' is not set up", settings.provider));

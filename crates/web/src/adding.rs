@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use axum::http::StatusCode;
+use journeyman_actors::context::Mode;
 use journeyman_domain::ids::{AgentId, CodebaseId, TaskId};
 use journeyman_domain::status::{Delivery, DriverKind, Priority, UnknownWord};
 use journeyman_store::NewTask as Row;
@@ -257,13 +258,7 @@ impl<'a> Adding<'a> {
         task: &'a NewTask,
     ) -> Result<(Row, Vec<TaskId>), Refusal> {
         let words = understand(task)?;
-        if let Some(model) = &task.model {
-            let known = self.shared.runtime.models.knows(model);
-            known.map_err(|reason| {
-                Refusal::missing(reason)
-                    .hint("journeyman config path  says where a [providers.NAME] goes")
-            })?;
-        }
+        self.model(task, words.driver)?;
         if !self.repositories.contains_key(task.repo.as_str()) {
             let facts = codebase::look(&task.repo).await?;
             self.repositories.insert(&task.repo, facts);
@@ -299,6 +294,28 @@ impl<'a> Adding<'a> {
             ..Row::new(words.title)
         };
         Ok((row, after))
+    }
+
+    /// Refuses a model that cannot be asked, before it is a task that waits for it.
+    fn model(&self, task: &NewTask, driver: Option<DriverKind>) -> Result<(), Refusal> {
+        let runtime = &self.shared.runtime;
+        // An agent's own model is the run's affair.
+        let word = match (driver, &task.agent) {
+            (Some(DriverKind::Mechanic | DriverKind::Command), _) => None,
+            (_, Some(_)) => task.model.as_deref(),
+            (_, None) => runtime.models.word(task.model.as_deref(), None),
+        };
+        let Some(word) = word else { return Ok(()) };
+        let asked = runtime.models.resolve(word).and_then(|settings| match runtime.mode {
+            // Who does not work need not have the keys.
+            Mode::Observer => Ok(()),
+            Mode::Daemon | Mode::Foreground(_) => runtime.models.usable(&settings),
+        });
+        asked.map_err(|reason| {
+            Refusal::missing(reason).hint(
+                "journeyman doctor  says what was found; journeyman config path  where settings go",
+            )
+        })
     }
 
     /// A key of this request, else a task that exists.

@@ -64,7 +64,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, detail } = self;
-        if status.is_server_error() {
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(code = detail.code, reason = detail.message, "a request failed");
         }
         (status, Json(Problem { error: detail })).into_response()

@@ -5,7 +5,7 @@ use journeyman_testkit::model::{Reply, Script};
 use serde_json::json;
 
 use super::scene::{KEY, Scene, note};
-use crate::support::Home;
+use crate::support::{Home, wait_until};
 
 fn reporting() -> Script {
     Script::by(|_| Reply::call("report", &json!({ "status": "ok" })))
@@ -65,6 +65,32 @@ async fn a_model_without_a_provider_is_refused_before_it_is_a_task() {
     let ran = home.run(&["run", "--json", "--repo", path, "--driver", "native", "Do it"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.json()["error"].as_str().unwrap().contains("needs a model"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_missing_is_said_at_once_and_waited_for_by_a_task() {
+    let scene = Scene::new(Wire::OpenAiChat, note(&Home::new().await).mended_at_once()).await;
+    let broken = note(&scene.home);
+    let path = broken.repository.to_str().unwrap();
+    let key = scene.home.folder.path().join("config/key");
+    let aside = key.with_extension("aside");
+    std::fs::rename(&key, &aside).unwrap();
+    let refused = scene.run(&broken.repository, &[]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("the provider 'scripted' cannot be used"), "{refused:?}");
+    // A task that was added without a runtime waits for the key, and goes on with it.
+    scene.home.run(&["task", "add", "--repo", path, "Make it two"]).ok();
+    let daemon = scene.home.up();
+    let status = || scene.home.task("latest")["status"].as_str().unwrap().to_owned();
+    wait_until("it waits", || status() == "waiting");
+    assert_eq!(scene.home.task("latest")["waiting_for"], "input");
+    drop(daemon);
+    std::fs::rename(&aside, &key).unwrap();
+    let _daemon = scene.home.up();
+    scene.home.run(&["task", "resume", "latest"]).ok();
+    wait_until("it is completed", || status() == "completed");
+    broken.is_mended(&scene.home, &scene.home.task("latest"));
+    scene.nothing_paid_twice();
 }
 
 #[tokio::test(flavor = "multi_thread")]
