@@ -37,7 +37,7 @@ fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(each * u32::try_from(ticks)?)
 }
 
-fn anonymous_memory_mib(pid: u32) -> Result<f64> {
+pub(crate) fn anonymous_memory_mib(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let text = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no RssAnon")?;

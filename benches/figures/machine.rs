@@ -63,12 +63,23 @@ impl Home {
         }
     }
 
-    /// The daemon's database.
-    pub(crate) async fn store(&self) -> Result<Store> {
+    /// Writes the user's settings.
+    pub(crate) fn settings(&self, text: &str) -> Result<()> {
+        let folder = self.folder.path().join("config");
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join("journeyman.toml"), text)?)
+    }
+
+    /// Where the daemon's database is.
+    pub(crate) fn url(&self) -> Result<String> {
         let output = self.command(&["db", "url"]).stdout(Stdio::piped()).output()?;
         ensure!(output.status.success(), "`journeyman db url` failed");
-        let url = String::from_utf8(output.stdout)?;
-        Ok(Store::connect(url.trim(), PoolOptions::default()).await?)
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// The daemon's database.
+    pub(crate) async fn store(&self) -> Result<Store> {
+        Ok(Store::connect(&self.url()?, PoolOptions::default()).await?)
     }
 
     /// A crate with one commit.

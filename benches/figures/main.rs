@@ -2,16 +2,18 @@
 //! the release build. Nothing in here is a test: a figure beyond its bar is printed, not an error.
 //!
 //! `cargo bench --bench figures` prints all of them, words after `--` choose: `journal`,
-//! `first-step`, `list`, `classifier`, `idle`. `--idle-seconds N` shortens the look at the idle daemon.
+//! `first-step`, `list`, `classifier`, `model`, `idle`. `--idle-seconds N` shortens the look at the idle daemon.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 mod classifier;
 mod first_step;
 mod idle;
+mod instant;
 mod journal;
 mod list;
 mod machine;
+mod model;
 
 use std::time::Duration;
 
@@ -58,6 +60,9 @@ async fn main() -> Result<()> {
     }
     if is_wanted("classifier") {
         print("the classifier", &classifier::figures()?);
+    }
+    if is_wanted("model") {
+        print("the native loop, with a model that answers at once", &model::figures().await?);
     }
     if is_wanted("idle") {
         print("the idle daemon, PostgreSQL apart", &idle::figures(idle_for).await?);

@@ -3,6 +3,7 @@
 mod commands;
 mod kill;
 mod limits;
+mod local;
 mod misbehaviour;
 mod repair;
 mod scene;

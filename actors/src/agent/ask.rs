@@ -34,7 +34,8 @@ pub(super) async fn ask(
     };
     work.say(format!("round {}: asking {}", work.journal.run.round(), settings.model));
     let body = journeyman_models::body(&settings, &request, &work.held.run.id.to_string());
-    let earlier = announce(work, &settings, &request, &body).await?;
+    let input_tokens = request.estimated_tokens();
+    let earlier = announce(work, &settings, (&request, input_tokens), &body).await?;
     let call = Call {
         task: work.held.task.id,
         run: work.held.run.id,
@@ -42,7 +43,7 @@ pub(super) async fn ask(
         fence: work.held.fence,
         settings,
         body: Arc::new(body),
-        input_tokens: request.estimated_tokens(),
+        input_tokens,
         max_output_tokens: request.max_output_tokens,
         earlier,
         stop: work.stop.child_token(),
@@ -62,7 +63,7 @@ pub(super) async fn ask(
 async fn announce(
     work: &mut Work,
     settings: &ModelSettings,
-    request: &ModelRequest,
+    (request, input_tokens): (&ModelRequest, u64),
     body: &serde_json::Value,
 ) -> Result<Vec<ModelCall>, RunError> {
     let hash = journeyman_models::hash(body);
@@ -74,7 +75,7 @@ async fn announce(
         hash,
         model: settings.model.clone(),
         max_output_tokens: request.max_output_tokens,
-        input_tokens: request.estimated_tokens(),
+        input_tokens,
     };
     work.journal.append(entry).await?;
     Ok(Vec::new())

@@ -60,8 +60,10 @@ pub(super) async fn perform(
             return Err(RunError::Stopped);
         }
         // Whoever slept past the lease must not look into a folder that may be another's by now.
-        // Where the database is away, the journal waits for it.
-        if let Ok(false) = work.runtime.store.queue().holds(work.held.fence).await {
+        // Where the database is away, the journal waits for it. A read looks at nothing afterwards.
+        if effect != EffectClass::Read
+            && let Ok(false) = work.runtime.store.queue().holds(work.held.fence).await
+        {
             return Err(StoreError::Fenced.into());
         }
         if let Ended::Exited { code } = &ended {

@@ -170,15 +170,32 @@ pub struct ModelTurn {
 impl ModelRequest {
     /// A rough count of the tokens of the request: a quarter of its bytes.
     pub fn estimated_tokens(&self) -> u64 {
-        let tools: usize = self.tools.iter().map(ToolSpec::bytes).sum();
-        let items: usize = self.items.iter().map(Item::bytes).sum();
-        (self.system.len() + tools + items) as u64 / 4
+        estimated_tokens(&self.system, &self.tools, &self.items)
     }
+}
+
+/// The same of the parts of a request.
+pub fn estimated_tokens(system: &str, tools: &[ToolSpec], items: &[Item]) -> u64 {
+    let tools: usize = tools.iter().map(ToolSpec::bytes).sum();
+    let items: usize = items.iter().map(Item::bytes).sum();
+    (system.len() + tools + items) as u64 / 4
 }
 
 impl ToolSpec {
     fn bytes(&self) -> usize {
-        self.name.len() + self.description.len() + self.parameters.to_string().len()
+        self.name.len() + self.description.len() + json_bytes(&self.parameters)
+    }
+}
+
+/// Bytes of a value as JSON, roughly: without what is escaped, since nothing is written for it.
+fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => text.len() + 2,
+        Value::Array(list) => list.iter().map(|item| json_bytes(item) + 1).sum::<usize>() + 2,
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| key.len() + 4 + json_bytes(value)).sum::<usize>() + 2
+        }
     }
 }
 
@@ -187,7 +204,7 @@ impl Item {
     pub fn bytes(&self) -> usize {
         match self {
             Self::User { text } => text.len(),
-            Self::Assistant { turn } => turn.items.iter().map(|item| item.to_string().len()).sum(),
+            Self::Assistant { turn } => turn.items.iter().map(json_bytes).sum(),
             Self::ToolResults { answers } => answers.iter().map(|answer| answer.output.len()).sum(),
         }
     }

@@ -167,14 +167,13 @@ impl Native {
     }
 
     fn answered(&mut self, turn: ModelTurn, cost_nanousd: Option<u64>, elapsed_ms: u64) {
-        let (request, is_hand_off) = match &self.state {
-            State::Asking => (self.request(self.items.clone()), false),
-            State::Compacting(items) => {
-                (ModelRequest { may_call: false, ..self.request(items.clone()) }, true)
-            }
+        let (asked, is_hand_off) = match &self.state {
+            State::Asking => (&self.items, false),
+            State::Compacting(items) => (items, true),
             State::Calling(_) | State::Ended(_) => return,
         };
-        self.budget.answered(request.estimated_tokens(), &turn, cost_nanousd, elapsed_ms);
+        let estimate = self.estimate(asked);
+        self.budget.answered(estimate, &turn, cost_nanousd, elapsed_ms);
         self.turns += 1;
         if is_hand_off {
             return self.handed_off(&turn);

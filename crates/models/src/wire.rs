@@ -60,7 +60,7 @@ fn write_canonical(value: &Value, to: &mut Vec<u8>) {
                 if index > 0 {
                     to.push(b',');
                 }
-                to.extend_from_slice(Value::String(key.clone()).to_string().as_bytes());
+                write_plain(key, to);
                 to.push(b':');
                 write_canonical(value, to);
             }
@@ -77,9 +77,15 @@ fn write_canonical(value: &Value, to: &mut Vec<u8>) {
             to.push(b']');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            to.extend_from_slice(value.to_string().as_bytes());
+            write_plain(value, to);
         }
     }
+}
+
+/// Writes what has no keys to sort.
+fn write_plain(value: &(impl serde::Serialize + ?Sized), to: &mut Vec<u8>) {
+    // Neither a vector nor such a value refuses to be written.
+    let _ = serde_json::to_writer(to, value);
 }
 
 /// Turns of the model in a body, for identifiers that are made up.

@@ -3,7 +3,7 @@
 //! It owns when a conversation is made shorter. It must never ask for more than there is room for.
 
 use journeyman_domain::driver::Action;
-use journeyman_domain::model::{Item, ModelRequest, ModelTurn, Stop};
+use journeyman_domain::model::{Item, ModelRequest, ModelTurn, Stop, estimated_tokens};
 
 use super::budget::Short;
 use super::{Native, State, compact};
@@ -25,9 +25,14 @@ impl Native {
         }
     }
 
+    /// The same before it is corrected by what the provider counted.
+    pub(super) fn estimate(&self, items: &[Item]) -> u64 {
+        estimated_tokens(&self.system, &self.tools, items)
+    }
+
     /// Tokens that a request with these items has, roughly.
     pub(super) fn tokens(&self, items: &[Item]) -> u64 {
-        self.budget.corrected(self.request(items.to_vec()).estimated_tokens())
+        self.budget.corrected(self.estimate(items))
     }
 
     /// Asks for a hand-off by a request of at most so many tokens.
