@@ -87,7 +87,7 @@ pub(super) async fn perform_reads(
 ) -> Result<(), RunError> {
     for call in &calls {
         let entry = Entry::ToolIntent { call: call.clone(), effect: EffectClass::Read };
-        work.journal.append(entry).await?;
+        work.journal.defer(entry)?;
     }
     work.say(format!("round {}: {} reads", work.journal.run.round(), calls.len()));
     let began = Instant::now();
@@ -224,7 +224,12 @@ async fn settle(
     if result.tail.is_some() {
         beside.output = Some(output.clone().into_bytes());
     }
-    work.journal.append_with(Entry::ToolResult { result: result.clone() }, beside).await?;
+    let entry = Entry::ToolResult { result: result.clone() };
+    if effect == EffectClass::Read && beside.output.is_none() {
+        work.journal.defer(entry)?;
+    } else {
+        work.journal.append_with(entry, beside).await?;
+    }
     scene.driver.observe(Observation::CallEnded { result, output });
     Ok(())
 }

@@ -10,6 +10,7 @@ use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::{Aside, Next, Wishes};
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::{Entry, Outcome};
+use journeyman_domain::tool::EffectClass;
 use journeyman_store::StoreError;
 use journeyman_telemetry::names;
 use journeyman_workspace::WorkspaceError;
@@ -248,7 +249,11 @@ impl Work {
             Action::Call(call) => {
                 let effect = call.tool.effect_class(self.runtime.settings.sandbox.namespaces);
                 let entry = Entry::ToolIntent { call: call.clone(), effect };
-                self.journal.append(entry).await?;
+                if effect == EffectClass::Read {
+                    self.journal.defer(entry)?;
+                } else {
+                    self.journal.append(entry).await?;
+                }
                 call::perform(self, scene, call, effect).await
             }
             Action::Reads { calls } => call::perform_reads(self, scene, calls).await,

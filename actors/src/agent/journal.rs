@@ -22,6 +22,8 @@ pub(super) struct Journal {
     pub(super) steps: Vec<Recorded>,
     /// Their fold.
     pub(super) run: Run,
+    /// Kinds and entries that are folded in and are written with the next one.
+    deferred: Vec<(&'static str, serde_json::Value)>,
     /// Milliseconds that earlier lives worked.
     earlier_ms: u64,
     began: Instant,
@@ -65,7 +67,8 @@ impl Journal {
         let earlier_ms = worked_ms(&rows);
         let steps = rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
         let run = Run::from_journal(steps.iter().map(|step| &step.entry));
-        Ok(Self { store, fence, id, stop, steps, run, earlier_ms, began: Instant::now() })
+        let deferred = Vec::new();
+        Ok(Self { store, fence, id, stop, steps, run, deferred, earlier_ms, began: Instant::now() })
     }
 
     /// Milliseconds of work over all lives.
@@ -86,8 +89,7 @@ impl Journal {
         entry: Entry,
         beside: Beside,
     ) -> Result<(), RunError> {
-        let payload = serde_json::to_value(&entry)
-            .map_err(|error| RunError::Task(format!("an entry cannot be written: {error}")))?;
+        let payload = payload(&entry)?;
         let step = NewStep {
             kind: entry.kind(),
             payload,
@@ -95,8 +97,10 @@ impl Journal {
             snapshot_tree: beside.snapshot.as_deref(),
             pack: beside.pack.as_deref(),
             call: beside.call.as_ref(),
+            before: &self.deferred,
         };
         let seq = self.patiently(&step).await?;
+        self.deferred.clear();
         self.run.apply(&entry);
         self.steps.push(Recorded {
             seq,
@@ -105,6 +109,16 @@ impl Journal {
             pack: beside.pack.as_deref().map(BlobHash::of),
             snapshot: beside.snapshot,
         });
+        Ok(())
+    }
+
+    /// Folds an entry in and writes it with the next one, in one transaction. Only for what a read was
+    /// or gave: where it is lost with the process, the file is read again, and nothing else happened.
+    pub(super) fn defer(&mut self, entry: Entry) -> Result<(), RunError> {
+        self.deferred.push((entry.kind(), payload(&entry)?));
+        self.run.apply(&entry);
+        let seq = self.steps.last().map_or(1, |last| last.seq + 1);
+        self.steps.push(Recorded { seq, entry, snapshot: None, output: None, pack: None });
         Ok(())
     }
 
@@ -179,6 +193,11 @@ fn record(step: Step) -> Result<Recorded, StoreError> {
         output: step.output_blob,
         pack: step.pack_blob,
     })
+}
+
+fn payload(entry: &Entry) -> Result<serde_json::Value, RunError> {
+    serde_json::to_value(entry)
+        .map_err(|error| RunError::Task(format!("an entry cannot be written: {error}")))
 }
 
 /// The time that earlier lives worked: the gaps between neighbouring steps of one epoch.

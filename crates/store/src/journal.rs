@@ -66,6 +66,8 @@ pub struct NewStep<'a> {
     pub pack: Option<&'a [u8]>,
     /// The model call whose answer it is.
     pub call: Option<&'a ModelCall>,
+    /// Kinds and entries of steps that come right before it, in the same transaction.
+    pub before: &'a [(&'static str, Value)],
 }
 
 /// One step.
@@ -156,10 +158,15 @@ macro_rules! append {
              SELECT b.hash, length(b.bytes), b.bytes FROM held, unnest($7::bytea[], $8::bytea[]) \
                  AS b (hash, bytes) ON CONFLICT DO NOTHING)",
             $beside,
-            " INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, \
+            ", last AS (SELECT coalesce(max(seq), 0) AS seq FROM run_steps WHERE run_id = $4), \
+             before AS ( \
+                 INSERT INTO run_steps (run_id, seq, epoch, kind, payload) \
+                 SELECT $4, last.seq + b.n, held.lease_epoch, b.kind, b.payload FROM held, last, \
+                     unnest($12::text[], $13::jsonb[]) WITH ORDINALITY AS b (kind, payload, n)) \
+             INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, \
                  snapshot_tree, pack_blob) \
-             SELECT $4, coalesce((SELECT max(seq) FROM run_steps WHERE run_id = $4), 0) + 1, \
-                 lease_epoch, $5, $6, $9, $10, $11 FROM held RETURNING seq"
+             SELECT $4, last.seq + cardinality($12::text[]) + 1, held.lease_epoch, $5, $6, $9, \
+                 $10, $11 FROM held, last RETURNING seq"
         )
     };
 }
@@ -167,7 +174,7 @@ const APPEND: &str = append!("");
 // With the model call whose answer the step is, so that no answer is without its bill.
 const APPEND_ANSWER: &str = append!(
     ", called AS (INSERT INTO model_calls SELECT c.* FROM held, \
-         jsonb_populate_record(NULL::model_calls, $12) c ON CONFLICT DO NOTHING)"
+         jsonb_populate_record(NULL::model_calls, $14) c ON CONFLICT DO NOTHING)"
 );
 const LOAD: &str = "SELECT run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, \
      pack_blob, created_at FROM run_steps WHERE run_id = $1 ORDER BY seq";
@@ -191,7 +198,7 @@ impl Store {
 }
 
 impl Journal<'_> {
-    /// Appends a step and gives its number; it is durable when this returns. A run has one writer:
+    /// Appends a step, with those before it, and gives its number; it is durable when this returns. A run has one writer:
     /// where two appends of one owner meet, one of them is [`StoreError::Conflict`]. After an error
     /// that leaves the outcome open ([`StoreError::Unavailable`]), load the journal before going on.
     pub async fn append(
@@ -219,7 +226,9 @@ impl Journal<'_> {
             .bind(contents)
             .bind(output.as_ref().map(|(hash, _)| hash.0.as_slice()))
             .bind(step.snapshot_tree)
-            .bind(pack.as_ref().map(|(hash, _)| hash.0.as_slice()));
+            .bind(pack.as_ref().map(|(hash, _)| hash.0.as_slice()))
+            .bind(step.before.iter().map(|(kind, _)| *kind).collect::<Vec<_>>())
+            .bind(step.before.iter().map(|(_, payload)| payload).collect::<Vec<_>>());
         if let Some(call) = step.call {
             query = query.bind(Json(call));
         }

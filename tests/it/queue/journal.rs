@@ -1,5 +1,6 @@
 //! The journal behind its fence, and the children of an execution.
 
+use journeyman_domain::ids::RunId;
 use journeyman_domain::status::Status;
 use journeyman_store::{
     BlobHash, Claim, ModelCall, NewChild, NewStep, NodeKind, Store, StoreError,
@@ -11,6 +12,31 @@ use super::{ACTING, EXPIRED, LEASE, add, claim, database, finish, node, take_ove
 pub(super) async fn append(store: &Store, claim: &Claim, kind: &str) -> Result<i32, StoreError> {
     let step = NewStep { kind, payload: json!({ "kind": kind }), ..NewStep::default() };
     store.journal().append(claim.fence().unwrap(), claim.run.id, &step).await
+}
+
+/// A try of a model call that failed.
+fn tried(run_id: RunId) -> ModelCall {
+    ModelCall {
+        run_id,
+        request_seq: 3,
+        attempt: 1,
+        provider: "local".into(),
+        model: "small".into(),
+        wire: "openai_chat".into(),
+        started_at: chrono::Utc::now(),
+        duration_ms: 20,
+        first_chunk_ms: Some(5),
+        failure_kind: Some("overloaded".into()),
+        http_status: Some(529),
+        next_attempt_at: Some(chrono::Utc::now()),
+        uncached_input_tokens: 7,
+        cache_read_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: 0,
+        reasoning_tokens: 0,
+        cost_nanousd: Some(1_000),
+        price_version: None,
+    }
 }
 
 #[tokio::test]
@@ -30,6 +56,7 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
             snapshot_tree: Some("tree"),
             pack: Some(b"pack"),
             call: None,
+            before: &[],
         };
         assert_eq!(store.journal().append(fence, first.run.id, &step).await.unwrap(), seq);
     }
@@ -44,27 +71,7 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
     let taken = take_over(store, new, LEASE).await.taken.remove(0).claim;
     assert!(matches!(append(store, &first, "late").await, Err(StoreError::Fenced)));
     assert_eq!(append(store, &taken, "outcome").await.unwrap(), 3);
-    let call = ModelCall {
-        run_id: taken.run.id,
-        request_seq: 3,
-        attempt: 1,
-        provider: "local".into(),
-        model: "small".into(),
-        wire: "openai_chat".into(),
-        started_at: chrono::Utc::now(),
-        duration_ms: 20,
-        first_chunk_ms: Some(5),
-        failure_kind: Some("overloaded".into()),
-        http_status: Some(529),
-        next_attempt_at: Some(chrono::Utc::now()),
-        uncached_input_tokens: 7,
-        cache_read_tokens: 0,
-        cache_write_tokens: 0,
-        output_tokens: 0,
-        reasoning_tokens: 0,
-        cost_nanousd: Some(1_000),
-        price_version: None,
-    };
+    let call = tried(taken.run.id);
     for _ in 0..2 {
         store.calls().record(taken.fence().unwrap(), &call).await.unwrap();
     }
@@ -89,6 +96,13 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
     assert!(matches!(late, Err(StoreError::Fenced)));
     let seq = store.journal().append(taken.fence().unwrap(), taken.run.id, &step).await.unwrap();
     assert_eq!(seq, 4);
+    // Those before come first, in the same transaction, and not at all for a stale owner.
+    let before = [("tool_intent", json!({ "n": 1 })), ("tool_result", json!({ "n": 2 }))];
+    let last = NewStep { kind: "model_request", before: &before, ..NewStep::default() };
+    let late = store.journal().append(fence, first.run.id, &last).await;
+    assert!(matches!(late, Err(StoreError::Fenced)));
+    let seq = store.journal().append(taken.fence().unwrap(), taken.run.id, &last).await.unwrap();
+    assert_eq!(seq, 7);
     let tries = store.calls().of_request(taken.run.id, 3).await.unwrap();
     assert_eq!(tries.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(tries[1].cost_nanousd, answer.cost_nanousd);
@@ -108,7 +122,15 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
         steps.iter().map(|step| (step.seq, step.epoch, step.kind.as_str())).collect();
     assert_eq!(
         told,
-        [(1, 1, "tool_result"), (2, 1, "tool_result"), (3, 2, "outcome"), (4, 2, "model_response")]
+        [
+            (1, 1, "tool_result"),
+            (2, 1, "tool_result"),
+            (3, 2, "outcome"),
+            (4, 2, "model_response"),
+            (5, 2, "tool_intent"),
+            (6, 2, "tool_result"),
+            (7, 2, "model_request")
+        ]
     );
     assert_eq!(steps[0].output_blob, Some(hash));
     assert_eq!(steps[0].snapshot_tree.as_deref(), Some("tree"));
