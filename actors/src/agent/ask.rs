@@ -12,6 +12,7 @@ use journeyman_domain::step::Entry;
 use journeyman_store::ModelCall;
 use journeyman_telemetry::TraceContext;
 
+use super::call::recordable;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::Scene;
@@ -39,7 +40,7 @@ pub(super) async fn ask(
     let call = Call {
         task: work.held.task.id,
         run: work.held.run.id,
-        request_seq: work.journal.steps.last().map_or(1, |step| step.seq),
+        request_seq: request_seq(work),
         fence: work.held.fence,
         settings,
         body: Arc::new(body),
@@ -52,7 +53,7 @@ pub(super) async fn ask(
     };
     // Dropped with this future, also where the run is cut off: the call is then withdrawn.
     let _withdrawn = call.stop.clone().drop_guard();
-    let answer = patiently(work, &call).await?;
+    let answer = patiently(work, call).await?;
     match answer {
         Ok(answered) => take(work, scene, answered).await,
         Err(given_up) => fail(work, scene, given_up).await,
@@ -68,8 +69,7 @@ async fn announce(
 ) -> Result<Vec<ModelCall>, RunError> {
     let hash = journeyman_models::hash(body);
     if work.journal.run.open_request() == Some(hash.as_str()) {
-        let seq = work.journal.steps.last().map_or(1, |step| step.seq);
-        return Ok(work.runtime.store.calls().of_request(work.held.run.id, seq).await?);
+        return earlier(work).await;
     }
     let entry = Entry::ModelRequest {
         hash,
@@ -79,6 +79,18 @@ async fn announce(
     };
     work.journal.append(entry).await?;
     Ok(Vec::new())
+}
+
+/// The step that holds the last request.
+fn request_seq(work: &Work) -> i32 {
+    let steps = work.journal.steps.iter().rev();
+    let mut requests = steps.filter(|step| matches!(step.entry, Entry::ModelRequest { .. }));
+    requests.next().map_or(1, |step| step.seq)
+}
+
+/// The tries of the last request, by the rows.
+async fn earlier(work: &Work) -> Result<Vec<ModelCall>, RunError> {
+    Ok(work.runtime.store.calls().of_request(work.held.run.id, request_seq(work)).await?)
 }
 
 /// Tells whoever watches how far the answer is.
@@ -96,7 +108,7 @@ fn progress(work: &Work) -> Arc<dyn Fn(usize) + Send + Sync> {
 }
 
 /// Asks until there is an answer: the gateway may be restarted meanwhile.
-async fn patiently(work: &Work, call: &Call) -> Result<Result<Answered, GivenUp>, RunError> {
+async fn patiently(work: &Work, mut call: Call) -> Result<Result<Answered, GivenUp>, RunError> {
     loop {
         let answer = tokio::select! {
             answer = work.gateway.ask(call.clone()) => answer,
@@ -110,6 +122,8 @@ async fn patiently(work: &Work, call: &Call) -> Result<Result<Answered, GivenUp>
                     () = tokio::time::sleep(PAUSE) => {}
                     () = work.stop.cancelled() => return Err(RunError::Stopped),
                 }
+                // What the gateway before it has tried is in the rows.
+                call.earlier = earlier(work).await?;
             }
             Err(AskError::Gone(name)) => {
                 return Err(RunError::Task(format!("{name} is not running")));
@@ -121,7 +135,7 @@ async fn patiently(work: &Work, call: &Call) -> Result<Result<Answered, GivenUp>
 async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<(), RunError> {
     let Answered { turn, row, failed_nanousd, failed_tokens } = answered;
     let entry = Entry::ModelResponse {
-        turn,
+        turn: turn.storable(),
         cost_nanousd: row.cost_nanousd.and_then(|cost| u64::try_from(cost).ok()),
         price_version: row.price_version.clone(),
         attempts: u32::try_from(row.attempt).unwrap_or(1),
@@ -140,7 +154,8 @@ async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<
 }
 
 async fn fail(work: &mut Work, scene: &mut Scene, given_up: GivenUp) -> Result<(), RunError> {
-    let GivenUp { failure, until_ms, failed_nanousd, failed_tokens } = given_up;
+    let GivenUp { mut failure, until_ms, failed_nanousd, failed_tokens } = given_up;
+    failure.message = recordable(&failure.message);
     let evidence = Evidence {
         source: scene.model.as_ref().map(|model| model.provider.clone()),
         http_status: failure.http_status,

@@ -167,6 +167,46 @@ pub struct ModelTurn {
     pub items: Vec<Value>,
 }
 
+impl ModelTurn {
+    /// The same without the one character that PostgreSQL's texts cannot hold.
+    #[must_use]
+    pub fn storable(mut self) -> Self {
+        for text in [&mut self.id, &mut self.model, &mut self.text] {
+            make_storable(text);
+        }
+        for call in &mut self.calls {
+            for text in [&mut call.call_id, &mut call.name, &mut call.arguments] {
+                make_storable(text);
+            }
+        }
+        self.items.iter_mut().for_each(make_value_storable);
+        self
+    }
+}
+
+fn make_storable(text: &mut String) {
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{fffd}");
+    }
+}
+
+fn make_value_storable(value: &mut Value) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => make_storable(text),
+        Value::Array(list) => list.iter_mut().for_each(make_value_storable),
+        Value::Object(map) => {
+            if map.keys().any(|key| key.contains('\0')) {
+                let old = std::mem::take(map);
+                map.extend(
+                    old.into_iter().map(|(key, value)| (key.replace('\0', "\u{fffd}"), value)),
+                );
+            }
+            map.values_mut().for_each(make_value_storable);
+        }
+    }
+}
+
 impl ModelRequest {
     /// A rough count of the tokens of the request: a quarter of its bytes.
     pub fn estimated_tokens(&self) -> u64 {

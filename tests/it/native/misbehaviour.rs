@@ -193,6 +193,20 @@ async fn a_model_that_slips_is_told_and_goes_on() {
     mends_after(Wire::OpenAiChat, cut, "cut").await;
     let text = "<tool_call>{\"name\": \"bash\", \"arguments\": {\"command\": \"ls\"}}</tool_call>";
     mends_after(Wire::OpenAiChat, Reply::text(text), "tool").await;
+    // What PostgreSQL cannot hold is replaced, and nothing fails for it.
+    let zero = Reply::call("bash", &json!({ "command": "echo 'a\u{0}b'" }));
+    for wire in Wire::ALL {
+        let script = Script::turns([
+            zero.clone(),
+            Reply::call("edit", &json!({ "path": "note.txt", "old": "one", "new": "two" })),
+            Reply::text("Done\u{0}."),
+        ]);
+        let scene = Scene::new(*wire, script.allow_foreign_turns()).await;
+        let broken = note(&scene.home);
+        let ran = scene.run(&broken.repository, &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        broken.is_mended(&scene.home, &ran.json());
+    }
     let binary = Reply::call("bash", &json!({ "command": "head -c 20000 /dev/urandom" }));
     mends_after(Wire::OpenAiChat, binary, "binary").await;
 }
