@@ -32,7 +32,7 @@ pub use model::{Model, Provider};
 pub use run::Run;
 pub use sandbox::{Namespaces, Sandbox};
 pub use scheduler::Scheduler;
-pub use secret::resolve as resolve_secret;
+pub use secret::{files as secret_files, resolve as resolve_secret};
 pub use system::System;
 
 /// All settings.

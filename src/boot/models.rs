@@ -16,9 +16,10 @@ use crate::session::Context;
 
 /// Providers that need no entry.
 const BUILT_IN: [&str; 3] = ["openai", "anthropic", "ollama"];
-/// Seconds until an answer must begin, and that it may be silent.
+/// Seconds until an answer must begin, that it may be silent, and that all of it may take.
 const HEADER_TIMEOUT_S: u64 = 120;
 const IDLE_TIMEOUT_S: u64 = 120;
+const ANSWER_TIMEOUT_S: u64 = 3_600;
 /// Tries after the first one, as the official client libraries have it.
 const RETRIES: u32 = 2;
 /// Calls to a provider at once.
@@ -79,6 +80,7 @@ fn served(name: &str, own: Option<&Provider>, with_keys: bool) -> Result<Served,
         key,
         header_timeout: seconds(whole.header_timeout_s, HEADER_TIMEOUT_S),
         idle_timeout: seconds(whole.idle_timeout_s, IDLE_TIMEOUT_S),
+        answer_timeout: seconds(whole.answer_timeout_s, ANSWER_TIMEOUT_S),
         ..journeyman_models::Provider::new(name, wire, base_url)
     });
     Ok(Served {

@@ -64,6 +64,9 @@ fn sandbox(
     // Neither the database nor other runs are a child's business; its own folder stays visible.
     hidden.push(context.paths.data.clone());
     hidden.push(context.paths.config.clone());
+    let keys = settings.providers.values().filter_map(|provider| provider.key.as_deref());
+    let references = keys.chain([settings.database.url.as_str()]);
+    hidden.extend(references.flat_map(crate::config::secret_files));
     hidden.extend(context.socket().and_then(|socket| socket.parent().map(Path::to_owned)));
     hidden.extend(environment::sockets(&home, |name| std::env::var_os(name)));
     hidden.sort();

@@ -32,6 +32,9 @@ pub struct Provider {
     /// Seconds that an answer may be silent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout_s: Option<u64>,
+    /// Seconds that a whole answer may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_timeout_s: Option<u64>,
     /// Tries after the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
@@ -96,6 +99,7 @@ impl Provider {
             key: self.key.or(below.key),
             header_timeout_s: self.header_timeout_s.or(below.header_timeout_s),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            answer_timeout_s: self.answer_timeout_s.or(below.answer_timeout_s),
             retries: self.retries.or(below.retries),
             max_concurrent: self.max_concurrent.or(below.max_concurrent),
             tool_mode: self.tool_mode.or(below.tool_mode),

@@ -1,5 +1,6 @@
 //! Secrets by reference: settings hold where a secret is, never the secret.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::ConfigError;
@@ -31,4 +32,12 @@ pub fn resolve(reference: &str) -> Result<String, ConfigError> {
         _ => return Ok(reference.to_owned()),
     };
     Ok(value.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Where the secret behind a reference lies in a file: under its own name, and where links lead to.
+pub fn files(reference: &str) -> Vec<PathBuf> {
+    let Some(("file", path)) = reference.split_once(':') else { return Vec::new() };
+    let named = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    let real = std::fs::canonicalize(Path::new(path)).ok().filter(|real| *real != named);
+    [Some(named), real].into_iter().flatten().collect()
 }

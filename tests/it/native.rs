@@ -1,5 +1,6 @@
 //! The agent on a model: a scripted one, over the real wires, against the real runtime.
 
+mod bill;
 mod commands;
 mod kill;
 mod limits;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use journeyman_domain::driver::Observation;
 use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::gateway::Room;
 use journeyman_domain::model::{ModelRequest, ModelSettings, after_failure};
 use journeyman_domain::run::observation;
 use journeyman_domain::step::Entry;
@@ -18,7 +18,7 @@ use super::journal::Beside;
 use super::scene::Scene;
 use crate::classifier::Failure;
 use crate::context::Change;
-use crate::gateway::{Answered, Call, GivenUp};
+use crate::gateway::{Answered, Call, GivenUp, midnight};
 use crate::support::AskError;
 
 /// The pause before a gateway that is being restarted is asked again.
@@ -47,6 +47,8 @@ pub(super) async fn ask(
         input_tokens,
         max_output_tokens: request.max_output_tokens,
         earlier,
+        room: room(work, scene),
+        spent_nanousd: spent_today(work).await?,
         stop: work.stop.child_token(),
         progress: progress(work),
         trace: TraceContext::current(),
@@ -93,6 +95,29 @@ async fn earlier(work: &Work) -> Result<Vec<ModelCall>, RunError> {
     Ok(work.runtime.store.calls().of_request(work.held.run.id, request_seq(work)).await?)
 }
 
+/// What the run leaves to its next call.
+fn room(work: &Work, scene: &Scene) -> Room {
+    let (limits, used) = (&scene.limits, work.journal.run.usage());
+    let left_ms = limits.wall_time_ms.saturating_sub(work.journal.elapsed_ms());
+    Room {
+        nanousd: limits.cost_nanousd.map(|limit| limit.saturating_sub(used.cost_nanousd)),
+        tokens: limits.tokens.saturating_sub(used.tokens),
+        until_ms: now_ms().saturating_add(left_ms),
+    }
+}
+
+/// What all calls of the day cost, where it has a budget.
+async fn spent_today(work: &Work) -> Result<u64, RunError> {
+    if work.runtime.models.daily_nanousd.is_none() {
+        return Ok(0);
+    }
+    Ok(work.runtime.store.calls().spent_since(midnight(Utc::now())).await?)
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default()
+}
+
 /// Tells whoever watches how far the answer is.
 fn progress(work: &Work) -> Arc<dyn Fn(usize) + Send + Sync> {
     let (changes, task) = (work.runtime.changes.clone(), work.held.task.id);
@@ -133,7 +158,7 @@ async fn patiently(work: &Work, mut call: Call) -> Result<Result<Answered, Given
 }
 
 async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<(), RunError> {
-    let Answered { turn, row, failed_nanousd, failed_tokens } = answered;
+    let Answered { turn, row, failed } = answered;
     let entry = Entry::ModelResponse {
         turn: turn.storable(),
         cost_nanousd: row.cost_nanousd.and_then(|cost| u64::try_from(cost).ok()),
@@ -141,8 +166,8 @@ async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<
         attempts: u32::try_from(row.attempt).unwrap_or(1),
         duration_ms: u64::try_from(row.duration_ms).unwrap_or_default(),
         elapsed_ms: work.journal.elapsed_ms(),
-        failed_nanousd,
-        failed_tokens,
+        failed_nanousd: failed.nanousd,
+        failed_tokens: failed.tokens,
     };
     work.journal
         .append_with(entry.clone(), Beside { call: Some(row), ..Beside::default() })
@@ -154,7 +179,7 @@ async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<
 }
 
 async fn fail(work: &mut Work, scene: &mut Scene, given_up: GivenUp) -> Result<(), RunError> {
-    let GivenUp { mut failure, until_ms, failed_nanousd, failed_tokens } = given_up;
+    let GivenUp { mut failure, until_ms, failed } = given_up;
     failure.message = recordable(&failure.message);
     let evidence = Evidence {
         source: scene.model.as_ref().map(|model| model.provider.clone()),
@@ -177,19 +202,17 @@ async fn fail(work: &mut Work, scene: &mut Scene, given_up: GivenUp) -> Result<(
         }
     };
     let failures = work.journal.run.model_failures() + 1;
-    let now_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
-    let (policy, until_ms) = after_failure(&failure, failures, now_ms, until_ms, judged);
-    let told = Observation::ModelFailed { failure: failure.clone() };
+    let (policy, until_ms) = after_failure(&failure, failures, now_ms(), until_ms, judged);
     let entry = Entry::ModelFailed {
         failure,
         policy,
         until_ms,
-        cost_nanousd: failed_nanousd,
-        tokens: failed_tokens,
+        cost_nanousd: failed.nanousd,
+        tokens: failed.tokens,
     };
-    work.journal.append(entry).await?;
-    if policy == Policy::RetryWithEvidence {
-        scene.driver.observe(told);
+    work.journal.append(entry.clone()).await?;
+    if let Some(seen) = observation(&entry, String::new()) {
+        scene.driver.observe(seen);
     }
     Ok(())
 }

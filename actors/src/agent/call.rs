@@ -1,9 +1,11 @@
 //! Tool calls: an intent is in the journal when one begins here, its result when it ends.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt as _};
 use journeyman_domain::driver::Observation;
 use journeyman_domain::failure;
 use journeyman_domain::run::Recovery;
@@ -52,7 +54,7 @@ pub(super) async fn perform(
         let done = execute(work, scene, &call.tool).await;
         let (ended, output) = match done {
             Ok(done) => done,
-            Err(error) => (refused(error)?, String::new()),
+            Err(error) => (refused(&call.tool, error)?, String::new()),
         };
         if ended == Ended::Interrupted {
             // The intent stays without a result, and recovery deals with it by its class. What
@@ -79,6 +81,9 @@ pub(super) async fn perform(
     .await
 }
 
+/// Files that are read at once: each may be large.
+const READS_AT_ONCE: usize = 4;
+
 /// Does calls that all only read at once. Their intents and their results are journaled in order.
 pub(super) async fn perform_reads(
     work: &mut Work,
@@ -91,15 +96,16 @@ pub(super) async fn perform_reads(
     }
     work.say(format!("round {}: {} reads", work.journal.run.round(), calls.len()));
     let began = Instant::now();
-    let reading = calls.iter().map(|call| {
+    let mut reading = Vec::new();
+    for call in &calls {
         let (tree, tool) = (scene.workspace.tree(), call.tool.clone());
-        blocking(move || viewed(&tree, &tool))
-    });
-    let read = futures_util::future::join_all(reading).await;
+        reading.push(blocking(move || viewed(&tree, &tool)));
+    }
+    let read: Vec<_> = stream::iter(reading).buffered(READS_AT_ONCE).collect().await;
     for (call, read) in calls.into_iter().zip(read) {
         let (ended, output) = match read {
             Ok(output) => (Ended::Exited { code: 0 }, output),
-            Err(error) => (refused(error)?, String::new()),
+            Err(error) => (refused(&call.tool, error)?, String::new()),
         };
         let took = began.elapsed();
         settle(work, scene, call.call_id, EffectClass::Read, ended, output, took).await?;
@@ -128,11 +134,16 @@ fn viewed(tree: &std::path::Path, tool: &Tool) -> Result<String, WorkspaceError>
 }
 
 /// What the caller did wrong is the call's result; anything else is the run's affair.
-fn refused(error: RunError) -> Result<Ended, RunError> {
+fn refused(tool: &Tool, error: RunError) -> Result<Ended, RunError> {
+    let is_of_files = !matches!(tool, Tool::Exec(_) | Tool::Restore { .. });
     match error {
         RunError::Workspace(
             error @ (WorkspaceError::Edit { .. } | WorkspaceError::OutsideWorkspace(_)),
         ) => Ok(Ended::Refused { reason: error.to_string() }),
+        RunError::Workspace(error) if is_of_files && error.is_of_the_path() => {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            Ok(Ended::Refused { reason: format!("{error}{cause}") })
+        }
         RunError::Workspace(_) | RunError::Store(_) | RunError::Task(_) | RunError::Stopped => {
             Err(error)
         }
@@ -330,6 +341,10 @@ pub(super) async fn run(
     environment.entry("CI".into()).or_insert_with(|| "true".into());
     // Compiled files beside the sources would be litter in every checkout.
     environment.entry("PYTHONDONTWRITEBYTECODE".into()).or_insert_with(|| "1".into());
+    // Go builds nothing without a cache that it can write, and the user's is not for agents.
+    let temporary = policy.temporary.clone().filter(|_| !policy.namespaces);
+    let temporary = temporary.unwrap_or_else(|| "/tmp".into());
+    environment.entry("GOCACHE".into()).or_insert_with(|| temporary.join("go-build").into());
     let argv: Vec<OsString> = exec.argv.iter().map(OsString::from).collect();
     let mut spec = ProcessSpec::new(argv, policy, work.held.run.id);
     spec.env = environment;

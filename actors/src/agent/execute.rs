@@ -148,7 +148,6 @@ impl Work {
         let mut scene: Option<Scene> = None;
         // Of the agent's turn, which is all that it does between two judgements.
         let mut turn: Option<Span> = None;
-        let mut is_first = true;
         loop {
             if self.stop.is_cancelled() {
                 return Err(RunError::Stopped);
@@ -163,7 +162,7 @@ impl Work {
                 (Next::Prepare, _) => scene = Some(Scene::first(self).await?),
                 (Next::Ended(outcome), _) => return Ok(Left::Ended(outcome)),
                 (Next::PutAside(aside), Some(scene)) => {
-                    let Some(limits) = prepare::goes_on(self, &aside, is_first) else {
+                    let Some(limits) = prepare::goes_on(self, &aside) else {
                         return Ok(Left::Aside(aside));
                     };
                     self.journal.append(Entry::Resumed { limits: limits.clone() }).await?;
@@ -188,7 +187,6 @@ impl Work {
                 }
                 (_, None) => return Err(RunError::Task("the workspace is missing".to_owned())),
             }
-            is_first = false;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use journeyman_domain::ids::RunId;
 use journeyman_domain::run::Run;
 use journeyman_domain::step::Entry;
@@ -40,6 +41,8 @@ pub(super) struct Recorded {
     pub(super) output: Option<BlobHash>,
     /// Where the snapshot's pack is.
     pub(super) pack: Option<BlobHash>,
+    /// When an earlier life wrote it.
+    pub(super) written_at: Option<DateTime<Utc>>,
 }
 
 /// What is stored beside an entry.
@@ -108,6 +111,7 @@ impl Journal {
             output: beside.output.as_deref().map(BlobHash::of),
             pack: beside.pack.as_deref().map(BlobHash::of),
             snapshot: beside.snapshot,
+            written_at: None,
         });
         Ok(())
     }
@@ -118,7 +122,8 @@ impl Journal {
         self.deferred.push((entry.kind(), payload(&entry)?));
         self.run.apply(&entry);
         let seq = self.steps.last().map_or(1, |last| last.seq + 1);
-        self.steps.push(Recorded { seq, entry, snapshot: None, output: None, pack: None });
+        let (snapshot, output, pack, written_at) = (None, None, None, None);
+        self.steps.push(Recorded { seq, entry, snapshot, output, pack, written_at });
         Ok(())
     }
 
@@ -192,6 +197,7 @@ fn record(step: Step) -> Result<Recorded, StoreError> {
         snapshot: step.snapshot_tree,
         output: step.output_blob,
         pack: step.pack_blob,
+        written_at: Some(step.created_at),
     })
 }
 

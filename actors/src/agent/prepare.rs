@@ -140,12 +140,12 @@ fn instructions(work: &Work) -> String {
     recordable(own.map_or_else(|| journeyman_drivers::prompt(role), String::as_str))
 }
 
-/// The limits with which a run that was put aside goes on; `None` where it still waits. `is_first`
-/// says that this life of the run has done nothing yet.
-pub(super) fn goes_on(work: &Work, aside: &Aside, is_first: bool) -> Option<Limits> {
+/// The limits with which a run that was put aside goes on; `None` where it still waits.
+pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
     let (task, settings) = (&work.held.task, &work.runtime.settings.limits);
-    // Whoever took it over from a dead node has heard nothing of the user.
-    let user_said = is_first && work.held.execution.reclaims == 0;
+    // Their word is about what they saw: not about a limit that was reached after it.
+    let put_aside_at = work.journal.steps.last().and_then(|step| step.written_at);
+    let user_said = put_aside_at.is_some_and(|at| task.resumed_at.is_some_and(|said| said > at));
     let mut limits = Limits {
         steps: settings.steps,
         output_bytes: settings.output_bytes,

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use journeyman_domain::model::ModelFailure;
 use journeyman_models::{Attempt, Progress};
 use journeyman_telemetry::{Relation, names};
 use tracing::{Instrument as _, Span};
@@ -13,8 +14,13 @@ use crate::models::Models;
 /// The least time between two words on how far an answer is.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// One try, in a span of its own; `None` where the provider is gone from the settings.
-pub(super) async fn try_once(models: &Models, call: &Call) -> Option<Attempt> {
+/// One try, in a span of its own; `None` where the provider is gone from the settings. It breaks off
+/// with the failure that `stop` comes to.
+pub(super) async fn try_once(
+    models: &Models,
+    call: &Call,
+    stop: impl Future<Output = ModelFailure> + Send,
+) -> Option<Attempt> {
     let provider = models.providers.get(&call.settings.provider)?.provider.as_ref().ok()?;
     let span = tracing::info_span!(
         parent: None,
@@ -55,7 +61,7 @@ pub(super) async fn try_once(models: &Models, call: &Call) -> Option<Attempt> {
             (call.progress)(told.0);
         }
     };
-    let called = models.client.call(provider, &call.settings, &call.body, &mut on);
+    let called = models.client.call(provider, &call.settings, &call.body, &mut on, stop);
     let attempt = called.instrument(span.clone()).await;
     describe(&span, call, &attempt, began.elapsed());
     if journeyman_telemetry::redact::captures_content() {

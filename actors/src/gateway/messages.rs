@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use journeyman_domain::gateway::CallId;
+use journeyman_domain::gateway::{Bill, CallId, Room};
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::model::{ModelFailure, ModelSettings, ModelTurn};
 use journeyman_models::Attempt;
@@ -35,6 +35,11 @@ pub struct Call {
     pub max_output_tokens: u32,
     /// The tries of this request in earlier lives, by the rows.
     pub earlier: Vec<ModelCall>,
+    /// What the run leaves to it.
+    pub room: Room,
+    /// What all calls of the day have cost, by the rows, in billionths of a US dollar; 0 where the
+    /// day has no budget.
+    pub spent_nanousd: u64,
     /// Cancelled when nobody wants the answer any more.
     pub stop: CancellationToken,
     /// Told how many characters of the answer have come, now and then.
@@ -59,10 +64,8 @@ pub struct Answered {
     pub turn: ModelTurn,
     /// The row of the try that was answered; it belongs beside the journal's step.
     pub row: ModelCall,
-    /// What the failed tries before it cost, in billionths of a US dollar.
-    pub failed_nanousd: u64,
-    /// Tokens that they used.
-    pub failed_tokens: u64,
+    /// What the failed tries before it cost.
+    pub failed: Bill,
 }
 
 /// A call without an answer.
@@ -72,10 +75,8 @@ pub struct GivenUp {
     pub failure: ModelFailure,
     /// Milliseconds since 1970 from when on asking again makes sense, where that is known.
     pub until_ms: Option<u64>,
-    /// What its tries cost, in billionths of a US dollar.
-    pub failed_nanousd: u64,
-    /// Tokens that they used.
-    pub failed_tokens: u64,
+    /// What its tries cost.
+    pub failed: Bill,
 }
 
 /// A message to the gateway.

@@ -57,7 +57,8 @@ pub async fn probe(models: &Models, word: &str) -> Result<Probed, String> {
     let said = |failure: ModelFailure| failure.message;
     let body = journeyman_models::body(&settings, &request, "probe");
     let began = Instant::now();
-    let attempt = models.client.call(provider, &settings, &body, &mut |_| {}).await;
+    let never = std::future::pending();
+    let attempt = models.client.call(provider, &settings, &body, &mut |_| {}, never).await;
     let turn = attempt.result.map_err(said)?;
     let price = settings.price.as_ref();
     Ok(Probed {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use journeyman_domain::gateway::Bill;
 use journeyman_domain::model::{ModelSettings, TokenUsage};
 use journeyman_models::Attempt;
 use journeyman_store::ModelCall;
@@ -73,14 +74,30 @@ fn used(row: ModelCall, settings: &ModelSettings, usage: &TokenUsage) -> ModelCa
     }
 }
 
-/// What a row's try cost, in billionths of a US dollar, and the tokens that it used.
-pub(super) fn bill(row: &ModelCall) -> (u64, u64) {
+/// What a row's try cost.
+pub(super) fn bill(row: &ModelCall) -> Bill {
     let tokens = row.uncached_input_tokens
         + row.cache_read_tokens
         + row.cache_write_tokens
         + row.output_tokens;
     let whole = |count: i64| u64::try_from(count).unwrap_or_default();
-    (whole(row.cost_nanousd.unwrap_or_default()), whole(tokens))
+    Bill { nanousd: whole(row.cost_nanousd.unwrap_or_default()), tokens: whole(tokens) }
+}
+
+/// What a try may cost at the most: nobody knows before whether a cache will know the request.
+pub(super) fn reserve(call: &Call) -> Bill {
+    let output = u64::from(call.max_output_tokens);
+    let nanousd = call.settings.price.as_ref().map_or(0, |price| {
+        let dearest = price.input_nanousd.max(price.cache_write_nanousd);
+        let input = dearest.saturating_mul(call.input_tokens);
+        input.saturating_add(price.output_nanousd.saturating_mul(output))
+    });
+    Bill { nanousd, tokens: call.input_tokens.saturating_add(output) }
+}
+
+/// When the day began (UTC), for which the day's budget counts.
+pub(crate) fn midnight(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
 /// A point in time, milliseconds since 1970, as rows have it.

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use journeyman_domain::gateway::{self, Asked, CallId, Effect, Input};
+use futures_util::FutureExt as _;
+use journeyman_domain::gateway::{self, Asked, Bill, CallId, Effect, Input};
 use journeyman_domain::model::{FailureKind, ModelFailure, dollars};
 use journeyman_models::Attempt;
 use journeyman_store::{ModelCall, Store, StoreError};
 use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio_util::sync::CancellationToken;
 
 use super::attempt::try_once;
 use super::handle::GatewayHandle;
@@ -22,6 +25,8 @@ use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
 
 /// How long a call waits in the gateway before its run is put aside instead.
 const PATIENCE_MS: u64 = 60_000;
+/// What the rows of tries say that nobody waited for: they count for the bill, not as failures.
+const CANCELLED: &str = FailureKind::Cancelled.as_str();
 /// How long the tasks of the gateway have to end.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -46,11 +51,10 @@ pub struct State {
 /// A call that has no answer yet.
 struct Pending {
     call: Arc<Call>,
-    reply: Option<Reply<Answered, GivenUp>>,
+    reply: Reply<Answered, GivenUp>,
     /// The row of the failed try that is not written yet.
     failed: Option<ModelCall>,
-    failed_nanousd: u64,
-    failed_tokens: u64,
+    billed: Bill,
 }
 
 impl GatewayActor {
@@ -77,13 +81,9 @@ impl Actor for GatewayActor {
         (runtime, child): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let now = Utc::now();
-        let midnight = now.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
-        let spent = match runtime.models.daily_nanousd {
-            Some(_) => runtime.store.calls().spent_since(midnight).await?,
-            None => 0,
-        };
+        let spent = runtime.store.calls().spent_since(row::midnight(now)).await?;
         Ok(State {
-            decided: gateway::State::new(row::ms(now), u64::try_from(spent).unwrap_or_default()),
+            decided: gateway::State::new(row::ms(now), spent),
             settings: gateway::Settings {
                 patience_ms: PATIENCE_MS,
                 daily_nanousd: runtime.models.daily_nanousd,
@@ -148,70 +148,56 @@ impl State {
             let message =
                 format!("the provider '{}' cannot be used: {reason}", call.settings.provider);
             let failure = ModelFailure::of(FailureKind::Auth, message);
-            let given_up = GivenUp { failure, until_ms: None, failed_nanousd: 0, failed_tokens: 0 };
-            return answer(reply, Err(given_up));
+            let failed = Bill::default();
+            return answer(reply, Err(GivenUp { failure, until_ms: None, failed }));
         };
         self.next += 1;
-        let (id, price) = (self.next, call.settings.price.as_ref());
-        let reserve_nanousd = price.map_or(0, |price| {
-            (price.input_nanousd.saturating_mul(call.input_tokens)).saturating_add(
-                price.output_nanousd.saturating_mul(u64::from(call.max_output_tokens)),
-            )
-        });
+        let id = self.next;
+        let is_failure = |row: &&ModelCall| row.failure_kind.as_deref() != Some(CANCELLED);
+        let billed = call.earlier.iter().map(row::bill).fold(Bill::default(), Bill::plus);
         let asked = Asked {
             provider: call.settings.provider.clone(),
             max_concurrent: served.max_concurrent,
             retries: served.retries,
-            failures: u32::try_from(call.earlier.len()).unwrap_or(u32::MAX),
-            not_before_ms: call.earlier.last().and_then(|row| row.next_attempt_at).map(row::ms),
-            reserve_nanousd,
+            failures: call.earlier.iter().filter(is_failure).count().try_into().unwrap_or(u32::MAX),
+            not_before_ms: call
+                .earlier
+                .iter()
+                .filter_map(|row| row.next_attempt_at)
+                .max()
+                .map(row::ms),
+            reserve: row::reserve(&call),
+            billed,
+            room: call.room,
+            spent_nanousd: call.spent_nanousd,
         };
-        let bills = call.earlier.iter().map(row::bill);
-        let (failed_nanousd, failed_tokens) =
-            bills.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let pending = Pending {
-            call: Arc::new(call),
-            reply: Some(reply),
-            failed: None,
-            failed_nanousd,
-            failed_tokens,
-        };
+        let pending = Pending { call: Arc::new(call), reply, failed: None, billed };
         self.pending.insert(id, pending);
         self.input(Input::Asked { call: id, asked });
     }
 
     fn try_ended(&mut self, id: CallId, attempt: Option<Attempt>, row: ModelCall) {
-        let (Some(attempt), Some(pending)) = (attempt, self.pending.get_mut(&id)) else {
+        let bill = row::bill(&row);
+        let (Some(attempt), Some(mut pending)) = (attempt, self.pending.remove(&id)) else {
             self.pending.remove(&id);
-            return self.input(Input::Withdrawn { call: id });
+            return self.input(Input::Withdrawn { call: id, cost_nanousd: bill.nanousd });
         };
-        let (cost_nanousd, tokens) = row::bill(&row);
         let closed_for = attempt.limits.exhausted_ms();
         match attempt.result {
             Ok(turn) => {
-                if let Some(Pending { reply: Some(reply), failed_nanousd, failed_tokens, .. }) =
-                    self.pending.remove(&id)
-                {
-                    answer(reply, Ok(Answered { turn, row, failed_nanousd, failed_tokens }));
-                }
-                self.input(Input::Answered { call: id, cost_nanousd, closed_for });
+                answer(pending.reply, Ok(Answered { turn, row, failed: pending.billed }));
+                self.input(Input::Answered { call: id, cost_nanousd: bill.nanousd, closed_for });
             }
             Err(failure) => {
                 tracing::info!(kind = %failure.kind, reason = failure.message, "a model call failed");
-                pending.failed_nanousd = pending.failed_nanousd.saturating_add(cost_nanousd);
-                pending.failed_tokens = pending.failed_tokens.saturating_add(tokens);
+                pending.billed = pending.billed.plus(bill);
                 // Spreads those that failed together; the run's id is random enough.
                 let bytes = *pending.call.run.as_uuid().as_bytes();
                 let spread = bytes[15] ^ u8::try_from(row.attempt & 0xff).unwrap_or_default();
                 pending.failed = Some(row);
+                self.pending.insert(id, pending);
                 let jitter_unit = f64::from(spread) / 255.0;
-                self.input(Input::Failed {
-                    call: id,
-                    failure,
-                    cost_nanousd,
-                    closed_for,
-                    jitter_unit,
-                });
+                self.input(Input::Failed { call: id, failure, bill, closed_for, jitter_unit });
             }
         }
     }
@@ -226,7 +212,8 @@ impl State {
         let mut inputs = vec![input];
         inputs.extend(gone.into_iter().map(|call| {
             self.pending.remove(&call);
-            Input::Withdrawn { call }
+            // A try that is out says itself what it cost.
+            Input::Withdrawn { call, cost_nanousd: 0 }
         }));
         for input in inputs {
             let now_ms = row::ms(Utc::now());
@@ -259,19 +246,29 @@ impl State {
     fn send_out(&self, id: CallId, attempt: u32) {
         let Some(pending) = self.pending.get(&id) else { return };
         let (call, handle) = (Arc::clone(&pending.call), self.handle.clone());
-        let models = Arc::clone(&self.runtime.models);
+        let (models, store) = (Arc::clone(&self.runtime.models), self.runtime.store.clone());
         self.tasks.spawn(move |stop| async move {
             let first = row::begun(&call, attempt);
             let began = Instant::now();
-            let answered = tokio::select! {
-                answered = try_once(&models, &call) => answered,
-                () = stop.cancelled() => return,
-                () = call.stop.cancelled() => None,
-            };
-            let row = match &answered {
+            let tried = AssertUnwindSafe(try_once(&models, &call, stopped(&stop, &call)));
+            let mut answered = tried.catch_unwind().await.unwrap_or_else(|_| {
+                let message = "an answer could not be read, which is a fault of ours";
+                Some(Attempt::failed(ModelFailure::of(FailureKind::Protocol, message)))
+            });
+            let mut row = match &answered {
                 Some(answered) => row::ended(first, &call.settings, answered, began.elapsed()),
                 None => first,
             };
+            if stop.is_cancelled() || call.stop.is_cancelled() {
+                // Whoever asked is gone, and with it the journal that would have the bill.
+                answered = None;
+                row.failure_kind = Some(CANCELLED.to_owned());
+                if row::bill(&row) != Bill::default()
+                    && let Err(error) = store.calls().record_cancelled(&row).await
+                {
+                    tracing::warn!(error = %error, "a cancelled model call was not recorded");
+                }
+            }
             let (attempt, row) = (answered.map(Box::new), Box::new(row));
             handle
                 .fact(&stop, || {
@@ -307,13 +304,8 @@ impl State {
 
     fn give_up(&mut self, id: CallId, failure: ModelFailure, until_ms: Option<u64>) {
         let Some(pending) = self.pending.remove(&id) else { return };
-        let Some(reply) = pending.reply else { return };
-        let given_up = GivenUp {
-            failure,
-            until_ms,
-            failed_nanousd: pending.failed_nanousd,
-            failed_tokens: pending.failed_tokens,
-        };
+        let reply = pending.reply;
+        let given_up = GivenUp { failure, until_ms, failed: pending.billed };
         let Some(row) = pending.failed else { return answer(reply, Err(given_up)) };
         let row = ModelCall { next_attempt_at: until_ms.and_then(row::time), ..row };
         let store = self.runtime.store.clone();
@@ -336,6 +328,20 @@ impl State {
             spent_today_usd: dollars(self.decided.spent_nanousd()),
         }
     }
+}
+
+/// The failure with which a try breaks off: nobody wants it any more, or its run's time is over.
+async fn stopped(stop: &CancellationToken, call: &Call) -> ModelFailure {
+    let left_ms = call.room.until_ms.saturating_sub(row::ms(Utc::now()));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = call.stop.cancelled() => {}
+        () = tokio::time::sleep(Duration::from_millis(left_ms)) => {
+            let message = "the run's time was over before the answer was complete";
+            return ModelFailure::of(FailureKind::Timeout, message);
+        }
+    }
+    ModelFailure::of(FailureKind::Cancelled, "nobody waits for the answer any more")
 }
 
 /// Writes the row of a failed try; whether the run is still ours. Waits while the database is away.

@@ -53,15 +53,21 @@ pub enum Observation {
     ModelAnswered {
         /// What.
         turn: ModelTurn,
-        /// What it cost, in billionths of a US dollar; `None` where nobody knows.
-        cost_nanousd: Option<u64>,
+        /// What it and the tries before it cost, in billionths of a US dollar; 0 where nobody knows.
+        cost_nanousd: u64,
+        /// Tokens that failed tries before it have used, beside those of the turn.
+        failed_tokens: u64,
         /// Milliseconds that the run has taken so far, over all its lives.
         elapsed_ms: u64,
     },
-    /// The model did not answer, and asking the same again will not help.
+    /// The model did not answer; the tries are billed all the same.
     ModelFailed {
-        /// Why.
-        failure: ModelFailure,
+        /// Why, where asking the same again will not help; else the runtime deals with it.
+        failure: Option<ModelFailure>,
+        /// What the tries cost, in billionths of a US dollar.
+        cost_nanousd: u64,
+        /// Tokens that they used.
+        tokens: u64,
     },
     /// The run goes on after it was put aside, with these limits.
     Resumed {

@@ -24,6 +24,43 @@ pub struct Settings {
     pub daily_nanousd: Option<u64>,
 }
 
+/// What calls cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// Billionths of a US dollar; 0 where nobody knows the price.
+    pub nanousd: u64,
+    /// Tokens, in and out.
+    pub tokens: u64,
+}
+
+impl Bill {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            nanousd: self.nanousd.saturating_add(other.nanousd),
+            tokens: self.tokens.saturating_add(other.tokens),
+        }
+    }
+}
+
+/// What the run leaves to one call and all its tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Billionths of a US dollar; `None` where no budget is set.
+    pub nanousd: Option<u64>,
+    /// Tokens.
+    pub tokens: u64,
+    /// Milliseconds since 1970 at which the run's time is over.
+    pub until_ms: u64,
+}
+
+impl Room {
+    fn holds(&self, bill: Bill) -> bool {
+        self.nanousd.is_none_or(|room| bill.nanousd <= room) && bill.tokens <= self.tokens
+    }
+}
+
 /// A call that somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -37,8 +74,15 @@ pub struct Asked {
     pub failures: u32,
     /// Milliseconds since 1970 before which it must not be tried, by the rows.
     pub not_before_ms: Option<u64>,
-    /// What it may cost at the most, in billionths of a US dollar; 0 where nobody knows.
-    pub reserve_nanousd: u64,
+    /// What a try may cost at the most.
+    pub reserve: Bill,
+    /// What the failed tries before have cost, by the rows.
+    pub billed: Bill,
+    /// What the run leaves to it.
+    pub room: Room,
+    /// What all calls of the day have cost, by the rows, in billionths of a US dollar: other
+    /// processes may write them too.
+    pub spent_nanousd: u64,
 }
 
 /// Until when a provider lets nobody through, by its headers: milliseconds from now.
@@ -69,8 +113,8 @@ pub enum Input {
         call: CallId,
         /// How.
         failure: ModelFailure,
-        /// What it cost all the same, in billionths of a US dollar.
-        cost_nanousd: u64,
+        /// What it cost all the same.
+        bill: Bill,
         /// Whether the provider is closed now.
         closed_for: ClosedFor,
         /// 0 to 1.
@@ -83,8 +127,10 @@ pub enum Input {
     },
     /// Whoever asked is gone.
     Withdrawn {
-        /// The call.
+        /// The call; one that is gone already may still be billed.
         call: CallId,
+        /// What its last try cost all the same, in billionths of a US dollar.
+        cost_nanousd: u64,
     },
     /// A time that was asked for has come.
     TimeUp,
@@ -140,7 +186,11 @@ struct Lane {
 #[derive(Clone, Debug, PartialEq)]
 struct Call {
     asked: Asked,
+    /// What its failed tries have cost.
+    billed: Bill,
     failures: u32,
+    /// The last of them, where it was of this life.
+    failure: Option<ModelFailure>,
     /// Not before.
     due_ms: u64,
     place: Place,
@@ -191,13 +241,16 @@ pub fn step(state: &mut State, settings: &Settings, now_ms: u64, input: Input) -
             state.landed(call, closed_for, now_ms);
             state.calls.remove(&call);
         }
-        Input::Failed { call, failure, cost_nanousd, closed_for, jitter_unit } => {
-            state.spent_nanousd = state.spent_nanousd.saturating_add(cost_nanousd);
+        Input::Failed { call, failure, bill, closed_for, jitter_unit } => {
+            state.spent_nanousd = state.spent_nanousd.saturating_add(bill.nanousd);
             state.landed(call, closed_for, now_ms);
-            effects.extend(state.failed(settings, call, failure, now_ms, jitter_unit));
+            effects.extend(state.failed(settings, (call, bill), failure, now_ms, jitter_unit));
         }
         Input::Recorded { call } => state.wait(call),
-        Input::Withdrawn { call } => state.withdraw(call),
+        Input::Withdrawn { call, cost_nanousd } => {
+            state.spent_nanousd = state.spent_nanousd.saturating_add(cost_nanousd);
+            state.withdraw(call);
+        }
         Input::TimeUp => {}
     }
     effects.extend(state.let_through(settings, now_ms));
@@ -207,8 +260,10 @@ pub fn step(state: &mut State, settings: &Settings, now_ms: u64, input: Input) -
 impl State {
     fn enter(&mut self, id: CallId, asked: Asked, now_ms: u64) {
         let due_ms = asked.not_before_ms.unwrap_or(now_ms);
-        let failures = asked.failures;
-        self.calls.insert(id, Call { asked, failures, due_ms, place: Place::Recording });
+        let (failures, billed) = (asked.failures, asked.billed);
+        self.spent_nanousd = self.spent_nanousd.max(asked.spent_nanousd);
+        let (failure, place) = (None, Place::Recording);
+        self.calls.insert(id, Call { asked, billed, failures, failure, due_ms, place });
         self.wait(id);
     }
 
@@ -242,13 +297,14 @@ impl State {
     fn failed(
         &mut self,
         settings: &Settings,
-        id: CallId,
+        (id, bill): (CallId, Bill),
         failure: ModelFailure,
         now_ms: u64,
         jitter_unit: f64,
     ) -> Option<Effect> {
         let call = self.calls.get_mut(&id)?;
         call.failures += 1;
+        call.billed = call.billed.plus(bill);
         call.place = Place::Recording;
         let wait = retry_ms(&failure, call.failures, call.asked.retries, jitter_unit);
         let next_ms = wait.map(|wait| now_ms.saturating_add(wait));
@@ -260,7 +316,13 @@ impl State {
         }
         match (next_ms, wait) {
             (Some(next_ms), Some(wait)) if wait <= settings.patience_ms => {
+                if next_ms > call.asked.room.until_ms {
+                    self.calls.remove(&id);
+                    // The limit decides, at once.
+                    return Some(Effect::GiveUp { call: id, failure, until_ms: Some(now_ms) });
+                }
                 call.due_ms = next_ms;
+                call.failure = Some(failure);
                 Some(Effect::Record { call: id, next_ms })
             }
             _ => {
@@ -282,31 +344,44 @@ impl State {
             while let Some(id) = lane.waiting.pop_front() {
                 let Some(call) = self.calls.get_mut(&id) else { continue };
                 let open_ms = call.due_ms.max(lane.closed_until_ms);
+                let day = day_room(settings, self.spent_nanousd, reserved, &call.asked);
+                let (is_later, until_ms) = (day == DayRoom::Later, call.asked.room.until_ms);
                 let given_up = if open_ms > now_ms.saturating_add(settings.patience_ms) {
                     let name = &call.asked.provider;
                     let message = format!("{name} takes no further calls for a while");
                     Some((ModelFailure::of(FailureKind::RateLimit, message), open_ms))
-                } else if let Some(message) =
-                    over_budget(settings, self.spent_nanousd, reserved, &call.asked)
-                {
+                } else if let DayRoom::Never(message) = day {
                     let midnight_ms = (now_ms / DAY_MS + 1) * DAY_MS;
                     Some((ModelFailure::of(FailureKind::Quota, message), midnight_ms))
+                } else if open_ms.max(now_ms) > until_ms {
+                    let message = "the run's time is over before its call could go out";
+                    Some((ModelFailure::of(FailureKind::Timeout, message), now_ms))
                 } else {
                     None
                 };
                 if let Some((failure, until_ms)) = given_up {
                     self.calls.remove(&id);
                     effects.push(Effect::GiveUp { call: id, failure, until_ms: Some(until_ms) });
+                } else if open_ms <= now_ms && call.is_used_up() {
+                    let failure = call.failure.take().unwrap_or_else(|| {
+                        let message = "earlier tries of this call have used what was left for it";
+                        ModelFailure::of(FailureKind::Network, message)
+                    });
+                    self.calls.remove(&id);
+                    // Whoever asked may ask for less, or find that nothing is left.
+                    effects.push(Effect::GiveUp { call: id, failure, until_ms: Some(now_ms) });
                 } else if open_ms > now_ms {
                     wake_ms = Some(wake_ms.map_or(open_ms, |wake| wake.min(open_ms)));
                     kept.push_back(id);
-                } else if lane.in_flight >= call.asked.max_concurrent.max(1) {
-                    // It goes when another one lands.
+                } else if lane.in_flight >= call.asked.max_concurrent.max(1) || is_later {
+                    // It goes when another one lands, or never.
+                    let late_ms = until_ms.saturating_add(1);
+                    wake_ms = Some(wake_ms.map_or(late_ms, |wake| wake.min(late_ms)));
                     kept.push_back(id);
                 } else {
                     lane.in_flight += 1;
                     call.place = Place::InFlight;
-                    reserved = reserved.saturating_add(call.asked.reserve_nanousd);
+                    reserved = reserved.saturating_add(call.asked.reserve.nanousd);
                     effects.push(Effect::Try { call: id, attempt: call.failures + 1 });
                 }
             }
@@ -318,18 +393,39 @@ impl State {
 
     fn reserved(&self) -> u64 {
         let out = self.calls.values().filter(|call| call.place == Place::InFlight);
-        out.map(|call| call.asked.reserve_nanousd).sum()
+        out.map(|call| call.asked.reserve.nanousd).sum()
     }
 }
 
-/// Why the day's budget has no room for a call, where it has none.
-fn over_budget(settings: &Settings, spent: u64, reserved: u64, asked: &Asked) -> Option<String> {
-    let limit = settings.daily_nanousd?;
-    let needed = spent.saturating_add(reserved).saturating_add(asked.reserve_nanousd);
-    (needed > limit || spent >= limit).then(|| {
+impl Call {
+    /// Whether its failed tries leave no room for another. For the first one whoever asked has found
+    /// room.
+    fn is_used_up(&self) -> bool {
+        self.billed != Bill::default()
+            && !self.asked.room.holds(self.billed.plus(self.asked.reserve))
+    }
+}
+
+/// Whether the day's budget has room for a call.
+#[derive(Debug, PartialEq, Eq)]
+enum DayRoom {
+    Now,
+    /// What is out now may turn out cheaper than it could be.
+    Later,
+    /// For this reason.
+    Never(String),
+}
+
+fn day_room(settings: &Settings, spent: u64, reserved: u64, asked: &Asked) -> DayRoom {
+    let Some(limit) = settings.daily_nanousd else { return DayRoom::Now };
+    let alone = spent.saturating_add(asked.reserve.nanousd);
+    if alone > limit || spent >= limit {
         let (limit, spent) = (dollars(limit), dollars(spent));
-        format!("the day's budget of {limit} US dollars has no room for it ({spent:.4} are spent)")
-    })
+        return DayRoom::Never(format!(
+            "the day's budget of {limit} US dollars has no room for it ({spent:.4} are spent)"
+        ));
+    }
+    if alone.saturating_add(reserved) > limit { DayRoom::Later } else { DayRoom::Now }
 }
 
 #[cfg(test)]

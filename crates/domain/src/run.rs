@@ -418,20 +418,30 @@ pub fn observation(entry: &Entry, output: String) -> Option<Observation> {
         Entry::RoundStarted { evidence, .. } => {
             Some(Observation::RoundFailed { evidence: evidence.clone() })
         }
-        Entry::ModelResponse { turn, cost_nanousd, elapsed_ms, failed_nanousd, .. } => {
-            Some(Observation::ModelAnswered {
-                turn: turn.clone(),
-                cost_nanousd: cost_nanousd.map(|cost| cost.saturating_add(*failed_nanousd)),
-                elapsed_ms: *elapsed_ms,
+        Entry::ModelResponse {
+            turn,
+            cost_nanousd,
+            elapsed_ms,
+            failed_nanousd,
+            failed_tokens,
+            ..
+        } => Some(Observation::ModelAnswered {
+            turn: turn.clone(),
+            cost_nanousd: cost_nanousd.unwrap_or_default().saturating_add(*failed_nanousd),
+            failed_tokens: *failed_tokens,
+            elapsed_ms: *elapsed_ms,
+        }),
+        Entry::ModelFailed { failure, policy, cost_nanousd, tokens, .. } => {
+            let is_the_drivers = *policy == Policy::RetryWithEvidence;
+            Some(Observation::ModelFailed {
+                failure: is_the_drivers.then(|| failure.clone()),
+                cost_nanousd: *cost_nanousd,
+                tokens: *tokens,
             })
-        }
-        Entry::ModelFailed { failure, policy: Policy::RetryWithEvidence, .. } => {
-            Some(Observation::ModelFailed { failure: failure.clone() })
         }
         Entry::Resumed { limits } => Some(Observation::Resumed { limits: limits.clone() }),
         Entry::Started { .. }
         | Entry::ModelRequest { .. }
-        | Entry::ModelFailed { .. }
         | Entry::BaseChecked { .. }
         | Entry::ToolIntent { .. }
         | Entry::ClaimedDone { .. }

@@ -4,6 +4,7 @@
 //! It owns what such a change means and how a miss is told. It must never touch a file: texts come
 //! in and texts go out.
 
+mod lines;
 pub mod patch;
 pub mod replace;
 pub mod view;

@@ -98,10 +98,16 @@ impl Driver for Native {
     fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::CallEnded { result, output } => self.call_ended(&result, &output),
-            Observation::ModelAnswered { turn, cost_nanousd, elapsed_ms } => {
-                self.answered(turn, cost_nanousd, elapsed_ms);
+            Observation::ModelAnswered { turn, cost_nanousd, failed_tokens, elapsed_ms } => {
+                self.budget.billed(cost_nanousd, turn.usage.total().saturating_add(failed_tokens));
+                self.answered(turn, elapsed_ms);
             }
-            Observation::ModelFailed { failure } => self.failed(&failure),
+            Observation::ModelFailed { failure, cost_nanousd, tokens } => {
+                self.budget.billed(cost_nanousd, tokens);
+                if let Some(failure) = failure {
+                    self.failed(&failure);
+                }
+            }
             Observation::Resumed { limits } => self.resumed(limits),
             Observation::RoundFailed { evidence } => self.round_failed(&evidence),
         }
@@ -166,14 +172,14 @@ impl Native {
         }
     }
 
-    fn answered(&mut self, turn: ModelTurn, cost_nanousd: Option<u64>, elapsed_ms: u64) {
+    fn answered(&mut self, turn: ModelTurn, elapsed_ms: u64) {
         let (asked, is_hand_off) = match &self.state {
             State::Asking => (&self.items, false),
             State::Compacting(items) => (items, true),
             State::Calling(_) | State::Ended(_) => return,
         };
         let estimate = self.estimate(asked);
-        self.budget.answered(estimate, &turn, cost_nanousd, elapsed_ms);
+        self.budget.answered(estimate, &turn, elapsed_ms);
         self.turns += 1;
         if is_hand_off {
             return self.handed_off(&turn);

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use journeyman_domain::model::{CallRequest, ModelFailure, ModelTurn, TokenUsage, Wire};
+use journeyman_domain::model::{
+    CallRequest, FailureKind, ModelFailure, ModelTurn, TokenUsage, Wire,
+};
 use serde_json::Value;
 
 use crate::failure;
@@ -66,6 +68,9 @@ pub(crate) trait Reader: Send {
 
     /// What was used, as far as the provider said so.
     fn usage(&self) -> Option<TokenUsage>;
+
+    /// Bytes of text, reasoning and arguments that came so far.
+    fn bytes(&self) -> usize;
 
     /// The turn, once the stream ended.
     fn turn(&mut self) -> Result<ModelTurn, ModelFailure>;
@@ -137,7 +142,24 @@ pub(crate) fn usage_or_estimate(
     (TokenUsage { uncached_input, output, ..TokenUsage::default() }, false)
 }
 
-/// A number at a path of keys; 0 where there is none.
+/// What an answer that broke off has used: what the provider said, and no less output than came.
+/// Where it said nothing, lengths are taken, since it bills what it has written: once a part of the
+/// answer was there, and also before that where the connection, not the provider, ended it.
+pub(crate) fn spent(reader: &dyn Reader, asked: &Asked, kind: FailureKind) -> Option<TokenUsage> {
+    let (estimate, _) = usage_or_estimate(None, asked, reader.bytes());
+    match (reader.usage(), kind) {
+        (Some(usage), _) => Some(TokenUsage { output: usage.output.max(estimate.output), ..usage }),
+        (None, FailureKind::Network | FailureKind::Timeout | FailureKind::Cancelled) => {
+            Some(estimate)
+        }
+        (None, _) => (reader.bytes() > 0).then_some(estimate),
+    }
+}
+
+/// Tokens of one class that are believed: no model has so many, and sums of them fit anywhere.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
+/// Tokens at a path of keys; 0 where there are none.
 pub(crate) fn count(usage: &Value, path: &[&str]) -> u64 {
     let mut at = usage;
     for key in path {
@@ -146,7 +168,7 @@ pub(crate) fn count(usage: &Value, path: &[&str]) -> u64 {
             None => return 0,
         }
     }
-    at.as_u64().unwrap_or(0)
+    at.as_u64().unwrap_or(0).min(MOST_TOKENS)
 }
 
 /// Gives each call an identifier of its own: one that is missing or was there before is replaced
@@ -179,6 +201,9 @@ pub(crate) fn arguments(value: Option<&Value>) -> String {
 pub(crate) fn or_empty_object(arguments: String) -> String {
     if arguments.trim().is_empty() { "{}".to_owned() } else { arguments }
 }
+
+#[cfg(test)]
+mod damaged;
 
 #[cfg(test)]
 pub(crate) mod tests {

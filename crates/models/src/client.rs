@@ -1,7 +1,8 @@
 //! One attempt at an answer, over one HTTP client.
 //!
 //! Owns: the client and what an attempt tells. Must never retry, follow a redirect (the key would
-//! go along) or let the key out. Dropping the future of [`Client::call`] closes the connection.
+//! go along) or let the key out. Dropping the future of [`Client::call`] closes the connection, too,
+//! but nobody learns then what it has cost.
 
 mod exchange;
 
@@ -42,6 +43,19 @@ pub struct Attempt {
     pub received_bytes: usize,
 }
 
+impl Attempt {
+    /// An attempt of which nothing came but this.
+    pub fn failed(failure: ModelFailure) -> Self {
+        Self {
+            result: Err(failure),
+            limits: RateLimits::default(),
+            first_chunk: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+        }
+    }
+}
+
 impl Client {
     /// A client. Fails where the system's certificates cannot be read.
     pub fn new() -> Result<Self, reqwest::Error> {
@@ -58,12 +72,14 @@ impl Client {
     }
 
     /// One attempt. `body` is what [`crate::body`] made of these settings. `on` hears how it goes.
+    /// It breaks off with the failure that `stop` comes to, and says what was used until then.
     pub async fn call(
         &self,
         provider: &Provider,
         settings: &ModelSettings,
         body: &Value,
         on: &mut (dyn FnMut(Progress<'_>) + Send),
+        stop: impl Future<Output = ModelFailure> + Send,
     ) -> Attempt {
         let bytes = wire::canonical(body);
         let asked = Asked {
@@ -76,7 +92,7 @@ impl Client {
         let sent_bytes = bytes.len();
         let result = match refused(provider, settings) {
             Some(failure) => Err(failure),
-            None => exchange.run(&self.http, bytes, on).await,
+            None => exchange.run(&self.http, bytes, on, stop).await,
         };
         let result = result.map_err(|failure| redacted(provider, failure));
         let Exchange { limits, first_chunk, received_bytes, .. } = exchange;

@@ -9,6 +9,10 @@ use std::time::{Duration, SystemTime};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
+/// Milliseconds of the longest wait that is believed: a week. Beyond it stands nonsense, and a date
+/// that no row can hold.
+const LONGEST_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
 /// What is left of a provider's rate limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimits {
@@ -95,7 +99,7 @@ fn reset_ms(value: &str, now: SystemTime) -> Option<u64> {
 
 fn until_ms(at: SystemTime, now: SystemTime) -> u64 {
     let wait = at.duration_since(now).unwrap_or(Duration::ZERO);
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).min(LONGEST_MS)
 }
 
 /// Milliseconds of a span as Go writes them (`1h2m3.5s`, `12ms`), or of bare seconds.
@@ -127,10 +131,11 @@ fn span_ms(text: &str) -> Option<u64> {
     if text.is_empty() { None } else { whole_ms(sum) }
 }
 
-/// Rounded up, so that nobody comes too early.
+/// Rounded up, so that nobody comes too early, but for a span that no provider means.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "looked at before")]
 fn whole_ms(milliseconds: f64) -> Option<u64> {
-    (milliseconds.is_finite() && milliseconds >= 0.0).then(|| milliseconds.ceil() as u64)
+    let is_span = milliseconds.is_finite() && milliseconds >= 0.0;
+    is_span.then(|| (milliseconds.ceil() as u64).min(LONGEST_MS))
 }
 
 /// Milliseconds that the headers ask to wait: `retry-after-ms`, else `retry-after` in seconds or
@@ -270,6 +275,9 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2026 00:01:30 GMT")]), Some(90_000));
         assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2020 00:01:30 GMT")]), Some(0));
         assert_eq!(wait(&[("retry-after", "-1")]), None);
+        for nonsense in ["99999999999999", "Wed, 22 Nov 2226 00:01:30 GMT"] {
+            assert_eq!(wait(&[("retry-after", nonsense)]), Some(LONGEST_MS));
+        }
         assert_eq!(wait(&[]), None);
     }
 

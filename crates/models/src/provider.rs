@@ -55,13 +55,15 @@ pub struct Provider {
     /// How long the headers of an answer may take. Local servers send them only when the whole
     /// prompt is read.
     pub header_timeout: Duration,
-    /// How long the stream may be silent.
+    /// How long the stream may be without an event; comments are none.
     pub idle_timeout: Duration,
+    /// How long a whole answer may take, however busy its stream is.
+    pub answer_timeout: Duration,
 }
 
 impl Provider {
     /// A provider without a key, with ten minutes until the headers, as the official client
-    /// libraries have it, and five between events.
+    /// libraries have it, five between events, and an hour for all of an answer.
     pub fn new(name: impl Into<String>, wire: Wire, base_url: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -70,6 +72,7 @@ impl Provider {
             key: None,
             header_timeout: Duration::from_mins(10),
             idle_timeout: Duration::from_mins(5),
+            answer_timeout: Duration::from_hours(1),
         }
     }
 

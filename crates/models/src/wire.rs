@@ -12,13 +12,12 @@ pub(crate) mod openai_responses;
 use std::fmt::Write as _;
 
 use journeyman_domain::model::{
-    CallRequest, Item, ModelFailure, ModelRequest, ModelSettings, ModelTurn, Stop, ToolAnswer, Wire,
+    CallRequest, Item, ModelRequest, ModelSettings, ModelTurn, Stop, ToolAnswer, Wire,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::answer::Asked;
-use crate::failure;
 
 /// Told where a call has no answer, since providers take no call without one.
 const UNANSWERED: &str = "This call was not run.";
@@ -53,18 +52,13 @@ pub(crate) fn canonical(body: &Value) -> Vec<u8> {
 fn write_canonical(value: &Value, to: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            to.push(b'{');
-            for (index, (key, value)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    to.push(b',');
-                }
-                write_plain(key, to);
-                to.push(b':');
-                write_canonical(value, to);
+            if map.keys().is_sorted() {
+                write_entries(map.iter(), to);
+            } else {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(key, _)| *key);
+                write_entries(entries.into_iter(), to);
             }
-            to.push(b'}');
         }
         Value::Array(list) => {
             to.push(b'[');
@@ -80,6 +74,20 @@ fn write_canonical(value: &Value, to: &mut Vec<u8>) {
             write_plain(value, to);
         }
     }
+}
+
+/// Writes an object of which these are the entries, in their order.
+fn write_entries<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, to: &mut Vec<u8>) {
+    to.push(b'{');
+    for (index, (key, value)) in entries.enumerate() {
+        if index > 0 {
+            to.push(b',');
+        }
+        write_plain(key, to);
+        to.push(b':');
+        write_canonical(value, to);
+    }
+    to.push(b'}');
 }
 
 /// Writes what has no keys to sort.
@@ -169,10 +177,11 @@ fn answers<'a>(turn: &'a ModelTurn, given: &'a [ToolAnswer]) -> Entry<'a> {
 }
 
 /// A turn under the schema of [`constrained`] as a call or as the last word. An object that was cut
-/// off by the limit of tokens stays text; one that breaks the schema is the server's fault.
-pub(crate) fn understood(asked: &Asked, mut turn: ModelTurn) -> Result<ModelTurn, ModelFailure> {
+/// off by the limit of tokens stays text; one that breaks the schema is a call that is none, which
+/// the model is told: the answer is paid for, and asking the same again would be paid for again.
+pub(crate) fn understood(asked: &Asked, mut turn: ModelTurn) -> ModelTurn {
     if !asked.constrained || turn.stop != Stop::End {
-        return Ok(turn);
+        return turn;
     }
     match constrained::meaning(&turn.text) {
         Some(constrained::Meaning::Call { name, arguments }) => {
@@ -182,15 +191,11 @@ pub(crate) fn understood(asked: &Asked, mut turn: ModelTurn) -> Result<ModelTurn
             turn.stop = Stop::ToolCalls;
         }
         Some(constrained::Meaning::Answer(answer)) => turn.text = answer,
-        None if turn.text.trim_start().starts_with('{') => {
-            let mut failure = failure::protocol(&asked.provider, "did not keep to the schema");
-            failure.usage = turn.usage_known.then_some(turn.usage);
-            return Err(failure);
-        }
+        None if turn.text.trim_start().starts_with('{') => turn.stop = Stop::ToolCalls,
         // The server knows no schemas: plain words are the last word.
         None => {}
     }
-    Ok(turn)
+    turn
 }
 
 /// The part of a model's name that says its family: `openai/gpt-5.4` is `gpt-5.4`.

@@ -83,7 +83,10 @@ fn waiting(task: &Task, awaited: &[Task], error: Option<&str>) -> String {
         }
         Some(WaitingFor::Input) => with("waits for you; mend it and resume it".to_owned()),
         Some(WaitingFor::Budget) if task.wake_at.is_some() => with(goes_on),
-        Some(WaitingFor::Budget) => with("waits for more room; resume it with it".to_owned()),
+        Some(WaitingFor::Budget) => with(
+            "a limit is reached; give it more with `task resume ID --budget` or `--time`"
+                .to_owned(),
+        ),
         Some(WaitingFor::RateLimit) => with(format!("a provider's limit is reached; {goes_on}")),
         Some(WaitingFor::Provider) => with(format!("a provider is down; {goes_on}")),
         Some(WaitingFor::RetryAt) => with(format!("the attempt failed; {goes_on}")),

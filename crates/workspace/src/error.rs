@@ -1,6 +1,6 @@
 //! What can go wrong with a workspace.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::git::{GitError, ObjectId};
@@ -57,8 +57,8 @@ pub enum WorkspaceError {
     /// A path that does not lie in the workspace, or that would leave it.
     #[error("'{0}' is no path within the workspace")]
     OutsideWorkspace(String),
-    /// An edit does not fit the file as it is.
-    #[error("cannot edit {path}: {reason}")]
+    /// A file is not such that the tool can read or change it as it was asked to.
+    #[error("{path}: {reason}")]
     Edit {
         /// As it was given.
         path: String,
@@ -80,6 +80,23 @@ pub enum WorkspaceError {
         #[source]
         source: io::Error,
     },
+}
+
+impl WorkspaceError {
+    /// Whether the system refused the very path that was asked for: too long, no folder, not
+    /// permitted. Another path may do; a full disk, for one, is nobody's path.
+    pub fn is_of_the_path(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(
+            source.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::InvalidFilename
+                | ErrorKind::InvalidInput
+        )
+    }
 }
 
 /// At most five paths, for a sentence.

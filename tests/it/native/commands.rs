@@ -156,3 +156,34 @@ async fn a_secret_of_the_prompt_or_of_a_tool_reaches_no_model() {
     assert!(!requests[0].says(KEY), "the prompt");
     assert!(!requests[1].last.iter().any(|text| text.contains(KEY)), "the tool's output");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_a_file_elsewhere_is_hidden_from_the_agent() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (file, link) = (elsewhere.path().join("real-key"), elsewhere.path().join("key"));
+    std::fs::write(&file, format!("{KEY}\n")).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let (file, link) = (file.display().to_string(), link.display().to_string());
+    // Turned round, no mask would know it.
+    let command = format!("echo looked; cat {file} {link} | rev");
+    let scene = Scene::new(
+        Wire::OpenAiChat,
+        Script::turns([
+            Reply::call("bash", &json!({ "command": command })),
+            Reply::call("edit", &json!({ "path": "note.txt", "old": "one", "new": "two" })),
+            Reply::text("Done."),
+        ]),
+    )
+    .await;
+    let settings = scene.home.folder.path().join("config/journeyman.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let own = scene.home.folder.path().join("config/key").display().to_string();
+    assert!(text.contains(&own));
+    std::fs::write(&settings, text.replace(&own, &link)).unwrap();
+    let ran = scene.run(&note(&scene.home).repository, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let reversed: String = KEY.chars().rev().collect();
+    let told = &scene.server.requests()[1].last;
+    assert!(told.iter().any(|text| text.contains("looked")), "{told:?}");
+    assert!(!told.iter().any(|text| text.contains(&reversed)), "{told:?}");
+}

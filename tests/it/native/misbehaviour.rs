@@ -80,7 +80,8 @@ async fn a_moment_of_weakness_passes() {
             Misbehaviour::CutStream { after_events: 2 },
             Misbehaviour::error_after_200(),
         ] {
-            passes(*wire, misbehaviour, 1).await.server.violations().is_empty();
+            let scene = passes(*wire, misbehaviour, 1).await;
+            assert_eq!(scene.server.violations(), [""; 0]);
         }
     }
 }
@@ -136,10 +137,38 @@ async fn a_provider_that_stays_away_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_waited_for_a_key_goes_on_where_it_was() {
-    let scene = stands(Wire::OpenAiChat, Misbehaviour::unauthorized(), ("input", "401")).await;
-    let task = scene.home.run(&["task", "show", "latest", "--json"]).json();
+    let script = script().misbehave_at(1, Misbehaviour::unauthorized());
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let broken = note(&scene.home);
+    let ran = scene.run(&broken.repository, &[]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    let task = ran.json();
+    assert_eq!(task["waiting_for"], "input", "{task}");
     let because = task["because"].as_str().unwrap();
     assert!(because.starts_with("waits for you"), "{because}");
+    let _daemon = scene.home.up();
+    let id = task["id"].as_str().unwrap();
+    scene.home.run(&["task", "resume", id]).ok();
+    wait_until("it is completed", || scene.home.task(id)["status"] == "completed");
+    let done = scene.home.task(id);
+    assert_eq!(done["attempts"], 1, "{done}");
+    broken.is_mended(&scene.home, &done);
+    scene.nothing_paid_twice();
+    assert_eq!(scene.server.requests().len(), 4, "three answers and one refusal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_beyond_all_reason_is_a_week() {
+    let waits = stands(
+        Wire::OpenAiChat,
+        Misbehaviour::rate_limit_s(99_999_999_999_999),
+        ("rate_limit", "429"),
+    )
+    .await;
+    let task = waits.home.run(&["task", "show", "latest", "--json"]).json();
+    let wake_at: chrono::DateTime<chrono::Utc> = task["wake_at"].as_str().unwrap().parse().unwrap();
+    let days = (wake_at - chrono::Utc::now()).num_days();
+    assert!((6..=7).contains(&days), "{task}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,6 +236,11 @@ async fn a_model_that_slips_is_told_and_goes_on() {
         assert_eq!(ran.code, 0, "{ran:?}");
         broken.is_mended(&scene.home, &ran.json());
     }
+    let long = json!({ "path": "n".repeat(300), "content": "x" });
+    mends_after(Wire::OpenAiChat, Reply::call("write", &long), "File name too long").await;
+    let fails = ("bash", json!({ "command": "echo no; exit 1" }));
+    let thrice = Reply::calls([fails.clone(), fails.clone(), fails]);
+    mends_after(Wire::OpenAiChat, thrice, "failed twice in the same way").await;
     let binary = Reply::call("bash", &json!({ "command": "head -c 20000 /dev/urandom" }));
     mends_after(Wire::OpenAiChat, binary, "binary").await;
 }

@@ -4,7 +4,7 @@ use journeyman_domain::model::Wire;
 use journeyman_testkit::model::Script;
 use serde_json::json;
 
-use super::scene::{Broken, Scene, python, rust, typescript};
+use super::scene::{Broken, Scene, go, python, rust, typescript};
 use crate::support::Home;
 
 async fn repairs(wire: Wire, broken: fn(&Home) -> Broken, lines: &str) {
@@ -100,6 +100,17 @@ async fn typescript_over_each_wire() {
     }
     for wire in Wire::ALL {
         repairs(*wire, typescript, "").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn go_over_each_wire() {
+    if std::process::Command::new("go").arg("version").output().is_err() {
+        eprintln!("skipped: Go is not installed");
+        return;
+    }
+    for wire in Wire::ALL {
+        repairs(*wire, go, "").await;
     }
 }
 

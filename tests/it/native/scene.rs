@@ -146,6 +146,28 @@ pub(super) fn typescript(home: &Home) -> Broken {
     }
 }
 
+pub(super) fn go(home: &Home) -> Broken {
+    let repository = home.repository(
+        "doubled-go",
+        &[
+            ("go.mod", "module doubled\n\ngo 1.18\n"),
+            ("doubled.go", "// Package doubled doubles.\npackage doubled\n\n// Double is twice as much.\nfunc Double(number int) int {\n\treturn number + 2\n}\n"),
+            (
+                "doubled_test.go",
+                "package doubled\n\nimport \"testing\"\n\nfunc TestDoubles(t *testing.T) {\n\tif got := Double(21); got != 42 {\n\t\tt.Fatalf(\"21 doubles to %d\", got)\n\t}\n}\n",
+            ),
+        ],
+    );
+    Broken {
+        repository,
+        file: "doubled.go",
+        old: "number + 2",
+        wrong: "number * 3",
+        right: "number * 2",
+        test: &["go", "test", "./..."],
+    }
+}
+
 impl Broken {
     /// A model that looks, edits wrongly, says done; then, with the evidence, edits rightly.
     pub(super) fn mended_at_the_second_try(&self) -> Script {

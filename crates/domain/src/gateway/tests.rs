@@ -13,7 +13,10 @@ fn asked(provider: &str) -> Asked {
         retries: 2,
         failures: 0,
         not_before_ms: None,
-        reserve_nanousd: 100,
+        reserve: Bill { nanousd: 100, tokens: 10 },
+        billed: Bill::default(),
+        room: Room { nanousd: None, tokens: u64::MAX, until_ms: u64::MAX },
+        spent_nanousd: 0,
     }
 }
 
@@ -22,7 +25,7 @@ fn ask(state: &mut State, now_ms: u64, call: CallId) -> Vec<Effect> {
 }
 
 fn failed(call: CallId, failure: ModelFailure) -> Input {
-    Input::Failed { call, failure, cost_nanousd: 0, closed_for: None, jitter_unit: 0.0 }
+    Input::Failed { call, failure, bill: Bill::default(), closed_for: None, jitter_unit: 0.0 }
 }
 
 fn busy() -> ModelFailure {
@@ -92,16 +95,90 @@ fn the_day_has_a_budget_that_calls_at_once_share() {
     };
     assert_eq!(asking(&mut state, 0, 1), [Effect::Try { call: 1, attempt: 1 }]);
     assert_eq!(asking(&mut state, 0, 2), [Effect::Try { call: 2, attempt: 1 }]);
-    let refused = asking(&mut state, 0, 3);
+    // What is out may cost less than it could: the third waits for that, it is not given up.
+    assert_eq!(asking(&mut state, 0, 3), [Effect::WakeAt(u64::MAX)]);
+    let answered = |call, cost_nanousd| Input::Answered { call, cost_nanousd, closed_for: None };
+    assert_eq!(
+        step(&mut state, &settings, 0, answered(1, 10)),
+        [Effect::Try { call: 3, attempt: 1 }]
+    );
+    assert_eq!(state.spent_nanousd(), 50);
+    // One that would not fit if it were alone is given up until the next day.
+    step(&mut state, &settings, 0, answered(2, 110));
+    let refused = asking(&mut state, 0, 4);
     let Effect::GiveUp { failure, until_ms, .. } = &refused[0] else { panic!("{refused:?}") };
     assert_eq!((failure.kind, *until_ms), (FailureKind::Quota, Some(DAY_MS)));
-    // What was reserved and not used is free again; the next day begins at nothing.
-    let answered = |call| Input::Answered { call, cost_nanousd: 10, closed_for: None };
-    step(&mut state, &settings, 0, answered(1));
-    assert_eq!(asking(&mut state, 0, 4), [Effect::Try { call: 4, attempt: 1 }]);
-    assert_eq!(state.spent_nanousd(), 50);
-    step(&mut state, &settings, DAY_MS, answered(2));
+    step(&mut state, &settings, DAY_MS, answered(3, 10));
     assert_eq!(state.spent_nanousd(), 10);
+    // What another process has written counts, and what nobody waits for any more.
+    let asked = Asked { spent_nanousd: 120, ..asked("p") };
+    step(&mut state, &settings, DAY_MS, Input::Asked { call: 5, asked });
+    step(&mut state, &settings, DAY_MS, Input::Withdrawn { call: 5, cost_nanousd: 40 });
+    step(&mut state, &settings, DAY_MS, Input::Withdrawn { call: 5, cost_nanousd: 1 });
+    assert_eq!(state.spent_nanousd(), 161);
+}
+
+#[test]
+fn tries_that_are_billed_end_where_the_runs_budget_does() {
+    let room = Room { nanousd: Some(250), tokens: 1_000, until_ms: u64::MAX };
+    let mut state = State::new(0, 0);
+    let asked = Asked { room, retries: 9, ..asked("p") };
+    step(&mut state, &SETTINGS, 0, Input::Asked { call: 1, asked: asked.clone() });
+    let cut = |nanousd, tokens| Input::Failed {
+        call: 1,
+        failure: busy(),
+        bill: Bill { nanousd, tokens },
+        closed_for: None,
+        jitter_unit: 0.0,
+    };
+    assert_eq!(
+        step(&mut state, &SETTINGS, 0, cut(90, 10)),
+        [Effect::Record { call: 1, next_ms: 500 }]
+    );
+    step(&mut state, &SETTINGS, 500, Input::Recorded { call: 1 });
+    step(&mut state, &SETTINGS, 600, cut(90, 10));
+    step(&mut state, &SETTINGS, 601, Input::Recorded { call: 1 });
+    // It waits as for another try, and then there is no room for it.
+    let given_up = Effect::GiveUp { call: 1, failure: busy(), until_ms: Some(1_600) };
+    assert_eq!(step(&mut state, &SETTINGS, 1_600, Input::TimeUp), [given_up]);
+    assert_eq!(state.spent_nanousd(), 180);
+    // Tokens count alike, also those that an earlier life has paid for.
+    let earlier = Asked { billed: Bill { nanousd: 0, tokens: 991 }, ..asked.clone() };
+    let refused = step(&mut state, &SETTINGS, 1_700, Input::Asked { call: 1, asked: earlier });
+    assert!(matches!(&refused[..], [Effect::GiveUp { until_ms: Some(1_700), .. }]), "{refused:?}");
+    // What cost nothing may be tried again, however little is left.
+    let poor = Asked { room: Room { nanousd: Some(1), ..room }, ..asked };
+    step(&mut state, &SETTINGS, 1_800, Input::Asked { call: 1, asked: poor });
+    step(&mut state, &SETTINGS, 1_800, cut(0, 0));
+    step(&mut state, &SETTINGS, 1_800, Input::Recorded { call: 1 });
+    let effects = step(&mut state, &SETTINGS, 2_300, Input::TimeUp);
+    assert_eq!(effects, [Effect::Try { call: 1, attempt: 2 }]);
+}
+
+#[test]
+fn no_call_waits_beyond_the_time_of_its_run() {
+    let room = Room { nanousd: None, tokens: u64::MAX, until_ms: 1_000 };
+    let mut state = State::new(0, 0);
+    let asked = Asked { room, max_concurrent: 1, ..asked("p") };
+    let ask = |state: &mut State, now_ms, call| {
+        step(state, &SETTINGS, now_ms, Input::Asked { call, asked: asked.clone() })
+    };
+    ask(&mut state, 0, 1);
+    assert_eq!(ask(&mut state, 0, 2), [Effect::WakeAt(1_001)]);
+    let over = step(&mut state, &SETTINGS, 1_001, Input::TimeUp);
+    let Effect::GiveUp { call: 2, failure, until_ms: Some(1_001) } = &over[0] else {
+        panic!("{over:?}")
+    };
+    assert_eq!(failure.kind, FailureKind::Timeout);
+    // A wait of hours is none of the run's time: it is put aside for that.
+    let long = ModelFailure { retry_after_ms: Some(3_600_000), ..busy() };
+    let mut other = State::new(0, 0);
+    ask(&mut other, 0, 1);
+    let effects = step(&mut other, &SETTINGS, 900, failed(1, long.clone()));
+    assert_eq!(effects, [Effect::GiveUp { call: 1, failure: long, until_ms: Some(3_600_900) }]);
+    // Nor does one go out again that could not be tried in time.
+    let late = step(&mut state, &SETTINGS, 900, failed(1, busy()));
+    assert_eq!(late, [Effect::GiveUp { call: 1, failure: busy(), until_ms: Some(900) }]);
 }
 
 #[test]
@@ -111,7 +188,7 @@ fn who_is_gone_leaves_its_place() {
         ask(&mut state, 0, call);
     }
     assert_eq!(state.counts(), (1, 2));
-    let effects = step(&mut state, &SETTINGS, 1, Input::Withdrawn { call: 1 });
+    let effects = step(&mut state, &SETTINGS, 1, Input::Withdrawn { call: 1, cost_nanousd: 0 });
     assert_eq!(effects, [Effect::Try { call: 3, attempt: 1 }]);
 }
 

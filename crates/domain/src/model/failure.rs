@@ -33,6 +33,8 @@ vocabulary! {
         ContentPolicy = "content_policy",
         /// The answer is not what the wire format says.
         Protocol = "protocol",
+        /// Nobody wanted the answer any more.
+        Cancelled = "cancelled",
     }
 }
 
@@ -51,7 +53,8 @@ impl FailureKind {
             | Self::ContextOverflow
             | Self::Invalid
             | Self::NotFound
-            | Self::ContentPolicy => false,
+            | Self::ContentPolicy
+            | Self::Cancelled => false,
         }
     }
 
@@ -61,9 +64,12 @@ impl FailureKind {
             Self::Auth => Category::ProviderAuth,
             Self::Quota => Category::Budget,
             Self::RateLimit => Category::ProviderRateLimit,
-            Self::Overloaded | Self::Transient | Self::Network | Self::Timeout | Self::Protocol => {
-                Category::ProviderTransient
-            }
+            Self::Overloaded
+            | Self::Transient
+            | Self::Network
+            | Self::Timeout
+            | Self::Protocol
+            | Self::Cancelled => Category::ProviderTransient,
             Self::ContextOverflow => Category::ContextOverflow,
             Self::Invalid | Self::NotFound => Category::ProviderInvalid,
             Self::ContentPolicy => Category::ModelOutput,
@@ -84,7 +90,7 @@ pub struct ModelFailure {
     pub should_retry: Option<bool>,
     /// Milliseconds that the provider asks to wait.
     pub retry_after_ms: Option<u64>,
-    /// What was used before it broke off, where the provider said so: it is billed.
+    /// What was used before it broke off, by the provider's word or by lengths: it is billed.
     pub usage: Option<TokenUsage>,
 }
 
@@ -179,7 +185,8 @@ pub fn after_failure(
         | FailureKind::Transient
         | FailureKind::Network
         | FailureKind::Timeout
-        | FailureKind::Protocol => {
+        | FailureKind::Protocol
+        | FailureKind::Cancelled => {
             if failures > WAITS {
                 return (Policy::Ask, None);
             }

@@ -3,6 +3,7 @@
 //! It owns how a text is matched: exactly, but for the line ends of a file that uses CRLF. It must
 //! never guess a place: a text that is missing or stands in several places is refused.
 
+use super::lines::position;
 use super::view::numbered;
 
 /// Lines of a file that a miss names or shows.
@@ -120,12 +121,13 @@ fn not_found(content: &str, old: &str) -> Miss {
 
 /// The line from which all lines have the wanted words, in whatever white space.
 fn by_words(lines: &[&str], wanted: &[&str]) -> Option<usize> {
-    let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
     if wanted.iter().all(|line| line.trim().is_empty()) {
         return None;
     }
-    let mut windows = lines.windows(wanted.len());
-    windows.position(|window| window.iter().zip(wanted).all(|(a, b)| same(a, b))).map(|at| at + 1)
+    let words = |lines: &[&str]| -> Vec<String> {
+        lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    position(&words(lines), &words(wanted), 0).map(|at| at + 1)
 }
 
 /// The lines most like the wanted ones: the places whose line is most like the first wanted line

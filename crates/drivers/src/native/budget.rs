@@ -1,7 +1,7 @@
 //! What a run may still use, and how much of it an answer may take.
 //!
-//! It owns what was used, as the driver saw it. It must never let a request out that could use more
-//! than a limit leaves; the runtime, which sees more (tries that failed), stands above it.
+//! It owns what was used, tries that failed included. It must never let a request out that could use
+//! more than a limit leaves.
 
 use journeyman_domain::limits::{LimitHit, Limits, Usage};
 use journeyman_domain::model::{ModelSettings, ModelTurn, dollars};
@@ -47,17 +47,14 @@ impl Budget {
         self.limits.call_timeout_ms
     }
 
+    /// Takes in what calls of the model cost, answered or not.
+    pub(super) const fn billed(&mut self, cost_nanousd: u64, tokens: u64) {
+        self.used.cost_nanousd = self.used.cost_nanousd.saturating_add(cost_nanousd);
+        self.used.tokens = self.used.tokens.saturating_add(tokens);
+    }
+
     /// Takes in an answer to a request of so many estimated tokens.
-    pub(super) fn answered(
-        &mut self,
-        estimate: u64,
-        turn: &ModelTurn,
-        cost_nanousd: Option<u64>,
-        elapsed_ms: u64,
-    ) {
-        self.used.tokens = self.used.tokens.saturating_add(turn.usage.total());
-        self.used.cost_nanousd =
-            self.used.cost_nanousd.saturating_add(cost_nanousd.unwrap_or_default());
+    pub(super) fn answered(&mut self, estimate: u64, turn: &ModelTurn, elapsed_ms: u64) {
         self.used.wall_time_ms = elapsed_ms;
         if turn.usage_known && turn.usage.input() > 0 && estimate > 0 {
             self.counted = Some((turn.usage.input(), estimate));
@@ -222,7 +219,8 @@ mod tests {
         assert_eq!(budget.room(&model(None), 5_000), Ok(3_000), "by tokens");
         assert_eq!(budget.room(&model(None), 9_900), Err(Short::Window));
         assert_eq!(budget.room(&dear, 1_000), Ok((200_000 - 12_000) / 100), "by money");
-        budget.answered(1_000, &turn(2_000, 1_000), Some(150_000), 5);
+        budget.billed(150_000, 3_000);
+        budget.answered(1_000, &turn(2_000, 1_000), 5);
         assert_eq!(budget.room(&dear, 1_000), Ok((50_000 - 12_000) / 100));
         let cost = LimitHit::Cost { limit_nanousd: 200_000 };
         assert_eq!(budget.room(&dear, 3_000), Err(Short::Limit(cost)));
@@ -236,11 +234,11 @@ mod tests {
     fn an_estimate_learns_from_the_last_count_within_bounds() {
         let mut budget = Budget::new(Limits::default());
         assert_eq!(budget.corrected(1_000), 1_000);
-        budget.answered(1_000, &turn(1_500, 0), None, 0);
+        budget.answered(1_000, &turn(1_500, 0), 0);
         assert_eq!(budget.corrected(2_000), 3_000);
-        budget.answered(1_000, &turn(1_000_000, 0), None, 0);
+        budget.answered(1_000, &turn(1_000_000, 0), 0);
         assert_eq!(budget.corrected(2_000), 8_000);
-        budget.answered(1_000, &ModelTurn { usage_known: false, ..turn(1, 0) }, None, 0);
+        budget.answered(1_000, &ModelTurn { usage_known: false, ..turn(1, 0) }, 0);
         assert_eq!(budget.corrected(2_000), 8_000, "an estimate teaches nothing");
     }
 
@@ -253,7 +251,8 @@ mod tests {
         budget.called();
         assert!(budget.news().unwrap().contains("what is left: 2 tool calls."));
         assert_eq!(budget.news(), None);
-        budget.answered(1, &turn(700, 101), None, limits.wall_time_ms);
+        budget.billed(0, 801);
+        budget.answered(1, &turn(700, 101), limits.wall_time_ms);
         assert!(budget.news().unwrap().contains("what is left: 199 tokens, 0 s."));
         assert!(!budget.resumed(limits.clone()));
         assert_eq!(budget.news(), None);

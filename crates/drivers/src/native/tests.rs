@@ -119,7 +119,8 @@ impl Play {
 
     fn answer(&mut self, turn: ModelTurn) -> &mut Self {
         self.request();
-        let answered = Observation::ModelAnswered { turn, cost_nanousd: None, elapsed_ms: 1 };
+        let answered =
+            Observation::ModelAnswered { turn, cost_nanousd: 0, failed_tokens: 0, elapsed_ms: 1 };
         self.driver.observe(answered);
         self
     }
@@ -157,7 +158,7 @@ impl Play {
 
     fn overflows(&mut self) -> &mut Self {
         let failure = ModelFailure::of(FailureKind::ContextOverflow, "too long");
-        self.driver.observe(Observation::ModelFailed { failure });
+        self.driver.observe(given_up(failure));
         self
     }
 
@@ -189,4 +190,9 @@ impl Play {
             | Action::Stuck { .. } => Vec::new(),
         }
     }
+}
+
+/// A call that was given up and cost nothing.
+fn given_up(failure: ModelFailure) -> Observation {
+    Observation::ModelFailed { failure: Some(failure), cost_nanousd: 0, tokens: 0 }
 }

@@ -135,8 +135,9 @@ impl Native {
         self.budget.called();
         let sign = self.loops.saw(&call, &result.ended, output);
         match (&batch.sign, &sign) {
-            (Sign::Stuck(_), _) | (_, Sign::Fine) => {}
-            (Sign::Fine | Sign::Nudge(_), Sign::Nudge(_) | Sign::Stuck(_)) => batch.sign = sign,
+            // What is nudged in this very turn has not been heard yet.
+            (Sign::Stuck(_) | Sign::Nudge(_), _) | (_, Sign::Fine) => {}
+            (Sign::Fine, Sign::Nudge(_) | Sign::Stuck(_)) => batch.sign = sign,
         }
         if batch.open().next().is_some() {
             return;

@@ -1,17 +1,18 @@
 //! One request and its answer: headers, refusals, streams and whole answers.
 //!
-//! Owns: both timeouts and the bounds on what is read. Must never keep what it reads beyond them.
+//! Owns: the timeouts and the bounds on what is read. Must never keep what it reads beyond them.
 
 use std::fmt::Write as _;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use journeyman_domain::model::{FailureKind, ModelFailure, ModelTurn, Wire};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::answer::{Asked, Flow, Progress, Reader, Report, reader};
+use crate::answer::{Asked, Flow, Progress, Reader, Report, reader, spent};
 use crate::failure::{self, Complaint};
 use crate::limits::{RateLimits, retry_after_ms};
 use crate::provider::Provider;
@@ -60,11 +61,18 @@ impl<'a> Exchange<'a> {
         http: &reqwest::Client,
         bytes: Vec<u8>,
         on: &mut Report<'_>,
+        stop: impl Future<Output = ModelFailure>,
     ) -> Result<ModelTurn, ModelFailure> {
         let request = http.post(self.provider.url()).headers(self.headers()?).body(bytes);
         self.sent_at = Instant::now();
         let wait = self.provider.header_timeout;
-        let mut response = match timeout(wait, request.send()).await {
+        let mut stop = pin!(stop);
+        let sent = tokio::select! {
+            biased;
+            sent = timeout(wait, request.send()) => sent,
+            failure = &mut stop => return Err(failure),
+        };
+        let mut response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.unreachable(&error)),
             Err(_) => return Err(self.timed_out("no answer", wait, None)),
@@ -78,12 +86,31 @@ impl<'a> Exchange<'a> {
         }
         on(Progress::Started);
         let mut reader = reader(self.provider.wire, self.asked.clone());
-        let read = self.read(&mut response, reader.as_mut(), on).await;
+        let read = tokio::select! {
+            biased;
+            read = self.in_time(&mut response, reader.as_mut(), on) => read,
+            failure = stop => Err(failure),
+        };
         read.and_then(|()| reader.turn()).map_err(|mut failure| {
             failure.http_status = Some(200);
-            failure.usage = failure.usage.or_else(|| reader.usage());
+            failure.usage =
+                failure.usage.or_else(|| spent(reader.as_ref(), &self.asked, failure.kind));
             failure
         })
+    }
+
+    /// Reads the answer within the time that a whole one may take.
+    async fn in_time(
+        &mut self,
+        response: &mut reqwest::Response,
+        reader: &mut dyn Reader,
+        on: &mut Report<'_>,
+    ) -> Result<(), ModelFailure> {
+        let wait = self.provider.answer_timeout;
+        match timeout_at(self.sent_at + wait, self.read(response, reader, on)).await {
+            Ok(read) => read,
+            Err(_) => Err(self.timed_out("no complete answer", wait, Some(200))),
+        }
     }
 
     fn headers(&self) -> Result<HeaderMap, ModelFailure> {
@@ -118,7 +145,7 @@ impl<'a> Exchange<'a> {
         let name = self.provider.name.clone();
         let mut start = Vec::new();
         let first = loop {
-            let Some(chunk) = self.chunk(response).await? else {
+            let Some(chunk) = self.chunk(response, Instant::now()).await? else {
                 return Err(failure::protocol(&name, "gave an empty answer"));
             };
             start.extend_from_slice(&chunk);
@@ -145,6 +172,8 @@ impl<'a> Exchange<'a> {
         let mut parser = Parser::default();
         let mut any = false;
         let mut bytes = Bytes::from(start);
+        // A comment keeps a connection open and says nothing.
+        let mut heard_at = Instant::now();
         loop {
             let events = parser.feed(&bytes).map_err(|_| {
                 let what = format!("sent an event of more than {MOST_EVENT_BYTES} bytes");
@@ -152,13 +181,14 @@ impl<'a> Exchange<'a> {
             })?;
             for event in events {
                 any = true;
+                heard_at = Instant::now();
                 if reader.event(&event, on)? == Flow::Done {
                     drain(response).await;
                     return Ok(());
                 }
             }
             self.within(self.received_bytes, MOST_STREAM_BYTES)?;
-            let Some(chunk) = self.chunk(response).await? else { break };
+            let Some(chunk) = self.chunk(response, heard_at).await? else { break };
             bytes = chunk;
         }
         match parser.finish() {
@@ -179,7 +209,7 @@ impl<'a> Exchange<'a> {
         mut bytes: Vec<u8>,
         on: &mut Report<'_>,
     ) -> Result<(), ModelFailure> {
-        while let Some(chunk) = self.chunk(response).await? {
+        while let Some(chunk) = self.chunk(response, Instant::now()).await? {
             self.within(bytes.len() + chunk.len(), MOST_WHOLE_BYTES)?;
             bytes.extend_from_slice(&chunk);
         }
@@ -189,13 +219,14 @@ impl<'a> Exchange<'a> {
         reader.whole(&answer, on)
     }
 
-    /// The next bytes of the body; `None` at its end.
+    /// The next bytes of the body; `None` at its end. The last ones that said something came then.
     async fn chunk(
         &mut self,
         response: &mut reqwest::Response,
+        heard_at: Instant,
     ) -> Result<Option<Bytes>, ModelFailure> {
         let wait = self.provider.idle_timeout;
-        match timeout(wait, response.chunk()).await {
+        match timeout_at(heard_at + wait, response.chunk()).await {
             Ok(Ok(chunk)) => {
                 if let Some(chunk) = &chunk {
                     self.first_chunk.get_or_insert_with(|| self.sent_at.elapsed());
@@ -223,9 +254,10 @@ impl<'a> Exchange<'a> {
     /// A status other than 200: what the body and the headers say of it.
     async fn refusal(&mut self, response: &mut reqwest::Response, now: SystemTime) -> ModelFailure {
         let mut body = Vec::new();
-        // A body that breaks off is cut there; the status stands.
+        let began_at = Instant::now();
+        // A body that breaks off or drips is cut there; the status stands.
         while body.len() < MOST_ERROR_BYTES
-            && let Ok(Some(chunk)) = self.chunk(response).await
+            && let Ok(Some(chunk)) = self.chunk(response, began_at).await
         {
             body.extend_from_slice(&chunk);
         }
@@ -249,7 +281,8 @@ impl<'a> Exchange<'a> {
             | FailureKind::Invalid
             | FailureKind::NotFound
             | FailureKind::ContentPolicy
-            | FailureKind::Protocol => None,
+            | FailureKind::Protocol
+            | FailureKind::Cancelled => None,
         };
         failure.retry_after_ms =
             retry_after_ms(&header, now).or(failure.retry_after_ms).or(full_again);

@@ -1,5 +1,7 @@
 mod server;
 
+use std::future::pending;
+
 use journeyman_domain::model::{CallRequest, Stop, TokenUsage};
 use serde_json::json;
 
@@ -25,7 +27,7 @@ fn provider(wire: Wire, server: &Server) -> Provider {
 async fn ask(provider: &Provider) -> Attempt {
     let settings = settings(provider.wire, "m");
     let body = wire::body(&settings, &request(vec![user("go")]), "k");
-    Client::new().unwrap().call(provider, &settings, &body, &mut |_| {}).await
+    Client::new().unwrap().call(provider, &settings, &body, &mut |_| {}, pending()).await
 }
 
 async fn failure_of(wire: Wire, reply: Vec<u8>) -> ModelFailure {
@@ -58,7 +60,7 @@ async fn an_answer_is_read_and_the_connection_used_again() {
     for _ in 0..2 {
         let mut heard = Vec::new();
         let on = &mut |progress: Progress<'_>| heard.push(format!("{progress:?}"));
-        let attempt = client.call(&provider, &settings, &body, on).await;
+        let attempt = client.call(&provider, &settings, &body, on, pending()).await;
         assert!(attempt.first_chunk.is_some());
         let expected = Attempt {
             result: Ok(turn()),
@@ -277,7 +279,7 @@ async fn what_cannot_work_is_not_sent() {
             "the key of acme has characters that no header can carry",
         ),
     ] {
-        let attempt = client.call(provider, settings, &json!({}), &mut |_| {}).await;
+        let attempt = client.call(provider, settings, &json!({}), &mut |_| {}, pending()).await;
         assert_eq!(attempt.result, Err(ModelFailure::of(kind, message)));
     }
     assert_eq!(server.connections(), 0);
@@ -292,11 +294,61 @@ async fn dropping_the_call_closes_the_connection() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let body = json!({});
     let mut on = |_: Progress<'_>| tell.send(()).unwrap();
-    let mut call = Box::pin(client.call(&provider, &settings, &body, &mut on));
+    let mut call = Box::pin(client.call(&provider, &settings, &body, &mut on, pending()));
     tokio::select! {
         _ = &mut call => panic!("it stalls"),
         started = told.recv() => assert_eq!(started, Some(())),
     }
     drop(call);
     server.closed().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_stopped_says_what_it_used() {
+    let server = Server::start(vec![server::stalled(
+        "data: {\"choices\":[{\"delta\":{\"content\":\"twelve bytes\"}}]}\n\n",
+    )])
+    .await;
+    let provider = provider(Wire::OpenAiChat, &server);
+    let settings = settings(Wire::OpenAiChat, "m");
+    let client = Client::new().unwrap();
+    let body = json!({"messages": ["x".repeat(392)]});
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let mut on = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Text(_)) {
+            tell.send(()).unwrap();
+        }
+    };
+    let stop = async {
+        told.recv().await;
+        ModelFailure::of(FailureKind::Cancelled, "nobody waits for it")
+    };
+    let failure = client.call(&provider, &settings, &body, &mut on, stop).await.result.unwrap_err();
+    assert_eq!((failure.kind, failure.http_status), (FailureKind::Cancelled, Some(200)));
+    let sent = wire::canonical(&body).len() as u64;
+    let expected = TokenUsage {
+        uncached_input: sent.div_ceil(4),
+        output: "twelve bytes".len() as u64 / 4,
+        ..TokenUsage::default()
+    };
+    assert_eq!(failure.usage, Some(expected));
+    server.closed().await;
+}
+
+#[tokio::test]
+async fn comments_do_not_keep_a_silent_answer_alive() {
+    let server = Server::start(vec![server::endless(": ping\n\n")]).await;
+    let idle_timeout = Duration::from_millis(200);
+    let provider = Provider { idle_timeout, ..provider(Wire::OpenAiChat, &server) };
+    let failure = ask(&provider).await.result.unwrap_err();
+    assert_eq!(failure.message, "no further event from acme within 200 ms");
+    let event = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let server = Server::start(vec![server::endless(event)]).await;
+    let answer_timeout = Duration::from_millis(300);
+    let provider = Provider { answer_timeout, ..provider };
+    let provider =
+        Provider { base_url: self::provider(Wire::OpenAiChat, &server).base_url, ..provider };
+    let failure = ask(&provider).await.result.unwrap_err();
+    assert_eq!(failure.message, "no complete answer from acme within 300 ms");
+    assert!(failure.usage.is_some_and(|usage| usage.output > 0), "{failure:?}");
 }

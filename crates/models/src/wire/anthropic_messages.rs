@@ -29,8 +29,9 @@ pub(crate) fn body(settings: &ModelSettings, request: &ModelRequest) -> Value {
         "model": settings.model,
         "max_tokens": request.max_output_tokens,
         "stream": true,
-        "messages": conversation(request),
     });
+    // `json!` would copy the conversation, here and for each message.
+    body["messages"] = Value::Array(conversation(request));
     if !request.system.is_empty() {
         body["system"] = json!([
             {"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}
@@ -86,7 +87,11 @@ fn conversation(request: &ModelRequest) -> Vec<Value> {
             block["cache_control"] = json!({"type": "ephemeral"});
         }
     }
-    let message = |(role, content): (&str, Vec<Value>)| json!({"role": role, "content": content});
+    let message = |(role, content): (&str, Vec<Value>)| {
+        let mut message = json!({"role": role});
+        message["content"] = Value::Array(content);
+        message
+    };
     messages.into_iter().map(message).collect()
 }
 
@@ -159,6 +164,10 @@ impl AnthropicMessages {
         block: &Value,
         report: &mut Report<'_>,
     ) -> Result<(), ModelFailure> {
+        if !block.is_object() {
+            let what = "began a block that is none";
+            return Err(failure::protocol(&self.asked.provider, what));
+        }
         let piece = match block["type"].as_str() {
             Some("text") => Progress::Text(block["text"].as_str().unwrap_or_default()),
             Some("thinking") => {
@@ -299,6 +308,10 @@ impl Reader for AnthropicMessages {
 
     fn usage(&self) -> Option<TokenUsage> {
         self.usage
+    }
+
+    fn bytes(&self) -> usize {
+        self.meter.bytes()
     }
 
     fn turn(&mut self) -> Result<ModelTurn, ModelFailure> {

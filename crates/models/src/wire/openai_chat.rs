@@ -35,11 +35,12 @@ pub(crate) fn body(settings: &ModelSettings, request: &ModelRequest) -> Value {
     }
     let mut body = json!({
         "model": settings.model,
-        "messages": messages,
         "stream": true,
         "stream_options": {"include_usage": true},
         limit_name(&settings.model): request.max_output_tokens,
     });
+    // `json!` would copy the conversation.
+    body["messages"] = Value::Array(messages);
     if let Some(temperature) = settings.temperature.filter(|value| value.is_finite()) {
         body["temperature"] = json!(temperature);
     }
@@ -325,6 +326,10 @@ impl Reader for OpenAiChat {
         self.usage
     }
 
+    fn bytes(&self) -> usize {
+        self.meter.bytes()
+    }
+
     fn turn(&mut self) -> Result<ModelTurn, ModelFailure> {
         if !self.done && self.finish.is_none() {
             return Err(failure::cut_off(&self.asked.provider));
@@ -349,7 +354,7 @@ impl Reader for OpenAiChat {
             usage_known,
             items: vec![message],
         };
-        super::understood(&self.asked, turn)
+        Ok(super::understood(&self.asked, turn))
     }
 }
 

@@ -27,16 +27,17 @@ pub(crate) fn body(settings: &ModelSettings, request: &ModelRequest, cache_key: 
     } else {
         (request.system.clone(), conversation(request))
     };
-    let input: Vec<_> = input.into_iter().filter(can_go_back).collect();
+    let input = input.into_iter().filter(can_go_back).collect();
     let mut body = json!({
         "model": settings.model,
         "instructions": instructions,
-        "input": input,
         "stream": true,
         "store": false,
         "prompt_cache_key": cache_key,
         "max_output_tokens": request.max_output_tokens,
     });
+    // `json!` would copy the conversation.
+    body["input"] = Value::Array(input);
     if reasons(&settings.model) {
         body["include"] = json!(["reasoning.encrypted_content"]);
     }
@@ -276,7 +277,7 @@ impl Reader for OpenAiResponses {
                 self.meter.add(&self.asked, Progress::Reasoning(delta.len()), report)?;
             }
             "response.output_item.done" => {
-                let next = self.items.keys().last().map_or(0, |last| last + 1);
+                let next = self.items.keys().last().map_or(0, |last| last.saturating_add(1));
                 self.item(data["output_index"].as_u64().unwrap_or(next), &data["item"])?;
             }
             kind @ ("response.completed" | "response.incomplete" | "response.failed") => {
@@ -308,6 +309,10 @@ impl Reader for OpenAiResponses {
         self.usage
     }
 
+    fn bytes(&self) -> usize {
+        self.meter.bytes()
+    }
+
     fn turn(&mut self) -> Result<ModelTurn, ModelFailure> {
         let Some(end) = self.end.clone() else {
             return Err(failure::cut_off(&self.asked.provider));
@@ -336,7 +341,7 @@ impl Reader for OpenAiResponses {
             usage_known,
             items: std::mem::take(&mut self.items).into_values().collect(),
         };
-        super::understood(&self.asked, turn)
+        Ok(super::understood(&self.asked, turn))
     }
 }
 

@@ -89,6 +89,10 @@ const RECORD: &str = concat!(
          jsonb_populate_record(NULL::model_calls, $5) c ON CONFLICT DO NOTHING) \
      SELECT lease_epoch FROM held"
 );
+// Beyond the numbers that the run's owner gives to tries, so that it never takes a place of theirs.
+const RECORD_CANCELLED: &str = "INSERT INTO model_calls SELECT (jsonb_populate_record(NULL::model_calls, \
+     jsonb_set($1, '{attempt}', to_jsonb(greatest($2, (SELECT max(attempt) + 1 FROM model_calls \
+     WHERE run_id = $3 AND request_seq = $4)))))).* ON CONFLICT DO NOTHING";
 const OF_REQUEST: &str = "SELECT run_id, request_seq, attempt, provider, model, wire, started_at, \
      duration_ms, first_chunk_ms, failure_kind, http_status, next_attempt_at, \
      uncached_input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, \
@@ -106,7 +110,10 @@ const TOTALS: &str = "SELECT provider, model, count(*) FILTER (WHERE failure_kin
      (avg(duration_ms) FILTER (WHERE failure_kind IS NULL))::float8 AS average_ms \
      FROM model_calls WHERE started_at >= $1 GROUP BY provider, model ORDER BY provider, model";
 
-pub(crate) const ALL: &[&str] = &[RECORD, OF_REQUEST, SPENT_SINCE, TOTALS];
+/// The least number of a try that nobody waited for.
+const FIRST_CANCELLED: i32 = 1_000_000;
+
+pub(crate) const ALL: &[&str] = &[RECORD, RECORD_CANCELLED, OF_REQUEST, SPENT_SINCE, TOTALS];
 
 /// The table `model_calls`.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +141,19 @@ impl Calls<'_> {
         held.map(|_| ()).ok_or(StoreError::Fenced)
     }
 
+    /// Records a try that nobody waited for to its end; its number is made up. It says what was
+    /// billed and decides nothing, so it needs no lease: the one it ran under is over.
+    pub async fn record_cancelled(&self, call: &ModelCall) -> Result<(), StoreError> {
+        sqlx::query(RECORD_CANCELLED)
+            .bind(Json(call))
+            .bind(FIRST_CANCELLED)
+            .bind(call.run_id.as_uuid())
+            .bind(call.request_seq)
+            .execute(self.0.pool())
+            .await?;
+        Ok(())
+    }
+
     /// The tries of one request, the first one first.
     pub async fn of_request(&self, run: RunId, seq: i32) -> Result<Vec<ModelCall>, StoreError> {
         let query = sqlx::query_as(OF_REQUEST).bind(run.as_uuid()).bind(seq);
@@ -141,8 +161,10 @@ impl Calls<'_> {
     }
 
     /// Billionths of a US dollar that all calls since then cost, as far as prices are known.
-    pub async fn spent_since(&self, since: DateTime<Utc>) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar(SPENT_SINCE).bind(since).fetch_one(self.0.pool()).await?)
+    pub async fn spent_since(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let query = sqlx::query_scalar(SPENT_SINCE).bind(since);
+        let spent: i64 = query.fetch_one(self.0.pool()).await?;
+        Ok(u64::try_from(spent).unwrap_or_default())
     }
 
     /// What the calls since then came to, by model.

@@ -86,6 +86,8 @@ pub struct Task {
     pub pause_requested_at: Option<DateTime<Utc>>,
     /// The user consented to an unverified change.
     pub approved_at: Option<DateTime<Utc>>,
+    /// The user let it go on, the last time.
+    pub resumed_at: Option<DateTime<Utc>>,
     /// Where the change is.
     pub branch: Option<String>,
     /// What the work started from.
@@ -203,8 +205,8 @@ macro_rules! columns {
          t.priority::text, t.status::text, t.waiting_for::text, t.wake_at, t.driver, t.model, \
          t.agent_id, t.check_commands, t.command, t.base_ref, t.deliver, t.allow_unverified, \
          t.budget_usd::float8, t.time_limit_s, t.max_rounds, t.unique_key, t.reserved_for, \
-         t.attempts, t.cancel_requested_at, t.pause_requested_at, t.approved_at, t.branch, \
-         t.base_commit, t.head_commit, t.verified, t.done_by_word, t.error, t.traceparent, \
+         t.attempts, t.cancel_requested_at, t.pause_requested_at, t.approved_at, t.resumed_at, \
+         t.branch, t.base_commit, t.head_commit, t.verified, t.done_by_word, t.error, t.traceparent, \
          t.context, t.metadata, t.started_at, t.completed_at, t.due_date, t.created_at, t.updated_at"
     };
 }

@@ -34,6 +34,8 @@ pub(super) enum End {
     Cut,
     /// Not at all.
     Hang,
+    /// Not at all, but there are comments.
+    Comments,
 }
 
 #[derive(Debug)]
@@ -146,7 +148,7 @@ impl Response {
             self.chunks.concat().chunks(split_bytes).map(<[u8]>::to_vec).collect()
         };
         if !self.is_stream {
-            let cut = matches!(self.end, End::Cut | End::Hang);
+            let cut = matches!(self.end, End::Cut | End::Hang | End::Comments);
             let body = body.concat();
             let kept = if cut { body.len() / 2 } else { body.len() };
             return vec![body[..kept].to_vec()];

@@ -56,6 +56,11 @@ pub enum Misbehaviour {
         /// Events before it.
         after_events: usize,
     },
+    /// Nothing more comes but comments that keep the connection open.
+    OnlyComments {
+        /// Events before it.
+        after_events: usize,
+    },
     /// Not even headers come.
     HangHeaders,
     /// An error inside the stream.

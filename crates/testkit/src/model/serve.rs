@@ -32,7 +32,7 @@ pub(super) fn connection(stream: &TcpStream, shared: &Shared) -> std::io::Result
     while let Some(request) = http::read_request(&mut requests, stream)? {
         let close = request.headers.get("connection").is_some_and(|value| value == "close");
         match action(request, shared) {
-            Action::HangHeaders => return hang(stream, shared),
+            Action::HangHeaders => return hang(stream, shared, ""),
             Action::Reset => return http::reset_on_close(stream),
             Action::Send(response, turn) => {
                 send(stream, shared, &response, turn)?;
@@ -41,7 +41,8 @@ pub(super) fn connection(stream: &TcpStream, shared: &Shared) -> std::io::Result
                     End::Complete | End::Early | End::Cut => {
                         return stream.shutdown(Shutdown::Both);
                     }
-                    End::Hang => return hang(stream, shared),
+                    End::Hang => return hang(stream, shared, ""),
+                    End::Comments => return hang(stream, shared, ": ping\n\n"),
                 }
             }
         }
@@ -49,8 +50,18 @@ pub(super) fn connection(stream: &TcpStream, shared: &Shared) -> std::io::Result
     Ok(())
 }
 
-fn hang(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
-    if http::hang(stream, || shared.is_stopping())? {
+/// Leaves the caller alone with a comment now and then, where there is one.
+fn hang(stream: &TcpStream, shared: &Shared, comment: &str) -> std::io::Result<()> {
+    let is_over = || {
+        let mut stream = stream;
+        let chunk = format!("{:x}\r\n{comment}\r\n", comment.len());
+        // A caller who has hung up is noticed by the reading.
+        if !comment.is_empty() {
+            let _ = std::io::Write::write_all(&mut stream, chunk.as_bytes());
+        }
+        shared.is_stopping()
+    };
+    if http::hang(stream, is_over)? {
         shared.ledger().hung_up += 1;
         shared.changed.notify_all();
     }
@@ -169,6 +180,7 @@ fn misbehave(entered: &Entered, shared: &Shared, misbehaviour: Misbehaviour) -> 
         Misbehaviour::CutStream { after_events } => broken(after_events, End::Cut, None),
         Misbehaviour::EndStream { after_events } => broken(after_events, End::Early, None),
         Misbehaviour::HangStream { after_events } => broken(after_events, End::Hang, None),
+        Misbehaviour::OnlyComments { after_events } => broken(after_events, End::Comments, None),
         Misbehaviour::ErrorAfter200 { after_events, error } => {
             let event = dialect::of(seen.wire).stream_error(error);
             broken(after_events, End::Early, Some(event))

@@ -248,7 +248,7 @@ fn refused(path: &str, reason: impl Into<String>) -> WorkspaceError {
 fn unfit(error: PatchError) -> WorkspaceError {
     match error {
         PatchError::Form { line, reason } => {
-            refused("by this patch", format!("at its line {line}: {reason}"))
+            refused("this patch", format!("at its line {line}: {reason}"))
         }
         PatchError::File { path, reason } => WorkspaceError::Edit { path, reason },
         PatchError::Hunk { path, hunk, reason } => {

@@ -1,10 +1,14 @@
 //! All changes of a call, or none.
 //!
 //! It owns how files are replaced. It must never replace a file before all the others are written
-//! beside theirs.
+//! beside theirs, and never write through a link that an agent has laid.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::error::{Doing as _, WorkspaceError};
 
@@ -22,28 +26,12 @@ pub(super) struct Change {
 
 /// Does all changes; the paths that changed.
 pub(super) fn commit(changes: &[Change]) -> Result<Vec<PathBuf>, WorkspaceError> {
-    let mut written: Vec<(PathBuf, &Path)> = Vec::new();
-    let result = changes.iter().enumerate().try_for_each(|(number, change)| {
-        let Some(new) = &change.new else {
-            return Ok(());
-        };
-        let beside = beside(&change.whole, number)?;
-        written.push((beside.clone(), &change.whole));
-        fs::write(&beside, new).doing("write", &beside)?;
-        if let Ok(metadata) = fs::metadata(change.like.as_ref().unwrap_or(&change.whole)) {
-            fs::set_permissions(&beside, metadata.permissions()).doing("write", &beside)?;
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        for (beside, _) in written {
-            // What is left behind is at most a file that a restore removes.
-            let _ = fs::remove_file(beside);
-        }
-        return Err(error);
-    }
+    let written = changes.iter().filter_map(|change| Some((change, change.new.as_ref()?)));
+    let written = written.map(|(change, new)| Ok((beside(change, new)?, &change.whole)));
+    // Where one cannot be written, those before it are removed with their handles.
+    let written = written.collect::<Result<Vec<_>, WorkspaceError>>()?;
     for (beside, whole) in written {
-        fs::rename(&beside, whole).doing("write", whole)?;
+        beside.persist(whole).map_err(|error| error.error).doing("write", whole)?;
     }
     for change in changes.iter().filter(|change| change.new.is_none()) {
         fs::remove_file(&change.whole).doing("remove", &change.whole)?;
@@ -51,9 +39,19 @@ pub(super) fn commit(changes: &[Change]) -> Result<Vec<PathBuf>, WorkspaceError>
     Ok(changes.iter().map(|change| change.path.clone()).collect())
 }
 
-/// A name in the file's own folder, which is made where it is missing.
-fn beside(path: &Path, number: usize) -> Result<PathBuf, WorkspaceError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
+/// The new content in the file's own folder, which is made where it is missing, with the file's
+/// mode. The file is a new one under a random name: nobody can have laid a link there.
+fn beside(change: &Change, new: &[u8]) -> Result<NamedTempFile, WorkspaceError> {
+    let Change { whole, like, .. } = change;
+    let folder = whole.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(folder).doing("make", folder)?;
-    Ok(folder.join(format!(".journeyman-edit-{}-{number}", std::process::id())))
+    let mut builder = tempfile::Builder::new();
+    // As any new file: what the process masks is taken off.
+    builder.prefix(".journeyman-edit-").permissions(Permissions::from_mode(0o666));
+    let mut beside = builder.tempfile_in(folder).doing("write", whole)?;
+    beside.write_all(new).doing("write", whole)?;
+    if let Ok(metadata) = fs::metadata(like.as_ref().unwrap_or(whole)) {
+        beside.as_file().set_permissions(metadata.permissions()).doing("write", whole)?;
+    }
+    Ok(beside)
 }

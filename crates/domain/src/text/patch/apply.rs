@@ -1,6 +1,7 @@
 //! From a change and the old text of a file to its new text.
 
 use super::{FileChange, Hunk, HunkLine, PatchError};
+use crate::text::lines::position;
 
 /// The new text of a file; `None` where it goes. `old` is `None` where there is no file.
 ///
@@ -34,15 +35,15 @@ fn updated(path: &str, hunks: &[Hunk], old: &str) -> Result<String, PatchError> 
         let refuse =
             |reason: String| PatchError::Hunk { path: path.to_owned(), hunk: number + 1, reason };
         let (start, pattern) = file.locate(hunk, done).map_err(refuse)?;
-        new.extend(file.lines[done..start].iter().map(|line| (*line).to_owned()));
+        new.extend(file.whole[done..start].iter().map(|line| (*line).to_owned()));
         let mut at = start;
         let last = start + pattern;
         for line in &hunk.lines {
             match line {
-                HunkLine::Insert(text) => new.push(format!("{text}{}", file.line_end)),
+                HunkLine::Insert(text) => new.push(format!("{text}{}", file.end)),
                 HunkLine::Keep(_) | HunkLine::Remove(_) if at == last => {}
                 HunkLine::Keep(_) => {
-                    new.push(file.lines[at].to_owned());
+                    new.push(file.whole[at].to_owned());
                     at += 1;
                 }
                 HunkLine::Remove(_) => at += 1,
@@ -50,8 +51,8 @@ fn updated(path: &str, hunks: &[Hunk], old: &str) -> Result<String, PatchError> 
         }
         done = last;
     }
-    new.extend(file.lines[done..].iter().map(|line| (*line).to_owned()));
-    Ok(joined(&new, file.line_end))
+    new.extend(file.whole[done..].iter().map(|line| (*line).to_owned()));
+    Ok(joined(&new, file.end))
 }
 
 /// The lines as one text; only the last one may lack its end.
@@ -66,17 +67,25 @@ fn joined(lines: &[String], line_end: &str) -> String {
     text
 }
 
-/// A file's lines, each with its end.
+/// A file's lines, each with its end, and what of them is compared: first without their ends, then
+/// also without the white space before those.
 struct Lines<'a> {
-    lines: Vec<&'a str>,
-    line_end: &'static str,
+    whole: Vec<&'a str>,
+    exact: Vec<&'a str>,
+    trimmed: Vec<&'a str>,
+    end: &'static str,
 }
 
 impl<'a> Lines<'a> {
     fn of(text: &'a str) -> Self {
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let is_crlf = lines.first().is_some_and(|line| line.ends_with("\r\n"));
-        Self { lines, line_end: if is_crlf { "\r\n" } else { "\n" } }
+        Self {
+            exact: keys(&lines, |line| line.trim_end_matches(['\r', '\n'])),
+            trimmed: keys(&lines, str::trim_end),
+            end: if is_crlf { "\r\n" } else { "\n" },
+            whole: lines,
+        }
     }
 
     /// Where the hunk's old lines begin, and how many of them there are in the file.
@@ -102,7 +111,7 @@ impl<'a> Lines<'a> {
             .collect();
         if old.is_empty() {
             let is_placed = !hunk.context.is_empty() && !hunk.at_end;
-            return Ok((if is_placed { from } else { self.lines.len() }, 0));
+            return Ok((if is_placed { from } else { self.whole.len() }, 0));
         }
         // A patch's empty last line is often not the file's.
         let ends_empty = matches!(hunk.lines.last(), Some(HunkLine::Keep(text)) if text.is_empty());
@@ -129,32 +138,23 @@ impl<'a> Lines<'a> {
     /// The first place from `from` on: exactly, else without white space at the lines' ends. With
     /// `at_end`, the file's end before any other place.
     fn find(&self, wanted: &[&str], from: usize, at_end: bool) -> Option<usize> {
-        let last = self.lines.len().checked_sub(wanted.len())?;
-        let fits = |at: usize, same: SameLine| {
-            wanted.iter().zip(&self.lines[at..]).all(|(wanted, line)| same(line, wanted))
-        };
-        let rules: [SameLine; 2] = [is_same, is_same_but_for_its_end];
-        if at_end && last >= from && rules.iter().any(|same| fits(last, *same)) {
+        let last = self.whole.len().checked_sub(wanted.len())?;
+        let rules = [(&self.exact, wanted.to_vec()), (&self.trimmed, keys(wanted, str::trim_end))];
+        if at_end && last >= from && rules.iter().any(|(lines, wanted)| lines.ends_with(wanted)) {
             return Some(last);
         }
-        rules.iter().find_map(|same| (from..=last).find(|at| fits(*at, *same)))
+        rules.iter().find_map(|(lines, wanted)| position(lines, wanted, from))
     }
 
     /// A line of context, whatever its indentation.
     fn find_trimmed(&self, wanted: &str, from: usize) -> Option<usize> {
-        (from..self.lines.len()).find(|at| self.lines[*at].trim() == wanted.trim())
+        (from..self.whole.len()).find(|at| self.whole[*at].trim() == wanted.trim())
     }
 }
 
-/// Whether a line of the file is the wanted one.
-type SameLine = fn(&str, &str) -> bool;
-
-fn is_same(line: &str, wanted: &str) -> bool {
-    line.trim_end_matches(['\r', '\n']) == wanted
-}
-
-fn is_same_but_for_its_end(line: &str, wanted: &str) -> bool {
-    line.trim_end() == wanted.trim_end()
+/// What of each line is compared.
+fn keys<'a>(lines: &[&'a str], key: fn(&'a str) -> &'a str) -> Vec<&'a str> {
+    lines.iter().map(|line| key(line)).collect()
 }
 
 /// A line for a sentence.

@@ -42,7 +42,8 @@ fn money_that_is_used_up_stops_the_run_until_there_is_more() {
     let answer = turn("", &[("bash", "{\"command\":\"ls\"}")], Stop::ToolCalls);
     play.driver.observe(Observation::ModelAnswered {
         turn: answer,
-        cost_nanousd: Some(1_800_000),
+        cost_nanousd: 1_800_000,
+        failed_tokens: 0,
         elapsed_ms: 1,
     });
     play.ends(0, "x");

@@ -71,12 +71,13 @@ impl Chance {
         match action {
             Action::Call(call) => self.result(std::slice::from_ref(call)),
             Action::Reads { calls } => self.result(calls),
-            Action::Ask(_) if overflows && self.answer == 15 => Observation::ModelFailed {
-                failure: ModelFailure::of(FailureKind::ContextOverflow, "too long"),
-            },
+            Action::Ask(_) if overflows && self.answer == 15 => {
+                given_up(ModelFailure::of(FailureKind::ContextOverflow, "too long"))
+            }
             Action::Ask(_) if overflows && self.answer == 14 => Observation::ModelAnswered {
                 turn: turn("", &[], Stop::ContextWindow),
-                cost_nanousd: None,
+                cost_nanousd: 0,
+                failed_tokens: 0,
                 elapsed_ms: 1,
             },
             Action::Ask(request) => {
@@ -86,7 +87,12 @@ impl Chance {
                     ..TokenUsage::default()
                 };
                 let turn = ModelTurn { usage, usage_known: true, ..self.turn() };
-                Observation::ModelAnswered { turn, cost_nanousd: Some(7), elapsed_ms: 1 }
+                Observation::ModelAnswered {
+                    turn,
+                    cost_nanousd: 7,
+                    failed_tokens: 0,
+                    elapsed_ms: 1,
+                }
             }
             Action::Exhausted { .. } => {
                 limits.tokens *= 2;

@@ -157,7 +157,7 @@ fn a_refusal_ends_the_run_and_a_pause_does_not() {
 fn a_failure_that_asking_again_does_not_mend_ends_the_run() {
     let mut play = Play::new();
     let failure = ModelFailure::of(FailureKind::ContentPolicy, "not allowed");
-    play.driver.observe(Observation::ModelFailed { failure });
+    play.driver.observe(given_up(failure));
     assert_eq!(play.stuck(), "the model could not answer: not allowed");
     let mut without = Assignment { model: None, ..assignment(model("m", 1)) };
     without.prompt.clear();

@@ -12,6 +12,10 @@ use tokio::task::JoinHandle;
 
 /// Marks, at the end of a reply, that the server closes the connection behind it.
 const CLOSE: &[u8] = b"\0close";
+/// Marks, at the end of a reply, that what stands behind it comes again and again.
+const AGAIN: &[u8] = b"\0again";
+/// The pause between two times.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -84,6 +88,15 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             state.replies.pop_front()
         };
         let Some(reply) = reply else { continue };
+        if let Some(at) = reply.windows(AGAIN.len()).position(|bytes| bytes == AGAIN) {
+            let (start, again) = (&reply[..at], &reply[at + AGAIN.len()..]);
+            let mut more = stream.write_all(start).await;
+            while more.is_ok() {
+                more = stream.write_all(again).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+            break;
+        }
         let bytes = reply.strip_suffix(CLOSE).unwrap_or(&reply);
         if stream.write_all(bytes).await.is_err() || bytes.len() < reply.len() {
             break;
@@ -138,4 +151,10 @@ pub(super) fn stalled(start: &str) -> Vec<u8> {
 /// A stream that says this and then breaks.
 pub(super) fn broken(start: &str) -> Vec<u8> {
     [stalled(start).as_slice(), CLOSE].concat()
+}
+
+/// A stream that says this again and again, and never ends.
+pub(super) fn endless(chunk: &str) -> Vec<u8> {
+    let piece = format!("{:x}\r\n{chunk}\r\n", chunk.len());
+    [stalled(chunk).as_slice(), AGAIN, piece.as_bytes()].concat()
 }

@@ -345,7 +345,10 @@ fn under_a_schema_an_answer_is_a_call_or_the_last_word() {
     let found = said(r#"{"answer":"done"}"#).unwrap();
     assert_eq!((found.stop, found.text.as_str(), found.calls.len()), (Stop::End, "done", 0));
     assert_eq!(said("just words").unwrap().text, "just words");
-    assert_eq!(said(r#"{"tool":"re"#).unwrap_err().kind, FailureKind::Protocol);
+    // Paid for, and no call: the model is told, the request is not sent again.
+    let broken = said(r#"{"tool":"re"#).unwrap();
+    assert_eq!((broken.stop, broken.calls.len()), (Stop::ToolCalls, 0));
+    assert_eq!(broken.text, r#"{"tool":"re"#);
     let cut = [delta(&json!({"content": r#"{"tool":"re"#})), finish("length")];
     let cut = constrained_turn_of(&stream(&cut)).unwrap();
     assert_eq!((cut.stop, cut.calls.len()), (Stop::Length, 0));

@@ -19,8 +19,8 @@ const PAUSE: &str = "UPDATE tasks SET waiting_for = NULL, wake_at = NULL, \
      status = CASE WHEN status = 'running' THEN status ELSE 'paused' END \
      WHERE id = $1 AND status IN ('pending', 'ready', 'waiting', 'running') RETURNING status::text";
 // A running task that is to be paused forgets the wish; one that was put aside goes on.
-const RESUME: &str = "UPDATE tasks SET pause_requested_at = NULL, waiting_for = NULL, wake_at = NULL, \
-     budget_usd = coalesce($2::float8::numeric, budget_usd), \
+const RESUME: &str = "UPDATE tasks SET resumed_at = now(), pause_requested_at = NULL, \
+     waiting_for = NULL, wake_at = NULL, budget_usd = coalesce($2::float8::numeric, budget_usd), \
      time_limit_s = coalesce($3, time_limit_s), \
      status = CASE WHEN status = 'running' THEN status ELSE 'pending' END \
      WHERE id = $1 AND (status = 'paused' OR status = 'running' AND pause_requested_at IS NOT NULL \

@@ -36,8 +36,8 @@ fn files_and_directories_are_viewed() {
     assert_eq!(view(at, ".", 1, 100).unwrap(), "a/\nb.txt\nbin\nlatin\n");
     assert_eq!(view(at, "", 2, 2).unwrap(), "b.txt\nbin\n[1 names more; read on with offset 4]");
     assert_eq!(view(at, "a", 9, 9).unwrap(), "");
-    assert_eq!(sentence(view(at, "bin", 1, 9)), "cannot edit bin: it is a binary file of 3 bytes");
-    assert_eq!(sentence(view(at, "no", 1, 9)), "cannot edit no: there is no such file");
+    assert_eq!(sentence(view(at, "bin", 1, 9)), "bin: it is a binary file of 3 bytes");
+    assert_eq!(sentence(view(at, "no", 1, 9)), "no: there is no such file");
     assert_eq!(sentence(view(at, "/", 1, 9)), "'/' is no path within the workspace");
 }
 
@@ -56,17 +56,14 @@ fn replaced_and_written_files_keep_their_mode() {
     assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o755);
     assert_eq!(
         sentence(replace(tree.path(), "run.sh", "old", "x", false)),
-        "cannot edit run.sh: the text to replace is not in the file"
+        "run.sh: the text to replace is not in the file"
     );
     assert_eq!(
         sentence(replace(tree.path(), "none", "old", "x", false)),
-        "cannot edit none: there is no such file"
+        "none: there is no such file"
     );
-    assert_eq!(sentence(write(tree.path(), "deep", "x")), "cannot edit deep: it is no file");
-    assert_eq!(
-        sentence(write(tree.path(), "run.sh/x", "x")),
-        "cannot edit run.sh/x: run.sh is no directory"
-    );
+    assert_eq!(sentence(write(tree.path(), "deep", "x")), "deep: it is no file");
+    assert_eq!(sentence(write(tree.path(), "run.sh/x", "x")), "run.sh/x: run.sh is no directory");
 }
 
 #[test]
@@ -96,15 +93,15 @@ fn a_patch_that_does_not_fit_leaves_every_file_as_it_was() {
     let cases = [
         (
             "*** Update File: b\n@@\n-x\n+y",
-            "cannot edit b: hunk 1: its first line 'x' is not in the file after line 0",
+            "b: hunk 1: its first line 'x' is not in the file after line 0",
         ),
-        ("*** Update File: c\n@@\n-x\n+y", "cannot edit c: there is no such file"),
-        ("*** Add File: b\n+y", "cannot edit b: it exists already; update it instead"),
+        ("*** Update File: c\n@@\n-x\n+y", "c: there is no such file"),
+        ("*** Add File: b\n+y", "b: it exists already; update it instead"),
         (
             "*** Update File: b\n*** Move to: a\n@@\n-b\n+y",
-            "cannot edit a: it exists already, so nothing can move there",
+            "a: it exists already, so nothing can move there",
         ),
-        ("*** Add File: folder\n+y", "cannot edit folder: it is no file"),
+        ("*** Add File: folder\n+y", "folder: it is no file"),
         ("*** Add File: ../x\n+y", "'../x' is no path within the workspace"),
         ("*** Delete File: .git/config", "'.git/config' is no path within the workspace"),
     ];
@@ -121,10 +118,7 @@ fn a_patch_that_does_not_fit_leaves_every_file_as_it_was() {
 fn what_is_no_patch_is_told_by_its_line() {
     let tree = tree(&[]);
     let told = sentence(patch(tree.path(), "--- a\n+++ b\n"));
-    assert_eq!(
-        told,
-        "cannot edit by this patch: at its line 1: it must begin with '*** Begin Patch'"
-    );
+    assert_eq!(told, "this patch: at its line 1: it must begin with '*** Begin Patch'");
 }
 
 #[test]
@@ -132,19 +126,19 @@ fn what_is_no_text_of_bounded_size_is_refused() {
     let tree = tree(&[("latin", b"caf\xe9\n"), ("large", b"")]);
     let large = fs::File::options().write(true).open(tree.path().join("large")).unwrap();
     large.set_len(FILE_BYTES + 1).unwrap();
-    let no_text = "cannot edit latin: it is no text in UTF-8, so it cannot be edited as text";
+    let no_text = "latin: it is no text in UTF-8, so it cannot be edited as text";
     assert_eq!(sentence(replace(tree.path(), "latin", "caf", "x", false)), no_text);
     let update = "*** Begin Patch\n*** Update File: latin\n@@\n-caf\n+x\n*** End Patch";
     assert_eq!(sentence(patch(tree.path(), update)), no_text);
-    let too_large = "cannot edit large: it has 10485761 bytes, and no more than 10485760 are taken";
+    let too_large = "large: it has 10485761 bytes, and no more than 10485760 are taken";
     assert_eq!(sentence(view(tree.path(), "large", 1, 1)), too_large);
     assert_eq!(sentence(replace(tree.path(), "large", "a", "b", false)), too_large);
     let much = "x".repeat(usize::try_from(FILE_BYTES).unwrap() + 1);
     assert_eq!(sentence(write(tree.path(), "large", &much)), too_large);
     let pipe = tree.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert_eq!(sentence(view(tree.path(), "pipe", 1, 1)), "cannot edit pipe: it is no file");
-    assert_eq!(sentence(write(tree.path(), "pipe", "x")), "cannot edit pipe: it is no file");
+    assert_eq!(sentence(view(tree.path(), "pipe", 1, 1)), "pipe: it is no file");
+    assert_eq!(sentence(write(tree.path(), "pipe", "x")), "pipe: it is no file");
 }
 
 #[test]
@@ -172,4 +166,41 @@ fn no_tool_leaves_the_workspace() {
     }
     assert_eq!(fs::read_to_string(elsewhere.path().join("secret")).unwrap(), "s\n");
     assert_eq!(text(&tree, "in"), "x\n");
+}
+
+#[test]
+fn a_link_that_was_laid_beside_a_file_is_not_written_through() {
+    let tree = tree(&[("a", b"old")]);
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    // The names that were once used: an agent can guess them.
+    for number in 0..3 {
+        let name = format!(".journeyman-edit-{}-{number}", std::process::id());
+        symlink(&secret, tree.path().join(name)).unwrap();
+    }
+    write(tree.path(), "a", "new").unwrap();
+    patch(tree.path(), "*** Begin Patch\n*** Add File: b\n+b\n*** End Patch").unwrap();
+    super::super::apply(tree.path(), &[]).unwrap();
+    assert_eq!((text(&tree, "a").as_str(), text(&tree, "b").as_str()), ("new", "b\n"));
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+    assert_eq!(fs::read_dir(tree.path()).unwrap().count(), 5, "nothing else is left");
+}
+
+#[test]
+fn a_path_that_the_system_refuses_is_the_callers_fault() {
+    let tree = tree(&[("a", b"x")]);
+    let long = "n".repeat(300);
+    let deep = "d/".repeat(3_000) + "f";
+    for path in [long.as_str(), deep.as_str(), "a/b", "nul\0"] {
+        let is_told = |error: WorkspaceError| {
+            matches!(error, WorkspaceError::Edit { .. }) || error.is_of_the_path()
+        };
+        assert!(is_told(view(tree.path(), path, 1, 1).unwrap_err()), "{path:.9}");
+        assert!(is_told(write(tree.path(), path, "x").unwrap_err()), "{path:.9}");
+        assert!(is_told(replace(tree.path(), path, "x", "y", false).unwrap_err()), "{path:.9}");
+    }
+    let full = std::io::Error::from(ErrorKind::StorageFull);
+    let full = WorkspaceError::Io { doing: "write".into(), source: full };
+    assert!(!full.is_of_the_path());
 }
