@@ -14,5 +14,5 @@ mod shell;
 pub use handle::GatewayHandle;
 pub use messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
 pub use probe::{Probed, probe};
-pub(crate) use row::midnight;
+pub(crate) use row::{midnight, record_unwanted};
 pub use shell::GatewayActor;

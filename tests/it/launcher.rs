@@ -56,7 +56,7 @@ fn capabilities() -> Capabilities {
 }
 
 /// A folder outside of `/tmp`, which the sandbox replaces.
-fn outside() -> TempDir {
+pub(crate) fn outside() -> TempDir {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     if !target.starts_with("/tmp") && !target.starts_with("/var/tmp") {
         return TempDir::new_in(target).unwrap();

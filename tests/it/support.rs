@@ -70,7 +70,8 @@ impl Home {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap();
         let daemon = Daemon { child };
-        wait_until("the daemon answers", || self.run(&["tree", "--json"]).code == 0);
+        let answers = came_about(|| self.run(&["tree", "--json"]).code == 0);
+        assert!(answers, "the daemon does not answer: {}", self.daemon_log());
         daemon
     }
 
@@ -189,10 +190,17 @@ pub(crate) fn signal(pid: u32, name: &str) {
 
 /// Waits for something that must come about; a minute is for a machine under load.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    assert!(came_about(done), "it did not come about: {what}");
+}
+
+fn came_about(mut done: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !done() {
-        assert!(began.elapsed() < Duration::from_mins(1), "it did not come about: {what}");
+        if began.elapsed() > Duration::from_mins(1) {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(50));
     }
+    true
 }

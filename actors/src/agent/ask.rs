@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use journeyman_domain::failure::{Evidence, Phase, Policy};
-use journeyman_domain::gateway::Room;
+use journeyman_domain::gateway::{DaySpent, Room};
 use journeyman_domain::model::{ModelRequest, ModelSettings, after_failure};
 use journeyman_domain::run::observation;
 use journeyman_domain::step::Entry;
@@ -18,7 +18,7 @@ use super::journal::Beside;
 use super::scene::Scene;
 use crate::classifier::Failure;
 use crate::context::Change;
-use crate::gateway::{Answered, Call, GivenUp, midnight};
+use crate::gateway::{Answered, Call, GivenUp, midnight, record_unwanted};
 use crate::support::AskError;
 
 /// The pause before a gateway that is being restarted is asked again.
@@ -35,8 +35,7 @@ pub(super) async fn ask(
     };
     work.say(format!("round {}: asking {}", work.journal.run.round(), settings.model));
     let body = journeyman_models::body(&settings, &request, &work.held.run.id.to_string());
-    let input_tokens = request.estimated_tokens();
-    let earlier = announce(work, &settings, (&request, input_tokens), &body).await?;
+    let earlier = announce(work, &settings, &request, &body).await?;
     let call = Call {
         task: work.held.task.id,
         run: work.held.run.id,
@@ -44,11 +43,12 @@ pub(super) async fn ask(
         fence: work.held.fence,
         settings,
         body: Arc::new(body),
-        input_tokens,
+        input_tokens: request.input_tokens,
         max_output_tokens: request.max_output_tokens,
         earlier,
         room: room(work, scene),
-        spent_nanousd: spent_today(work).await?,
+        given_up: work.journal.run.model_failures(),
+        spent: spent_today(work).await?,
         stop: work.stop.child_token(),
         progress: progress(work),
         trace: TraceContext::current(),
@@ -66,7 +66,7 @@ pub(super) async fn ask(
 async fn announce(
     work: &mut Work,
     settings: &ModelSettings,
-    (request, input_tokens): (&ModelRequest, u64),
+    request: &ModelRequest,
     body: &serde_json::Value,
 ) -> Result<Vec<ModelCall>, RunError> {
     let hash = journeyman_models::hash(body);
@@ -77,7 +77,7 @@ async fn announce(
         hash,
         model: settings.model.clone(),
         max_output_tokens: request.max_output_tokens,
-        input_tokens,
+        input_tokens: request.input_tokens,
     };
     work.journal.append(entry).await?;
     Ok(Vec::new())
@@ -107,11 +107,13 @@ fn room(work: &Work, scene: &Scene) -> Room {
 }
 
 /// What all calls of the day cost, where it has a budget.
-async fn spent_today(work: &Work) -> Result<u64, RunError> {
+async fn spent_today(work: &Work) -> Result<DaySpent, RunError> {
     if work.runtime.models.daily_nanousd.is_none() {
-        return Ok(0);
+        return Ok(DaySpent::default());
     }
-    Ok(work.runtime.store.calls().spent_since(midnight(Utc::now())).await?)
+    let now = Utc::now();
+    let nanousd = work.runtime.store.calls().spent_since(midnight(now)).await?;
+    Ok(DaySpent { at_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), nanousd })
 }
 
 fn now_ms() -> u64 {
@@ -136,6 +138,8 @@ fn progress(work: &Work) -> Arc<dyn Fn(usize) + Send + Sync> {
 async fn patiently(work: &Work, mut call: Call) -> Result<Result<Answered, GivenUp>, RunError> {
     loop {
         let answer = tokio::select! {
+            // What is here is paid for, and goes into the journal before the run stops.
+            biased;
             answer = work.gateway.ask(call.clone()) => answer,
             () = work.stop.cancelled() => return Err(RunError::Stopped),
         };
@@ -149,6 +153,7 @@ async fn patiently(work: &Work, mut call: Call) -> Result<Result<Answered, Given
                 }
                 // What the gateway before it has tried is in the rows.
                 call.earlier = earlier(work).await?;
+                call.spent = spent_today(work).await?;
             }
             Err(AskError::Gone(name)) => {
                 return Err(RunError::Task(format!("{name} is not running")));
@@ -169,9 +174,12 @@ async fn take(work: &mut Work, scene: &mut Scene, answered: Answered) -> Result<
         failed_nanousd: failed.nanousd,
         failed_tokens: failed.tokens,
     };
-    work.journal
-        .append_with(entry.clone(), Beside { call: Some(row), ..Beside::default() })
-        .await?;
+    let beside = Beside { call: Some(row.clone()), ..Beside::default() };
+    if let Err(error) = work.journal.append_with(entry.clone(), beside).await {
+        // The answer is lost with the lease; what it cost is not.
+        record_unwanted(&work.runtime.store, row).await;
+        return Err(error);
+    }
     if let Some(seen) = observation(&entry, String::new()) {
         scene.driver.observe(seen);
     }

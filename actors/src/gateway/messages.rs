@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use journeyman_domain::gateway::{Bill, CallId, Room};
+use journeyman_domain::gateway::{Bill, CallId, DaySpent, Room};
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::model::{ModelFailure, ModelSettings, ModelTurn};
 use journeyman_models::Attempt;
@@ -37,9 +37,10 @@ pub struct Call {
     pub earlier: Vec<ModelCall>,
     /// What the run leaves to it.
     pub room: Room,
-    /// What all calls of the day have cost, by the rows, in billionths of a US dollar; 0 where the
-    /// day has no budget.
-    pub spent_nanousd: u64,
+    /// Calls that were given up since the run's last answer.
+    pub given_up: u32,
+    /// What all calls of the day have cost, by the rows, where it has a budget.
+    pub spent: DaySpent,
     /// Cancelled when nobody wants the answer any more.
     pub stop: CancellationToken,
     /// Told how many characters of the answer have come, now and then.
@@ -102,6 +103,8 @@ pub enum GatewayMessage {
     TryRecorded {
         /// The call.
         call: CallId,
+        /// Whether its run is still ours.
+        is_held: bool,
     },
     /// A time has come.
     TimeUp,

@@ -52,6 +52,7 @@ pub async fn probe(models: &Models, word: &str) -> Result<Probed, String> {
             }),
         }],
         may_call: true,
+        input_tokens: 0,
         max_output_tokens: MAX_OUTPUT_TOKENS.min(settings.max_output_tokens),
     };
     let said = |failure: ModelFailure| failure.message;

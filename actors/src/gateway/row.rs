@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use journeyman_domain::gateway::Bill;
-use journeyman_domain::model::{ModelSettings, TokenUsage};
+use journeyman_domain::model::{FailureKind, ModelSettings, TokenUsage};
 use journeyman_models::Attempt;
-use journeyman_store::ModelCall;
+use journeyman_store::{ModelCall, Store};
 
 use super::messages::Call;
 
@@ -93,6 +93,31 @@ pub(super) fn reserve(call: &Call) -> Bill {
         input.saturating_add(price.output_nanousd.saturating_mul(output))
     });
     Bill { nanousd, tokens: call.input_tokens.saturating_add(output) }
+}
+
+/// What the rows of tries say that nobody waited for: they count for the bill, not as failures.
+pub(super) const CANCELLED: &str = FailureKind::Cancelled.as_str();
+/// How often a bill is tried to be written.
+const TIMES: u32 = 5;
+
+/// Writes the row of a try whose answer nobody can use any more. It is billed all the same.
+pub(crate) async fn record_unwanted(store: &Store, row: ModelCall) {
+    if bill(&row) == Bill::default() {
+        return;
+    }
+    let row = ModelCall { failure_kind: Some(CANCELLED.to_owned()), ..row };
+    for time in 1..=TIMES {
+        match store.calls().record_cancelled(&row).await {
+            Ok(()) => return,
+            Err(error) if time < TIMES && journeyman_store::is_transient(&error) => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "what a cancelled model call cost was not recorded");
+                return;
+            }
+        }
+    }
 }
 
 /// When the day began (UTC), for which the day's budget counts.

@@ -19,14 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::try_once;
 use super::handle::GatewayHandle;
 use super::messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
-use super::row;
+use super::row::{self, record_unwanted};
 use crate::context::Runtime;
 use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
 
 /// How long a call waits in the gateway before its run is put aside instead.
 const PATIENCE_MS: u64 = 60_000;
-/// What the rows of tries say that nobody waited for: they count for the bill, not as failures.
-const CANCELLED: &str = FailureKind::Cancelled.as_str();
 /// How long the tasks of the gateway have to end.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -44,8 +42,8 @@ pub struct State {
     next: CallId,
     handle: GatewayHandle,
     tasks: TrackedTasks,
-    /// When it is woken next (milliseconds since 1970), where a timer runs.
-    wakes_ms: Option<u64>,
+    /// When it is woken next (milliseconds since 1970), and what takes that back.
+    timer: Option<(u64, CancellationToken)>,
 }
 
 /// A call that has no answer yet.
@@ -94,7 +92,7 @@ impl Actor for GatewayActor {
             handle: GatewayHandle::new(child.directory, "gateway"),
             generation: child.generation,
             tasks: TrackedTasks::default(),
-            wakes_ms: None,
+            timer: None,
             runtime,
         })
     }
@@ -113,9 +111,16 @@ impl Actor for GatewayActor {
                     GatewayMessage::TryEnded { call, attempt, row } => {
                         state.try_ended(call, attempt.map(|attempt| *attempt), *row);
                     }
-                    GatewayMessage::TryRecorded { call } => state.input(Input::Recorded { call }),
+                    GatewayMessage::TryRecorded { call, is_held: true } => {
+                        state.input(Input::Recorded { call });
+                    }
+                    GatewayMessage::TryRecorded { call, is_held: false } => {
+                        // Nobody may go on with a run that is another's. It is billed already.
+                        state.pending.remove(&call);
+                        state.input(Input::Withdrawn { call, cost_nanousd: 0 });
+                    }
                     GatewayMessage::TimeUp => {
-                        state.wakes_ms = None;
+                        state.timer = None;
                         state.input(Input::TimeUp);
                     }
                     GatewayMessage::Snapshot { reply } => {
@@ -153,7 +158,7 @@ impl State {
         };
         self.next += 1;
         let id = self.next;
-        let is_failure = |row: &&ModelCall| row.failure_kind.as_deref() != Some(CANCELLED);
+        let is_failure = |row: &&ModelCall| row.failure_kind.as_deref() != Some(row::CANCELLED);
         let billed = call.earlier.iter().map(row::bill).fold(Bill::default(), Bill::plus);
         let asked = Asked {
             provider: call.settings.provider.clone(),
@@ -169,7 +174,8 @@ impl State {
             reserve: row::reserve(&call),
             billed,
             room: call.room,
-            spent_nanousd: call.spent_nanousd,
+            given_up: call.given_up,
+            spent: call.spent,
         };
         let pending = Pending { call: Arc::new(call), reply, failed: None, billed };
         self.pending.insert(id, pending);
@@ -178,8 +184,11 @@ impl State {
 
     fn try_ended(&mut self, id: CallId, attempt: Option<Attempt>, row: ModelCall) {
         let bill = row::bill(&row);
-        let (Some(attempt), Some(mut pending)) = (attempt, self.pending.remove(&id)) else {
-            self.pending.remove(&id);
+        let pending = self.pending.remove(&id);
+        let wanted = pending.filter(|pending| !pending.call.stop.is_cancelled());
+        let (Some(attempt), Some(mut pending)) = (attempt, wanted) else {
+            let store = self.runtime.store.clone();
+            self.tasks.spawn(move |_| async move { record_unwanted(&store, row).await });
             return self.input(Input::Withdrawn { call: id, cost_nanousd: bill.nanousd });
         };
         let closed_for = attempt.limits.exhausted_ms();
@@ -228,19 +237,30 @@ impl State {
             Effect::Try { call, attempt } => self.send_out(call, attempt),
             Effect::Record { call, next_ms } => self.record(call, next_ms),
             Effect::GiveUp { call, failure, until_ms } => self.give_up(call, failure, until_ms),
-            Effect::WakeAt(at_ms) if self.wakes_ms.is_some_and(|wakes| wakes <= at_ms) => {}
-            Effect::WakeAt(at_ms) => {
-                self.wakes_ms = Some(at_ms);
-                let handle = self.handle.clone();
-                let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
-                self.tasks.spawn(move |stop| async move {
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => handle.fact(&stop, || GatewayMessage::TimeUp).await,
-                        () = stop.cancelled() => {}
-                    }
-                });
-            }
+            Effect::WakeAt(at_ms) => self.wake_at(at_ms, now_ms),
         }
+    }
+
+    /// There is one timer: what a later one would say is asked for again when an earlier one has.
+    fn wake_at(&mut self, at_ms: u64, now_ms: u64) {
+        if self.timer.as_ref().is_some_and(|(other_ms, _)| *other_ms <= at_ms) {
+            return;
+        }
+        let off = CancellationToken::new();
+        if let Some((_, later)) = self.timer.replace((at_ms, off.clone())) {
+            later.cancel();
+        }
+        let handle = self.handle.clone();
+        let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
+        self.tasks.spawn(move |stop| async move {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {
+                    handle.fact(&stop, || GatewayMessage::TimeUp).await;
+                }
+                () = off.cancelled() => {}
+                () = stop.cancelled() => {}
+            }
+        });
     }
 
     fn send_out(&self, id: CallId, attempt: u32) {
@@ -251,23 +271,17 @@ impl State {
             let first = row::begun(&call, attempt);
             let began = Instant::now();
             let tried = AssertUnwindSafe(try_once(&models, &call, stopped(&stop, &call)));
-            let mut answered = tried.catch_unwind().await.unwrap_or_else(|_| {
+            let answered = tried.catch_unwind().await.unwrap_or_else(|_| {
                 let message = "an answer could not be read, which is a fault of ours";
                 Some(Attempt::failed(ModelFailure::of(FailureKind::Protocol, message)))
             });
-            let mut row = match &answered {
+            let row = match &answered {
                 Some(answered) => row::ended(first, &call.settings, answered, began.elapsed()),
                 None => first,
             };
-            if stop.is_cancelled() || call.stop.is_cancelled() {
-                // Whoever asked is gone, and with it the journal that would have the bill.
-                answered = None;
-                row.failure_kind = Some(CANCELLED.to_owned());
-                if row::bill(&row) != Bill::default()
-                    && let Err(error) = store.calls().record_cancelled(&row).await
-                {
-                    tracing::warn!(error = %error, "a cancelled model call was not recorded");
-                }
+            if stop.is_cancelled() {
+                // The gateway itself stops, and takes no facts any more.
+                return record_unwanted(&store, row).await;
             }
             let (attempt, row) = (answered.map(Box::new), Box::new(row));
             handle
@@ -288,17 +302,13 @@ impl State {
         self.tasks.spawn(move |stop| async move {
             let written = tokio::select! {
                 written = patiently(&store, &call, &row) => written,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return record_unwanted(&store, row).await,
             };
-            if written {
-                handle.fact(&stop, || GatewayMessage::TryRecorded { call: id }).await;
-            } else {
-                // Nobody may go on with a run that is another's.
-                let row = Box::new(row);
-                let fenced =
-                    || GatewayMessage::TryEnded { call: id, attempt: None, row: row.clone() };
-                handle.fact(&stop, fenced).await;
+            if !written {
+                record_unwanted(&store, row).await;
             }
+            let recorded = || GatewayMessage::TryRecorded { call: id, is_held: written };
+            handle.fact(&stop, recorded).await;
         });
     }
 
@@ -310,9 +320,12 @@ impl State {
         let row = ModelCall { next_attempt_at: until_ms.and_then(row::time), ..row };
         let store = self.runtime.store.clone();
         self.tasks.spawn(move |stop| async move {
-            tokio::select! {
-                _ = patiently(&store, &pending.call, &row) => {}
-                () = stop.cancelled() => {}
+            let written = tokio::select! {
+                written = patiently(&store, &pending.call, &row) => written,
+                () = stop.cancelled() => false,
+            };
+            if !written {
+                record_unwanted(&store, row).await;
             }
             answer(reply, Err(given_up));
         });

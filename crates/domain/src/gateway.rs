@@ -72,6 +72,8 @@ pub struct Asked {
     pub retries: u32,
     /// Tries that failed before, by the rows.
     pub failures: u32,
+    /// Calls that were given up since the run's last answer.
+    pub given_up: u32,
     /// Milliseconds since 1970 before which it must not be tried, by the rows.
     pub not_before_ms: Option<u64>,
     /// What a try may cost at the most.
@@ -80,9 +82,17 @@ pub struct Asked {
     pub billed: Bill,
     /// What the run leaves to it.
     pub room: Room,
-    /// What all calls of the day have cost, by the rows, in billionths of a US dollar: other
-    /// processes may write them too.
-    pub spent_nanousd: u64,
+    /// What all calls of the day have cost, by the rows: other processes may write them too.
+    pub spent: DaySpent,
+}
+
+/// What the calls of a day (UTC) have cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DaySpent {
+    /// Milliseconds since 1970 of a moment of that day.
+    pub at_ms: u64,
+    /// Billionths of a US dollar.
+    pub nanousd: u64,
 }
 
 /// Until when a provider lets nobody through, by its headers: milliseconds from now.
@@ -261,7 +271,9 @@ impl State {
     fn enter(&mut self, id: CallId, asked: Asked, now_ms: u64) {
         let due_ms = asked.not_before_ms.unwrap_or(now_ms);
         let (failures, billed) = (asked.failures, asked.billed);
-        self.spent_nanousd = self.spent_nanousd.max(asked.spent_nanousd);
+        if asked.spent.at_ms / DAY_MS == self.day {
+            self.spent_nanousd = self.spent_nanousd.max(asked.spent.nanousd);
+        }
         let (failure, place) = (None, Place::Recording);
         self.calls.insert(id, Call { asked, billed, failures, failure, due_ms, place });
         self.wait(id);
@@ -306,7 +318,8 @@ impl State {
         call.failures += 1;
         call.billed = call.billed.plus(bill);
         call.place = Place::Recording;
-        let wait = retry_ms(&failure, call.failures, call.asked.retries, jitter_unit);
+        let in_a_row = call.failures.saturating_add(call.asked.given_up);
+        let wait = retry_ms(&failure, in_a_row, call.asked.retries, jitter_unit);
         let next_ms = wait.map(|wait| now_ms.saturating_add(wait));
         if failure.kind == FailureKind::RateLimit
             && let Some(asked) = failure.retry_after_ms
@@ -316,10 +329,13 @@ impl State {
         }
         match (next_ms, wait) {
             (Some(next_ms), Some(wait)) if wait <= settings.patience_ms => {
-                if next_ms > call.asked.room.until_ms {
+                let run_until_ms = call.asked.room.until_ms;
+                if next_ms > run_until_ms {
                     self.calls.remove(&id);
-                    // The limit decides, at once.
-                    return Some(Effect::GiveUp { call: id, failure, until_ms: Some(now_ms) });
+                    // Where the run's time is over, its limit decides at once. Else the run is put
+                    // aside meanwhile, which costs it no time.
+                    let until_ms = if now_ms >= run_until_ms { now_ms } else { next_ms };
+                    return Some(Effect::GiveUp { call: id, failure, until_ms: Some(until_ms) });
                 }
                 call.due_ms = next_ms;
                 call.failure = Some(failure);
@@ -346,16 +362,20 @@ impl State {
                 let open_ms = call.due_ms.max(lane.closed_until_ms);
                 let day = day_room(settings, self.spent_nanousd, reserved, &call.asked);
                 let (is_later, until_ms) = (day == DayRoom::Later, call.asked.room.until_ms);
-                let given_up = if open_ms > now_ms.saturating_add(settings.patience_ms) {
+                let given_up = if now_ms > until_ms {
+                    let message = "the run's time is over before its call could go out";
+                    Some((ModelFailure::of(FailureKind::Timeout, message), now_ms))
+                } else if open_ms > now_ms.saturating_add(settings.patience_ms).min(until_ms) {
                     let name = &call.asked.provider;
                     let message = format!("{name} takes no further calls for a while");
                     Some((ModelFailure::of(FailureKind::RateLimit, message), open_ms))
                 } else if let DayRoom::Never(message) = day {
                     let midnight_ms = (now_ms / DAY_MS + 1) * DAY_MS;
                     Some((ModelFailure::of(FailureKind::Quota, message), midnight_ms))
-                } else if open_ms.max(now_ms) > until_ms {
-                    let message = "the run's time is over before its call could go out";
-                    Some((ModelFailure::of(FailureKind::Timeout, message), now_ms))
+                } else if is_later && now_ms > open_ms.saturating_add(settings.patience_ms) {
+                    let message = "the day's budget has no room for it while other calls are out";
+                    let again_ms = now_ms.saturating_add(settings.patience_ms);
+                    Some((ModelFailure::of(FailureKind::Quota, message), again_ms))
                 } else {
                     None
                 };
@@ -374,8 +394,10 @@ impl State {
                     wake_ms = Some(wake_ms.map_or(open_ms, |wake| wake.min(open_ms)));
                     kept.push_back(id);
                 } else if lane.in_flight >= call.asked.max_concurrent.max(1) || is_later {
-                    // It goes when another one lands, or never.
-                    let late_ms = until_ms.saturating_add(1);
+                    // It goes when another one lands, or is given up.
+                    let patience_ms = open_ms.saturating_add(settings.patience_ms);
+                    let late_ms = if is_later { until_ms.min(patience_ms) } else { until_ms };
+                    let late_ms = late_ms.saturating_add(1);
                     wake_ms = Some(wake_ms.map_or(late_ms, |wake| wake.min(late_ms)));
                     kept.push_back(id);
                 } else {

@@ -87,6 +87,8 @@ pub struct ModelRequest {
     /// Whether it may call them now. The tools stay what they are where it may not: the conversation
     /// speaks of them, and a provider's cache knows it with them.
     pub may_call: bool,
+    /// Tokens that the request has, roughly: in the light of what the provider counted before.
+    pub input_tokens: u64,
     /// Tokens that the answer may have.
     pub max_output_tokens: u32,
 }

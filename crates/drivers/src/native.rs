@@ -148,6 +148,7 @@ impl Native {
             items,
             tools: self.tools.clone(),
             may_call: true,
+            input_tokens: 0,
             max_output_tokens: self.model.max_output_tokens,
         }
     }

@@ -1,8 +1,9 @@
 //! The journal: what a run has decided and learned, append-only, and the blobs beside it.
 //!
-//! Owns: `run_steps` and `blobs`. An append is one statement that locks the execution's row, checks
-//! the fence and takes the next number, so that a stale owner cannot write. Must never: change or
-//! remove a step.
+//! Owns: `run_steps` and `blobs`; how steps are written is [`append`]'s. Must never: change or remove a
+//! step.
+
+pub(crate) mod append;
 
 use std::fmt;
 
@@ -12,9 +13,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
-use sqlx::types::Json;
 use uuid::Uuid;
 
+use self::append::Append;
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
 use crate::{Store, StoreError};
@@ -138,44 +139,6 @@ impl From<StepRow> for Step {
     }
 }
 
-// FOR SHARE waits for a take-over that is under way and then finds the epoch changed.
-macro_rules! held {
-    () => {
-        "WITH held AS ( \
-             SELECT e.lease_epoch FROM task_executions e JOIN agent_tasks r ON r.execution_id = e.id \
-             WHERE e.id = $1 AND e.node_id = $2 AND e.lease_epoch = $3 AND e.status = 'running' \
-                 AND r.id = $4 FOR SHARE OF e)"
-    };
-}
-pub(crate) use held;
-
-macro_rules! append {
-    ($beside:literal) => {
-        concat!(
-            held!(),
-            ", stored AS ( \
-             INSERT INTO blobs (hash, size, bytes) \
-             SELECT b.hash, length(b.bytes), b.bytes FROM held, unnest($7::bytea[], $8::bytea[]) \
-                 AS b (hash, bytes) ON CONFLICT DO NOTHING)",
-            $beside,
-            ", last AS (SELECT coalesce(max(seq), 0) AS seq FROM run_steps WHERE run_id = $4), \
-             before AS ( \
-                 INSERT INTO run_steps (run_id, seq, epoch, kind, payload) \
-                 SELECT $4, last.seq + b.n, held.lease_epoch, b.kind, b.payload FROM held, last, \
-                     unnest($12::text[], $13::jsonb[]) WITH ORDINALITY AS b (kind, payload, n)) \
-             INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, \
-                 snapshot_tree, pack_blob) \
-             SELECT $4, last.seq + cardinality($12::text[]) + 1, held.lease_epoch, $5, $6, $9, \
-                 $10, $11 FROM held, last RETURNING seq"
-        )
-    };
-}
-const APPEND: &str = append!("");
-// With the model call whose answer the step is, so that no answer is without its bill.
-const APPEND_ANSWER: &str = append!(
-    ", called AS (INSERT INTO model_calls SELECT c.* FROM held, \
-         jsonb_populate_record(NULL::model_calls, $14) c ON CONFLICT DO NOTHING)"
-);
 const LOAD: &str = "SELECT run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, \
      pack_blob, created_at FROM run_steps WHERE run_id = $1 ORDER BY seq";
 const TAIL: &str = "SELECT s.run_id, s.seq, s.epoch, s.kind, s.payload, s.output_blob, \
@@ -184,7 +147,7 @@ const TAIL: &str = "SELECT s.run_id, s.seq, s.epoch, s.kind, s.payload, s.output
      AND (s.run_id, s.seq) > ($2, $3) ORDER BY s.run_id, s.seq LIMIT $4";
 const BLOB: &str = "SELECT bytes FROM blobs WHERE hash = $1";
 
-pub(crate) const ALL: &[&str] = &[APPEND, APPEND_ANSWER, LOAD, TAIL, BLOB];
+pub(crate) const ALL: &[&str] = &[LOAD, TAIL, BLOB];
 
 /// The tables `run_steps` and `blobs`.
 #[derive(Clone, Copy, Debug)]
@@ -198,42 +161,19 @@ impl Store {
 }
 
 impl Journal<'_> {
-    /// Appends a step, with those before it, and gives its number; it is durable when this returns. A run has one writer:
-    /// where two appends of one owner meet, one of them is [`StoreError::Conflict`]. After an error
-    /// that leaves the outcome open ([`StoreError::Unavailable`]), load the journal before going on.
+    /// Appends a step, with those before it, and gives its number; it is durable when this returns.
+    /// Steps of several runs that come at once share a commit. A run has one writer: of two appends
+    /// of one owner that meet, each gets a number of its own or is [`StoreError::Conflict`]. After an
+    /// error that leaves the outcome open ([`StoreError::Unavailable`]), load the journal before going
+    /// on.
     pub async fn append(
         &self,
         fence: Fence,
         run: RunId,
         step: &NewStep<'_>,
     ) -> Result<i32, StoreError> {
-        let output = step.output.map(|bytes| (BlobHash::of(bytes), bytes));
-        let pack = step.pack.map(|bytes| (BlobHash::of(bytes), bytes));
-        let (hashes, contents): (Vec<&[u8]>, Vec<&[u8]>) = [&output, &pack]
-            .into_iter()
-            .flatten()
-            .map(|(hash, bytes)| (hash.0.as_slice(), *bytes))
-            .unzip();
-        let statement = if step.call.is_some() { APPEND_ANSWER } else { APPEND };
-        let mut query = sqlx::query_scalar(statement)
-            .bind(fence.execution_id.as_uuid())
-            .bind(fence.node_id.as_uuid())
-            .bind(fence.lease_epoch)
-            .bind(run.as_uuid())
-            .bind(step.kind)
-            .bind(&step.payload)
-            .bind(hashes)
-            .bind(contents)
-            .bind(output.as_ref().map(|(hash, _)| hash.0.as_slice()))
-            .bind(step.snapshot_tree)
-            .bind(pack.as_ref().map(|(hash, _)| hash.0.as_slice()))
-            .bind(step.before.iter().map(|(kind, _)| *kind).collect::<Vec<_>>())
-            .bind(step.before.iter().map(|(_, payload)| payload).collect::<Vec<_>>());
-        if let Some(call) = step.call {
-            query = query.bind(Json(call));
-        }
-        let seq: Option<i32> = query.fetch_optional(self.0.pool()).await?;
-        seq.ok_or(StoreError::Fenced)
+        let (append, pool) = (Append::of(fence, run, step), self.0.pool().clone());
+        self.0.appends().submit(append, |batch| append::flush(pool, batch)).await
     }
 
     /// All steps of a run.

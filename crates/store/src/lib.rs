@@ -14,6 +14,7 @@ pub mod backup;
 pub mod cluster;
 mod column;
 mod error;
+mod group;
 pub mod health;
 pub mod journal;
 mod listen;
@@ -21,6 +22,7 @@ mod migrations;
 pub mod queue;
 pub mod tables;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
@@ -69,6 +71,7 @@ impl Default for PoolOptions {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    appends: Arc<journal::append::Appends>,
 }
 
 impl Store {
@@ -83,7 +86,7 @@ impl Store {
             .connect(url)
             .await;
         match connected {
-            Ok(pool) => Ok(Self { pool }),
+            Ok(pool) => Ok(Self { pool, appends: Arc::default() }),
             Err(sqlx::Error::PoolTimedOut) => Err(StoreError::Unavailable(cause(url).await)),
             // Whatever it is: an unknown name, a wrong password, an address that is none.
             Err(error) => Err(StoreError::Unavailable(error)),
@@ -113,6 +116,10 @@ impl Store {
         self.pool.close().await;
     }
 
+    pub(crate) fn appends(&self) -> &journal::append::Appends {
+        &self.appends
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
@@ -137,6 +144,7 @@ pub fn statements() -> Vec<&'static str> {
         audit::ALL,
         health::ALL,
         journal::ALL,
+        journal::append::ALL,
         listen::ALL,
         migrations::ALL,
         queue::ALL,

@@ -84,7 +84,8 @@ fn waiting(task: &Task, awaited: &[Task], error: Option<&str>) -> String {
         Some(WaitingFor::Input) => with("waits for you; mend it and resume it".to_owned()),
         Some(WaitingFor::Budget) if task.wake_at.is_some() => with(goes_on),
         Some(WaitingFor::Budget) => with(
-            "a limit is reached; give it more with `task resume ID --budget` or `--time`"
+            "waits for you to give it more, or to pay; then `task resume ID`, with --budget or --time \
+             where that is the limit"
                 .to_owned(),
         ),
         Some(WaitingFor::RateLimit) => with(format!("a provider's limit is reached; {goes_on}")),

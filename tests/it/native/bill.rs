@@ -55,8 +55,9 @@ async fn an_answer_that_nobody_waits_for_any_more_is_billed() {
         std::thread::sleep(Duration::from_millis(500));
         scene.home.run(&["task", "cancel", "latest"]).ok();
         let stats = || scene.home.run(&["stats", "--json"]).ok().json();
-        wait_until("the bill is there", || stats()["models"][0]["failures"] == json!(1));
+        wait_until("the bill is there", || stats()["models"][0]["cost_usd"].is_number());
         let models = stats()["models"][0].clone();
+        assert_eq!((&models["answers"], &models["failures"]), (&json!(0), &json!(0)), "{models}");
         assert!(models["cost_usd"].as_f64().unwrap() > 0.003, "{wire} {models}");
         assert!(models["output_tokens"].as_i64().unwrap() > 0, "{wire} {models}");
     }
@@ -108,4 +109,63 @@ async fn a_limit_that_was_reached_before_a_crash_is_no_consent() {
     let _daemon = scene.home.up();
     wait_until("it waits again", waits);
     assert_eq!(scene.server.requests().len(), asked, "nobody has given it more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_runtime_has_spent_counts_for_the_day() {
+    let script = Script::by(|seen| {
+        Reply::call("bash", &json!({ "command": format!("echo look {}", seen.turn) }))
+    });
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let file = scene.home.folder.path().join("config/journeyman.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("[model]\n", "[model]\ndaily_budget_usd = 5\n");
+    std::fs::write(&file, text).unwrap();
+    scene.settings("[run]\nsteps = 3");
+    let broken = note(&scene.home);
+    let _daemon = scene.home.up();
+    let path = broken.repository.to_str().unwrap();
+    let add = || scene.home.run(&["task", "add", "--repo", path, "Look"]).ok();
+    let shown = || scene.home.run(&["task", "show", "latest", "--json"]).json();
+    add();
+    wait_until("it waits", || shown()["status"] == "waiting");
+    assert!(shown()["error"].as_str().unwrap().contains("3 steps"), "{}", shown());
+    let mut database = PgConnection::connect(&scene.home.database_url()).await.unwrap();
+    let spent = "INSERT INTO model_calls (run_id, request_seq, attempt, provider, model, wire, \
+         started_at, duration_ms, cost_nanousd) SELECT id, 99, 1, 'p', 'm', 'openai_chat', now(), 1, \
+         4990000000 FROM agent_tasks LIMIT 1";
+    database.execute(spent).await.unwrap();
+    let asked = scene.server.requests().len();
+    add();
+    wait_until("it waits", || shown()["status"] == "waiting");
+    assert!(shown()["error"].as_str().unwrap().contains("the day's budget of 5"), "{}", shown());
+    assert_eq!(scene.server.requests().len(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_and_an_answer_let_a_run_go_on_that_was_put_aside() {
+    for (misbehaviour, waiting_for, wish) in [
+        (Misbehaviour::rate_limit_s(3_600), "rate_limit", &["retry"][..]),
+        (Misbehaviour::unauthorized(), "input", &["answer", "The key is right now."]),
+    ] {
+        let script = Script::turns([
+            Reply::call("edit", &json!({ "path": "note.txt", "old": "one", "new": "two" })),
+            Reply::text("Done."),
+        ]);
+        let scene = Scene::new(Wire::OpenAiChat, script.misbehave_at(0, misbehaviour)).await;
+        let broken = note(&scene.home);
+        let mut daemon = scene.home.up();
+        let path = broken.repository.to_str().unwrap();
+        let added = scene.home.run(&["task", "add", "--json", "--repo", path, "Make it two"]);
+        let id = added.ok().json()["tasks"][0]["id"].as_str().unwrap().to_owned();
+        wait_until("it waits", || scene.home.task(&id)["status"] == "waiting");
+        assert_eq!(scene.home.task(&id)["waiting_for"], waiting_for);
+        // The gateway that was told to wait an hour would do so; the next one knows what the rows say.
+        daemon.stop();
+        let _daemon = scene.home.up();
+        let arguments = [&["task", wish[0], &id][..], &wish[1..]].concat();
+        scene.home.run(&arguments).ok();
+        wait_until("it is completed", || scene.home.task(&id)["status"] == "completed");
+        broken.is_mended(&scene.home, &scene.home.task(&id));
+    }
 }

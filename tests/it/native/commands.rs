@@ -159,7 +159,7 @@ async fn a_secret_of_the_prompt_or_of_a_tool_reaches_no_model() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_in_a_file_elsewhere_is_hidden_from_the_agent() {
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = crate::launcher::outside();
     let (file, link) = (elsewhere.path().join("real-key"), elsewhere.path().join("key"));
     std::fs::write(&file, format!("{KEY}\n")).unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();

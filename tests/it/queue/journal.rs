@@ -139,6 +139,78 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
     assert_eq!(store.journal().tail(task, None, 2).await.unwrap(), steps[..2]);
 }
 
+/// Runs that append at once share commits, and each has its own numbers, blobs, bill and fence.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_append_at_once_do_not_disturb_each_other() {
+    const RUNS: usize = 24;
+    const STEPS: i32 = 40;
+    let database = database().await;
+    let store = database.store();
+    for number in 0..RUNS {
+        add(store, &format!("t{number}"), &[]).await;
+    }
+    let mine = node(store, NodeKind::Daemon).await;
+    let claims = claim(store, mine).await;
+    assert_eq!(claims.len(), RUNS);
+    let runs = claims.into_iter().enumerate().map(|(number, claim)| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut fence = claim.fence().unwrap();
+            for step in 1..=STEPS {
+                let bytes = format!("output {} of any run", step % 3).into_bytes();
+                let call = ModelCall { request_seq: step, ..tried(claim.run.id) };
+                let before = [("read", json!({ "of": number, "step": step }))];
+                let is_broken = number == 1 && step == 5;
+                let text = if is_broken { "\u{0}" } else { "fine" };
+                let new = NewStep {
+                    kind: "tool_result",
+                    payload: json!({ "run": number, "step": step, "text": text }),
+                    output: Some(&bytes),
+                    snapshot_tree: Some("tree"),
+                    pack: None,
+                    call: (step % 2 == 0).then_some(&call),
+                    before: &before,
+                };
+                if number == 2 && step == 9 {
+                    fence.lease_epoch += 1;
+                }
+                let appended = store.journal().append(fence, claim.run.id, &new).await;
+                match appended {
+                    Ok(seq) => assert_eq!(seq, 2 * step, "{number}"),
+                    // The database takes no NUL in a text; the others do not suffer for it.
+                    Err(StoreError::Sql(_)) if is_broken => return (claim, step - 1),
+                    Err(StoreError::Fenced) if number == 2 => return (claim, step - 1),
+                    Err(error) => panic!("{number} {step}: {error:?}"),
+                }
+            }
+            (claim, STEPS)
+        })
+    });
+    let runs: Vec<_> = runs.collect();
+    for (number, run) in runs.into_iter().enumerate() {
+        let (claim, steps) = run.await.unwrap();
+        assert_eq!(steps, [STEPS, 4, 8].get(number).copied().unwrap_or(STEPS));
+        let journal = store.journal().load(claim.run.id).await.unwrap();
+        let found: Vec<_> = journal
+            .iter()
+            .map(|step| (step.seq, step.kind.as_str(), step.payload["step"].as_i64().unwrap()))
+            .collect();
+        let expected: Vec<_> = (1..=steps)
+            .flat_map(|step| {
+                let step = i64::from(step);
+                let seq = i32::try_from(2 * step).unwrap();
+                [(seq - 1, "read", step), (seq, "tool_result", step)]
+            })
+            .collect();
+        assert_eq!(found, expected, "{number}");
+        assert!(journal.iter().all(|step| step.output_blob.is_some() == (step.kind != "read")));
+        for step in 1..=steps {
+            let calls = store.calls().of_request(claim.run.id, step).await.unwrap();
+            assert_eq!(calls.len(), usize::from(step % 2 == 0), "{number} {step}");
+        }
+    }
+}
+
 /// An append that meets a take-over waits for it and is then refused, instead of writing under an
 /// epoch that is over.
 #[tokio::test]

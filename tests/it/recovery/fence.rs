@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::foreground::newest_task;
 use super::scene::{
-    CHECK, DONE, GATED, QUICK, add_command, assert_done_once, at_gate, delivered_note, is_alive,
-    is_over, notes, open, processes, row, run_of, wait, wait_at_gate,
+    CHECK, DONE, GATED, QUICK, add_command, assert_done_once, delivered_note, epoch, is_alive,
+    is_over, notes, open, processes, row, run_of, wait, wait_at_gate, wait_for_new_owner,
 };
 use crate::support::{Daemon, Home, Ran, signal, wait_until};
 
@@ -80,12 +80,10 @@ async fn a_foreground_run_that_slept_disturbs_nobody() {
     let task = newest_task(&home);
     wait_at_gate(&home, &home.data(), &task);
     let run = run_of(&home, &task);
-    let before = processes(run);
+    let (before, held) = (processes(run), epoch(&home, &task));
     signal(sleeper.id(), "STOP");
     let _daemon = home.up_with(short_lease);
-    wait_until("the daemon goes on with it", || {
-        at_gate(run).iter().any(|process| !before.contains(process))
-    });
+    wait_for_new_owner(&home, &task, &before, held);
     let tree = wait_at_gate(&home, &home.data(), &task);
     assert!(!before.iter().copied().any(is_alive), "two owners work at once: {before:?}");
     signal(sleeper.id(), "CONT");

@@ -3,8 +3,8 @@
 use std::process::{Child, Stdio};
 
 use super::scene::{
-    CHECK, DONE, GATED, QUICK, assert_done_once, at_gate, delivered_note, is_alive, notes, open,
-    processes, row, run_of, steps, wait, wait_at_gate, wait_to_the_end,
+    CHECK, DONE, GATED, QUICK, assert_done_once, delivered_note, epoch, is_alive, notes, open,
+    processes, row, run_of, steps, wait, wait_at_gate, wait_for_new_owner, wait_to_the_end,
 };
 use crate::support::{Home, Ran, wait_until};
 
@@ -89,16 +89,13 @@ async fn a_daemon_goes_on_with_a_killed_foreground_run() {
     let mut killed = run(&home, &repository, GATED);
     let task = newest_task(&home);
     wait_at_gate(&home, &home.data(), &task);
-    let before = processes(run_of(&home, &task));
+    let (before, held) = (processes(run_of(&home, &task)), epoch(&home, &task));
     killed.kill().unwrap();
     killed.wait().unwrap();
     let _daemon = home.up_with(|command| {
         command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3600");
     });
-    wait_until("the run goes on", || {
-        let now = at_gate(run_of(&home, &task));
-        now.iter().any(|process| !before.contains(process))
-    });
+    wait_for_new_owner(&home, &task, &before, held);
     assert!(!before.iter().copied().any(is_alive), "{before:?}");
     let tree = wait_at_gate(&home, &home.data(), &task);
     open(&tree);

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::scene::{
     CHECK, DONE, GATED, GATED_CHECK, QUICK, add_command, assert_done_once, assert_journal, at_gate,
-    delivered_note, is_alive, is_over, kill, notes, open, processes, processes_with, row, run_of,
-    start, steps, wait, wait_at_any_gate, wait_at_check, wait_at_gate, wait_to_the_end,
+    delivered_note, epoch, is_alive, is_over, kill, notes, open, processes, processes_with, row,
+    run_of, start, steps, wait_at_any_gate, wait_at_check, wait_at_gate, wait_for_new_owner,
+    wait_to_the_end,
 };
 use crate::support::{Home, wait_until};
 
@@ -16,16 +17,13 @@ async fn an_open_call_is_undone_and_run_again() {
     let mut first = home.up();
     let task = add_command(&home, &repository, GATED, CHECK);
     wait_at_gate(&home, &home.data(), &task);
-    let before = processes(run_of(&home, &task));
+    let (before, held) = (processes(run_of(&home, &task)), epoch(&home, &task));
     first.kill();
     // A lease that would be good for an hour must not be waited for.
     let _second = home.up_with(|command| {
         command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3600");
     });
-    let run = run_of(&home, &task);
-    wait_until("the program runs anew", || {
-        at_gate(run).iter().any(|process| !before.contains(process))
-    });
+    wait_for_new_owner(&home, &task, &before, held);
     assert!(!before.iter().copied().any(is_alive), "{before:?}");
     let tree = wait_at_gate(&home, &home.data(), &task);
     open(&tree);
@@ -159,16 +157,15 @@ async fn a_run_that_kills_its_runtime_is_parked() {
     let task = add_command(&home, &repository, GATED, CHECK);
     wait_at_gate(&home, &home.data(), &task);
     let run = run_of(&home, &task);
-    let id = task.parse().unwrap();
-    let epoch = || wait(home.store().executions().of_task(id)).unwrap()[0].lease_epoch;
     for _ in 0..4 {
-        let (before, held) = (processes(run), epoch());
+        let (before, held) = (processes(run), epoch(&home, &task));
         daemon.kill();
         daemon = start(&home);
         // A shell that dies may still fork: only a new owner's program counts.
         wait_until("the run goes on, or not", || {
             is_over(&home, &task)
-                || epoch() > held && at_gate(run).iter().any(|process| !before.contains(process))
+                || epoch(&home, &task) > held
+                    && at_gate(run).iter().any(|process| !before.contains(process))
         });
     }
     // The first life made steps; each of the three after it was cut at the same one.

@@ -119,6 +119,21 @@ pub(super) fn at_gate(run: RunId) -> Vec<Process> {
     processes_with(run, "[ -e gate ]")
 }
 
+/// Waits until another owner's program than these processes stands at the gate. A shell that stops or
+/// dies may still fork: only what a newer epoch has started counts.
+pub(super) fn wait_for_new_owner(home: &Home, task: &str, before: &[Process], held: i64) {
+    let run = run_of(home, task);
+    wait_until("another owner goes on with it", || {
+        epoch(home, task) > held && at_gate(run).iter().any(|process| !before.contains(process))
+    });
+}
+
+/// The epoch of the lease on a task's first execution.
+pub(super) fn epoch(home: &Home, task: &str) -> i64 {
+    let id = task.parse().unwrap();
+    wait(home.store().executions().of_task(id)).unwrap()[0].lease_epoch
+}
+
 /// Whether this very process is alive.
 pub(super) fn is_alive((pid, start): Process) -> bool {
     start_time(pid) == Some(start)

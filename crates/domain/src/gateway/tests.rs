@@ -16,7 +16,8 @@ fn asked(provider: &str) -> Asked {
         reserve: Bill { nanousd: 100, tokens: 10 },
         billed: Bill::default(),
         room: Room { nanousd: None, tokens: u64::MAX, until_ms: u64::MAX },
-        spent_nanousd: 0,
+        spent: DaySpent::default(),
+        given_up: 0,
     }
 }
 
@@ -96,7 +97,7 @@ fn the_day_has_a_budget_that_calls_at_once_share() {
     assert_eq!(asking(&mut state, 0, 1), [Effect::Try { call: 1, attempt: 1 }]);
     assert_eq!(asking(&mut state, 0, 2), [Effect::Try { call: 2, attempt: 1 }]);
     // What is out may cost less than it could: the third waits for that, it is not given up.
-    assert_eq!(asking(&mut state, 0, 3), [Effect::WakeAt(u64::MAX)]);
+    assert_eq!(asking(&mut state, 0, 3), [Effect::WakeAt(60_001)]);
     let answered = |call, cost_nanousd| Input::Answered { call, cost_nanousd, closed_for: None };
     assert_eq!(
         step(&mut state, &settings, 0, answered(1, 10)),
@@ -111,11 +112,39 @@ fn the_day_has_a_budget_that_calls_at_once_share() {
     step(&mut state, &settings, DAY_MS, answered(3, 10));
     assert_eq!(state.spent_nanousd(), 10);
     // What another process has written counts, and what nobody waits for any more.
-    let asked = Asked { spent_nanousd: 120, ..asked("p") };
-    step(&mut state, &settings, DAY_MS, Input::Asked { call: 5, asked });
+    let spent = DaySpent { at_ms: DAY_MS + 7, nanousd: 120 };
+    let asked = Asked { spent, ..asked("p") };
+    step(&mut state, &settings, DAY_MS, Input::Asked { call: 5, asked: asked.clone() });
     step(&mut state, &settings, DAY_MS, Input::Withdrawn { call: 5, cost_nanousd: 40 });
     step(&mut state, &settings, DAY_MS, Input::Withdrawn { call: 5, cost_nanousd: 1 });
     assert_eq!(state.spent_nanousd(), 161);
+    // What was counted before midnight is another day's.
+    let late = Asked { spent: DaySpent { at_ms: DAY_MS - 1, nanousd: 900 }, ..asked };
+    step(&mut state, &settings, DAY_MS, Input::Asked { call: 6, asked: late });
+    assert_eq!(state.spent_nanousd(), 161);
+}
+
+#[test]
+fn a_call_waits_for_what_others_have_reserved_only_for_a_while() {
+    let settings = Settings { daily_nanousd: Some(150), ..SETTINGS };
+    let mut state = State::new(0, 0);
+    for call in 1..=2 {
+        step(&mut state, &settings, 0, Input::Asked { call, asked: asked("p") });
+    }
+    let given_up = step(&mut state, &settings, 60_001, Input::TimeUp);
+    let [Effect::GiveUp { call: 2, failure, until_ms: Some(120_001) }] = &given_up[..] else {
+        panic!("{given_up:?}")
+    };
+    assert_eq!(failure.kind, FailureKind::Quota);
+}
+
+#[test]
+fn calls_that_were_given_up_count_for_the_next_one() {
+    let mut state = State::new(0, 0);
+    let asked = Asked { given_up: 2, ..asked("p") };
+    step(&mut state, &SETTINGS, 0, Input::Asked { call: 1, asked });
+    let effects = step(&mut state, &SETTINGS, 10, failed(1, busy()));
+    assert_eq!(effects, [Effect::GiveUp { call: 1, failure: busy(), until_ms: None }]);
 }
 
 #[test]
@@ -176,9 +205,26 @@ fn no_call_waits_beyond_the_time_of_its_run() {
     ask(&mut other, 0, 1);
     let effects = step(&mut other, &SETTINGS, 900, failed(1, long.clone()));
     assert_eq!(effects, [Effect::GiveUp { call: 1, failure: long, until_ms: Some(3_600_900) }]);
-    // Nor does one go out again that could not be tried in time.
+    // One that could only be tried again after it is put aside, too, and the limit decides where the
+    // time is over.
     let late = step(&mut state, &SETTINGS, 900, failed(1, busy()));
-    assert_eq!(late, [Effect::GiveUp { call: 1, failure: busy(), until_ms: Some(900) }]);
+    assert_eq!(late, [Effect::GiveUp { call: 1, failure: busy(), until_ms: Some(1_400) }]);
+    ask(&mut state, 1_000, 3);
+    let over = step(&mut state, &SETTINGS, 1_000, failed(3, busy()));
+    assert_eq!(over, [Effect::GiveUp { call: 3, failure: busy(), until_ms: Some(1_000) }]);
+    // A provider that opens again only then is waited for outside.
+    let hint = ModelFailure {
+        retry_after_ms: Some(55_000),
+        ..ModelFailure::of(FailureKind::RateLimit, "slow")
+    };
+    let mut other = State::new(0, 0);
+    ask(&mut other, 0, 1);
+    step(&mut other, &SETTINGS, 0, failed(1, hint));
+    let refused = ask(&mut other, 10, 2);
+    assert!(
+        matches!(&refused[..], [Effect::GiveUp { call: 2, until_ms: Some(55_000), .. }]),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ impl Native {
         let input = self.budget.corrected(request.estimated_tokens());
         match self.budget.room(&self.model, input) {
             Ok(room) => {
+                request.input_tokens = input;
                 request.max_output_tokens = room;
                 Action::Ask(request)
             }

@@ -82,7 +82,11 @@ impl<'a> Exchange<'a> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         self.limits = RateLimits::of(&header, now);
         if response.status().as_u16() != 200 {
-            return Err(self.refusal(&mut response, now).await);
+            return Err(tokio::select! {
+                biased;
+                failure = self.refusal(&mut response, now) => failure,
+                failure = stop => failure,
+            });
         }
         on(Progress::Started);
         let mut reader = reader(self.provider.wire, self.asked.clone());
@@ -188,6 +192,10 @@ impl<'a> Exchange<'a> {
                 }
             }
             self.within(self.received_bytes, MOST_STREAM_BYTES)?;
+            if !any {
+                // Until the first event, a proxy that lets the request wait may say so by comments.
+                heard_at = Instant::now();
+            }
             let Some(chunk) = self.chunk(response, heard_at).await? else { break };
             bytes = chunk;
         }

@@ -337,13 +337,13 @@ async fn a_call_that_is_stopped_says_what_it_used() {
 
 #[tokio::test]
 async fn comments_do_not_keep_a_silent_answer_alive() {
-    let server = Server::start(vec![server::endless(": ping\n\n")]).await;
+    let words = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let server = Server::start(vec![server::endless(words, ": ping\n\n")]).await;
     let idle_timeout = Duration::from_millis(200);
     let provider = Provider { idle_timeout, ..provider(Wire::OpenAiChat, &server) };
     let failure = ask(&provider).await.result.unwrap_err();
     assert_eq!(failure.message, "no further event from acme within 200 ms");
-    let event = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
-    let server = Server::start(vec![server::endless(event)]).await;
+    let server = Server::start(vec![server::endless(words, words)]).await;
     let answer_timeout = Duration::from_millis(300);
     let provider = Provider { answer_timeout, ..provider };
     let provider =

@@ -65,6 +65,7 @@ pub(crate) fn request(items: Vec<Item>) -> ModelRequest {
         items,
         tools: vec![read],
         may_call: true,
+        input_tokens: 0,
         max_output_tokens: 77,
     }
 }

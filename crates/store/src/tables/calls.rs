@@ -10,7 +10,6 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::journal::held;
 use crate::queue::Fence;
 use crate::{Store, StoreError};
 
@@ -22,7 +21,8 @@ pub struct ModelCall {
     pub run_id: RunId,
     /// The step of its journal that holds the request.
     pub request_seq: i32,
-    /// Its number among the tries of this request, from 1.
+    /// Its number among the tries of this request, from 1; from a million, where nobody waited for
+    /// its end.
     pub attempt: i32,
     /// Who was asked.
     pub provider: String,
@@ -67,7 +67,7 @@ pub struct ModelTotals {
     pub model: String,
     /// Answers.
     pub answers: i64,
-    /// Tries that failed.
+    /// Tries that failed; those that nobody waited for are no failures.
     pub failures: i64,
     /// Input that no cache held.
     pub uncached_input_tokens: i64,
@@ -83,16 +83,28 @@ pub struct ModelTotals {
     pub average_ms: Option<f64>,
 }
 
-const RECORD: &str = concat!(
-    held!(),
-    ", called AS (INSERT INTO model_calls SELECT c.* FROM held, \
+// FOR SHARE waits for a take-over that is under way and then finds the epoch changed.
+const RECORD: &str = "WITH held AS ( \
+         SELECT e.lease_epoch FROM task_executions e JOIN agent_tasks r ON r.execution_id = e.id \
+         WHERE e.id = $1 AND e.node_id = $2 AND e.lease_epoch = $3 AND e.status = 'running' \
+             AND r.id = $4 FOR SHARE OF e), \
+     called AS (INSERT INTO model_calls SELECT c.* FROM held, \
          jsonb_populate_record(NULL::model_calls, $5) c ON CONFLICT DO NOTHING) \
-     SELECT lease_epoch FROM held"
-);
+     SELECT lease_epoch FROM held";
 // Beyond the numbers that the run's owner gives to tries, so that it never takes a place of theirs.
-const RECORD_CANCELLED: &str = "INSERT INTO model_calls SELECT (jsonb_populate_record(NULL::model_calls, \
-     jsonb_set($1, '{attempt}', to_jsonb(greatest($2, (SELECT max(attempt) + 1 FROM model_calls \
-     WHERE run_id = $3 AND request_seq = $4)))))).* ON CONFLICT DO NOTHING";
+// A run that has ended has its sums in its row already.
+const RECORD_CANCELLED: &str = "WITH c AS ( \
+         SELECT * FROM jsonb_populate_record(NULL::model_calls, jsonb_set($1, '{attempt}', \
+             to_jsonb(greatest($2, (SELECT max(attempt) + 1 FROM model_calls \
+                 WHERE run_id = $3 AND request_seq = $4)))))), \
+     written AS (INSERT INTO model_calls SELECT * FROM c ON CONFLICT DO NOTHING RETURNING run_id) \
+     UPDATE agent_tasks r SET cost_estimate = r.cost_estimate + coalesce(c.cost_nanousd, 0) / 1e9, \
+         uncached_input_tokens = r.uncached_input_tokens + c.uncached_input_tokens, \
+         cache_read_tokens = r.cache_read_tokens + c.cache_read_tokens, \
+         cache_write_tokens = r.cache_write_tokens + c.cache_write_tokens, \
+         output_tokens = r.output_tokens + c.output_tokens, \
+         reasoning_tokens = r.reasoning_tokens + c.reasoning_tokens \
+     FROM c JOIN written USING (run_id) WHERE r.id = c.run_id AND r.status <> 'running'";
 const OF_REQUEST: &str = "SELECT run_id, request_seq, attempt, provider, model, wire, started_at, \
      duration_ms, first_chunk_ms, failure_kind, http_status, next_attempt_at, \
      uncached_input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, \
@@ -101,7 +113,7 @@ const OF_REQUEST: &str = "SELECT run_id, request_seq, attempt, provider, model, 
 const SPENT_SINCE: &str = "SELECT coalesce(sum(cost_nanousd), 0)::bigint FROM model_calls \
      WHERE started_at >= $1";
 const TOTALS: &str = "SELECT provider, model, count(*) FILTER (WHERE failure_kind IS NULL) AS answers, \
-     count(failure_kind) AS failures, sum(uncached_input_tokens)::bigint AS uncached_input_tokens, \
+     count(*) FILTER (WHERE failure_kind <> 'cancelled') AS failures, sum(uncached_input_tokens)::bigint AS uncached_input_tokens, \
      sum(cache_read_tokens)::bigint AS cache_read_tokens, \
      sum(cache_write_tokens)::bigint AS cache_write_tokens, \
      sum(output_tokens)::bigint AS output_tokens, \

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use crate::error::{Doing as _, WorkspaceError};
 
@@ -28,7 +28,7 @@ pub(super) struct Change {
 pub(super) fn commit(changes: &[Change]) -> Result<Vec<PathBuf>, WorkspaceError> {
     let written = changes.iter().filter_map(|change| Some((change, change.new.as_ref()?)));
     let written = written.map(|(change, new)| Ok((beside(change, new)?, &change.whole)));
-    // Where one cannot be written, those before it are removed with their handles.
+    // Where one cannot be written, those before it are removed as they are dropped.
     let written = written.collect::<Result<Vec<_>, WorkspaceError>>()?;
     for (beside, whole) in written {
         beside.persist(whole).map_err(|error| error.error).doing("write", whole)?;
@@ -41,7 +41,7 @@ pub(super) fn commit(changes: &[Change]) -> Result<Vec<PathBuf>, WorkspaceError>
 
 /// The new content in the file's own folder, which is made where it is missing, with the file's
 /// mode. The file is a new one under a random name: nobody can have laid a link there.
-fn beside(change: &Change, new: &[u8]) -> Result<NamedTempFile, WorkspaceError> {
+fn beside(change: &Change, new: &[u8]) -> Result<TempPath, WorkspaceError> {
     let Change { whole, like, .. } = change;
     let folder = whole.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(folder).doing("make", folder)?;
@@ -53,5 +53,6 @@ fn beside(change: &Change, new: &[u8]) -> Result<NamedTempFile, WorkspaceError> 
     if let Ok(metadata) = fs::metadata(like.as_ref().unwrap_or(whole)) {
         beside.as_file().set_permissions(metadata.permissions()).doing("write", whole)?;
     }
-    Ok(beside)
+    // Closed, since a patch may have more files than a process may have open.
+    Ok(beside.into_temp_path())
 }

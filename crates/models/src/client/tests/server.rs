@@ -153,8 +153,8 @@ pub(super) fn broken(start: &str) -> Vec<u8> {
     [stalled(start).as_slice(), CLOSE].concat()
 }
 
-/// A stream that says this again and again, and never ends.
-pub(super) fn endless(chunk: &str) -> Vec<u8> {
-    let piece = format!("{:x}\r\n{chunk}\r\n", chunk.len());
-    [stalled(chunk).as_slice(), AGAIN, piece.as_bytes()].concat()
+/// A stream that says this, then that again and again, and never ends.
+pub(super) fn endless(start: &str, again: &str) -> Vec<u8> {
+    let piece = format!("{:x}\r\n{again}\r\n", again.len());
+    [stalled(start).as_slice(), AGAIN, piece.as_bytes()].concat()
 }

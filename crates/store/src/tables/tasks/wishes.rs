@@ -28,13 +28,15 @@ const RESUME: &str = "UPDATE tasks SET resumed_at = now(), pause_requested_at = 
      RETURNING status::text";
 const APPROVE: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, approved_at = now() \
      WHERE id = $1 AND status = 'waiting' AND waiting_for = 'approval' RETURNING status::text";
-const RETRY: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, wake_at = NULL, \
+const RETRY: &str = "UPDATE tasks SET status = 'pending', resumed_at = now(), \
+     waiting_for = NULL, wake_at = NULL, \
      error = NULL, completed_at = NULL, cancel_requested_at = NULL, pause_requested_at = NULL, \
      approved_at = NULL, verified = NULL, done_by_word = NULL \
      WHERE id = $1 AND (status IN ('failed', 'cancelled', 'timeout', 'parked') OR status = 'waiting' \
      AND waiting_for IN ('retry_at', 'rate_limit', 'provider', 'budget')) RETURNING status::text";
 // The answer becomes a part of what the next attempt is asked.
-const ANSWER: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, error = NULL, \
+const ANSWER: &str = "UPDATE tasks SET status = 'pending', resumed_at = now(), \
+     waiting_for = NULL, error = NULL, \
      description = coalesce(description, title) || E'\\n\\nThe user''s answer: ' || $2 \
      WHERE id = $1 AND status = 'waiting' AND waiting_for = 'input' RETURNING status::text";
 // An execution that was put aside is over when its task is.

@@ -181,8 +181,15 @@ fn a_link_that_was_laid_beside_a_file_is_not_written_through() {
     }
     write(tree.path(), "a", "new").unwrap();
     patch(tree.path(), "*** Begin Patch\n*** Add File: b\n+b\n*** End Patch").unwrap();
-    super::super::apply(tree.path(), &[]).unwrap();
-    assert_eq!((text(&tree, "a").as_str(), text(&tree, "b").as_str()), ("new", "b\n"));
+    let edit = journeyman_domain::tool::FileEdit {
+        path: "a".into(),
+        start: 0,
+        end: 3,
+        expected: Some("new".into()),
+        replacement: "newer".into(),
+    };
+    super::super::apply(tree.path(), &[edit]).unwrap();
+    assert_eq!((text(&tree, "a").as_str(), text(&tree, "b").as_str()), ("newer", "b\n"));
     assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
     assert_eq!(fs::read_dir(tree.path()).unwrap().count(), 5, "nothing else is left");
 }
