@@ -1,12 +1,12 @@
 # What a person, and what the checks on every change, call. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build try test lint bench
+.PHONY: help setup build try test lint bench bench-queue
 
 # Server programs that `make setup` unpacked where no package manager could be used.
 export PATH := $(CURDIR)/target/programs/postgres/bin:$(PATH)
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s  %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s  %s\n", $$1, $$2}'
 
 setup: ## install what this machine lacks: a C compiler, PostgreSQL's server programs
 	@sh scripts/setup.sh
@@ -30,3 +30,7 @@ lint: ## formatting, lints, documentation, licences
 bench: setup build ## print the figures of the benchmarks
 	@sh benches/cluster_start.sh
 	@cargo bench --quiet --locked --bench figures
+
+bench-queue: setup ## compare the queue with ten others; builds them first, takes an hour
+	cargo build --quiet --release --locked --manifest-path benches/queue/ours/Cargo.toml --target-dir target/queue-ours
+	@python3 benches/queue/run.py --build --ours target/queue-ours/release/ours --ours-tasks 200000
