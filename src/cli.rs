@@ -210,6 +210,9 @@ pub struct Add {
     /// Start only after this task is completed. May be repeated.
     #[arg(long, value_name = "TASK")]
     pub after: Vec<String>,
+    /// wait, fail, skip or run: what becomes of it when a task that it waits for does not complete.
+    #[arg(long, value_name = "WHAT")]
+    pub on_failure: Option<String>,
     /// low, normal, high, urgent or critical.
     #[arg(long)]
     pub priority: Option<String>,
@@ -244,6 +247,14 @@ pub enum Codebase {
     },
     /// The registered ones.
     List,
+    /// Change one: how many of its tasks may run at once.
+    Set {
+        /// Its name, its path or its id.
+        codebase: String,
+        /// Runs at once, over all nodes; 0: no limit.
+        #[arg(long)]
+        max_concurrent: u32,
+    },
 }
 
 /// `agent …`.
@@ -265,7 +276,7 @@ pub enum Agent {
         model: Option<String>,
     },
     /// Change an agent: driver=mechanic, model=provider/model, active=false, network=true, command="prog {prompt}",
-    /// description="…".
+    /// description="…", max_concurrent=2 (0: no limit).
     Set {
         /// Its name or id.
         agent: String,

@@ -94,6 +94,9 @@ fn parse(changes: &[String]) -> Result<Value, Failure> {
             "active" | "network" => Value::Bool(value.parse().map_err(|_| {
                 Failure::usage(format!("{key} takes true or false, not '{value}'"))
             })?),
+            "max_concurrent" => json!(value.parse::<u32>().map_err(|_| {
+                Failure::usage(format!("{key} takes a whole number, not '{value}'"))
+            })?),
             "command" => json!(
                 shlex::split(value)
                     .ok_or_else(|| { Failure::usage(format!("a quote is open in: {value}")) })?
@@ -102,7 +105,7 @@ fn parse(changes: &[String]) -> Result<Value, Failure> {
             _ => {
                 return Err(Failure::usage(format!(
                     "an agent has no '{key}'; known are active, driver, command, network, model, \
-                     description"
+                     description, max_concurrent"
                 )));
             }
         };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::task::short_id;
+use super::task::{segment, short_id};
 use crate::cli;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -19,6 +19,11 @@ pub async fn execute(context: &Context, command: cli::Codebase) -> Result<Exit, 
             }
             Err(error) => Err(Failure::from_error(error)),
         },
+        cli::Codebase::Set { codebase, max_concurrent } => {
+            let body = json!({ "max_concurrent": max_concurrent });
+            let path = format!("/api/v1/codebases/{}", segment(&codebase));
+            session.client.post::<Value>(&path, &body).await
+        }
         cli::Codebase::List => session.client.get::<Value>("/api/v1/codebases").await,
     };
     session.close().await;

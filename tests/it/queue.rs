@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
 
+mod batches;
+mod graphs;
 mod journal;
+mod upgrade;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -162,20 +167,21 @@ async fn sixteen_claimers_never_get_the_same_task() {
     let store = database.store();
     let batch: Vec<_> = (0..200).map(|n| (NewTask::new(n.to_string()), vec![])).collect();
     store.tasks().insert_many(&ACTING, &batch).await.unwrap();
+    let total = Arc::new(AtomicUsize::new(0));
     let mut claimers = tokio::task::JoinSet::new();
     for _ in 0..16 {
-        let store = store.clone();
+        let (store, total) = (store.clone(), Arc::clone(&total));
         claimers.spawn(async move {
             let mine = node(&store, NodeKind::Daemon).await;
             let mut got = Vec::new();
-            loop {
-                let few = ClaimRequest { limit: 3, ..request(mine) };
+            let few = ClaimRequest { limit: 3, ..request(mine) };
+            // A row of the queue that another one holds just now is passed over.
+            while total.load(Ordering::Relaxed) < 200 {
                 let claims = store.queue().claim(&ACTING, &few).await.unwrap();
-                if claims.is_empty() {
-                    return got;
-                }
+                total.fetch_add(claims.len(), Ordering::Relaxed);
                 got.extend(claims.into_iter().map(|claim| claim.task.id));
             }
+            got
         });
     }
     let got: Vec<TaskId> = claimers.join_all().await.into_iter().flatten().collect();
@@ -325,55 +331,6 @@ async fn a_cycle_is_refused_and_named() {
     assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
 }
 
-/// Random graphs, ended in random order: exactly those are ready whose dependencies are completed,
-/// and what depends on a failure waits.
-#[tokio::test]
-async fn readiness_in_random_graphs() {
-    let database = database().await;
-    let store = database.store();
-    for seed in 1..=6_u64 {
-        let mut state = seed;
-        let mut random = move |below: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(state >> 33).unwrap() % below
-        };
-        let new: Vec<NewTask> = (0..14).map(|n| NewTask::new(format!("{seed}-{n}"))).collect();
-        let mut batch: Vec<(NewTask, Vec<TaskId>)> = Vec::new();
-        for (n, task) in new.iter().enumerate() {
-            let mut awaited = BTreeSet::new();
-            for _ in 0..random(4).min(n) {
-                awaited.insert(new[random(n)].id);
-            }
-            batch.push((task.clone(), awaited.into_iter().collect()));
-        }
-        let edges = batch.clone();
-        batch.reverse(); // those that wait come first in the batch
-        store.tasks().insert_many(&ACTING, &batch).await.unwrap();
-        let mine = node(store, NodeKind::Daemon).await;
-        let mut states: BTreeMap<TaskId, Status> = BTreeMap::new();
-        loop {
-            for (task, awaited) in &edges {
-                let free = awaited.iter().all(|id| states.get(id) == Some(&Status::Completed));
-                let expected = match states.get(&task.id) {
-                    Some(ended) => (*ended, None),
-                    None if free => (Status::Ready, None),
-                    None => (Status::Waiting, Some(WaitingFor::Dependency)),
-                };
-                assert_eq!(status(store, task.id).await, expected, "{}", task.title);
-            }
-            let one = ClaimRequest { limit: 1, ..request(mine) };
-            let Some(claim) = store.queue().claim(&ACTING, &one).await.unwrap().pop() else {
-                break;
-            };
-            let end = if random(5) == 0 { Status::Failed } else { Status::Completed };
-            finish(store, &claim, end).await;
-            states.insert(claim.task.id, end);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_waits_for_many_that_end_at_once_becomes_ready() {
     let database = database().await;
@@ -401,16 +358,16 @@ async fn what_waits_for_many_that_end_at_once_becomes_ready() {
 #[tokio::test]
 async fn the_claim_reads_by_its_index() {
     let database = database().await;
+    let store = database.store();
+    let batch: Vec<_> = (0..10_000)
+        .map(|number| {
+            let due_date = Some(Utc::now() + chrono::TimeDelta::seconds(number));
+            (NewTask { due_date, ..NewTask::new(number.to_string()) }, vec![])
+        })
+        .collect();
+    store.tasks().insert_many(&ACTING, &batch).await.unwrap();
     let mut connection = database.connection().await.unwrap();
-    connection
-        .execute(
-            "INSERT INTO tasks (title, task_type, status, priority) SELECT n::text, 'bug', \
-             (ARRAY['ready', 'completed', 'completed', 'failed'])[1 + n % 4]::status_type, \
-             (ARRAY['low', 'normal', 'high'])[1 + n % 3]::priority_level \
-             FROM generate_series(1, 10000) n; ANALYZE",
-        )
-        .await
-        .unwrap();
+    connection.execute("ANALYZE").await.unwrap();
     let plan = format!("EXPLAIN {}", journeyman_store::queue::claim_statement());
     let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(plan))
         .bind(Uuid::now_v7())
@@ -423,9 +380,8 @@ async fn the_claim_reads_by_its_index() {
         .await
         .unwrap();
     let plan = lines.join("\n");
-    assert!(plan.contains("idx_tasks_claim"), "{plan}");
+    assert!(plan.contains("Index Scan using ready_tasks_pkey on ready_tasks q"), "{plan}");
     assert!(!plan.contains("Seq Scan on tasks"), "{plan}");
-    assert!(!plan.contains("Sort Key: t."), "{plan}");
 }
 
 #[tokio::test]

@@ -309,7 +309,9 @@ fn call_limit(work: &Work, scene: &Scene, exec: &Exec) -> u64 {
     let left = scene.limits.wall_time_ms.saturating_sub(work.journal.elapsed_ms()).max(1);
     let usual = match work.driver() {
         DriverKind::Command => left,
-        DriverKind::Mechanic | DriverKind::Native => scene.limits.call_timeout_ms,
+        DriverKind::Mechanic | DriverKind::Native | DriverKind::None => {
+            scene.limits.call_timeout_ms
+        }
     };
     exec.timeout_ms.unwrap_or(usual).min(left)
 }

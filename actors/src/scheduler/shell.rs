@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use journeyman_domain::ids::{RunId, TaskId};
+use journeyman_domain::ids::{NodeId, RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
 use journeyman_store::{
     Acting, Claim, ClaimRequest, Fence, Held, NewTask, Store, StoreError, TakeOverRequest, Task,
@@ -44,6 +46,8 @@ pub struct State {
     handle: SchedulerHandle,
     began: Instant,
     tasks: TrackedTasks,
+    /// Whether tasks without a run are being ended.
+    completing: Arc<AtomicBool>,
 }
 
 /// A run that has an actor here, or gets one.
@@ -100,6 +104,7 @@ impl Actor for SchedulerActor {
             handle: SchedulerHandle::new(child.directory, "scheduler"),
             began: Instant::now(),
             tasks: TrackedTasks::default(),
+            completing: Arc::default(),
             runtime,
         };
         state.start_clock();
@@ -346,25 +351,66 @@ impl State {
         if self.runtime.settings.maintenance {
             return Ok(());
         }
-        let settings = &self.runtime.settings.schedule;
-        let request = ClaimRequest {
-            node_id: self.runtime.node,
-            limit,
-            agents: None,
-            lease: Duration::from_millis(settings.lease_ms),
-            only_task: self.only_task(),
-            max_concurrent: settings.max_concurrent,
-        };
-        let began = Instant::now();
+        let settings = self.runtime.settings.schedule.clone();
         let acting = Acting::now("scheduler");
-        let claims = self.runtime.store.queue().claim(&acting, &request).await?;
-        let took = began.elapsed();
-        for claim in claims {
-            metrics().task_claimed(claim.waited, took);
-            self.done.claimed += 1;
-            self.start(claim);
+        let mut left = limit;
+        while left > 0 {
+            let request = ClaimRequest {
+                node_id: self.runtime.node,
+                limit: left,
+                agents: None,
+                lease: Duration::from_millis(settings.lease_ms),
+                only_task: self.only_task(),
+                max_concurrent: settings.max_concurrent,
+            };
+            let began = Instant::now();
+            let claims = self.runtime.store.queue().claim(&acting, &request).await?;
+            let took = began.elapsed();
+            if claims.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(u32::try_from(claims.len()).unwrap_or(u32::MAX));
+            for claim in claims {
+                metrics().task_claimed(claim.waited, took);
+                self.done.claimed += 1;
+                self.start(claim);
+            }
+        }
+        if self.runtime.mode == Mode::Daemon {
+            self.complete_runless();
         }
         Ok(())
+    }
+
+    /// Ends the tasks that are ready and have no run, outside of this handler: they may be many.
+    fn complete_runless(&self) {
+        if self.completing.swap(true, Ordering::AcqRel) {
+            // It looks once more before it ends.
+            return;
+        }
+        let (store, node) = (self.runtime.store.clone(), self.runtime.node);
+        let lease = Duration::from_millis(self.runtime.settings.schedule.lease_ms);
+        let (completing, handle) = (Arc::clone(&self.completing), self.handle.clone());
+        self.tasks.spawn(move |stop| async move {
+            let mut any = false;
+            let ended = loop {
+                if stop.is_cancelled() {
+                    break Ok(());
+                }
+                match complete_batch(&store, node, lease).await {
+                    Ok(true) => any = true,
+                    Ok(false) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            completing.store(false, Ordering::Release);
+            if let Err(error) = ended {
+                tracing::warn!(error = %error, "tasks without a run are ended later");
+            } else if any {
+                // What waited for them may be ready, and what came after the last look.
+                handle.hint();
+            }
+        });
     }
 
     /// Starts the actor of a claimed run, outside of this handler: it may take a while.
@@ -416,11 +462,20 @@ impl State {
     }
 }
 
+/// Ends the next tasks without a run; whether there were any.
+async fn complete_batch(store: &Store, node: NodeId, lease: Duration) -> Result<bool, StoreError> {
+    let acting = Acting::now("scheduler");
+    let Some(batch) = store.queue().claim_batch(&acting, node, lease).await? else {
+        return Ok(false);
+    };
+    store.queue().complete_batch(&acting, node, &batch).await?;
+    Ok(true)
+}
+
 async fn add(store: &Store, tasks: Vec<(NewTask, Vec<TaskId>)>) -> Result<Vec<Task>, StoreError> {
     store.tasks().insert_many(&Acting::now("scheduler"), &tasks).await?;
-    let mut added = Vec::with_capacity(tasks.len());
-    for (task, _) in &tasks {
-        added.push(store.tasks().get(task.id).await?);
-    }
-    Ok(added)
+    let ids: Vec<TaskId> = tasks.iter().map(|(task, _)| task.id).collect();
+    let added = store.tasks().get_many(&ids).await?;
+    let mut added: HashMap<TaskId, Task> = added.into_iter().map(|task| (task.id, task)).collect();
+    Ok(ids.iter().filter_map(|id| added.remove(id)).collect())
 }

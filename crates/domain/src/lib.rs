@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod ids;
 pub mod limits;
 pub mod model;
+pub mod readiness;
 pub mod redact;
 pub mod run;
 pub mod schedule;

@@ -137,6 +137,22 @@ vocabulary! {
         Command = "command",
         /// Our own loop on a model.
         Native = "native",
+        /// No agent: the task only stands for others, and is completed when it is its turn.
+        None = "none",
+    }
+}
+
+vocabulary! {
+    /// What becomes of a task when one that it waits for does not complete.
+    AfterFailure, "answer to a failure" {
+        /// It waits on, until that one is tried again and completes.
+        Wait = "wait",
+        /// It fails, too.
+        Fail = "fail",
+        /// It is cancelled.
+        Skip = "skip",
+        /// It begins all the same, once all that it waits for has ended.
+        Run = "run",
     }
 }
 

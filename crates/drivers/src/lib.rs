@@ -8,7 +8,7 @@ mod mechanic;
 mod native;
 mod prompts;
 
-use journeyman_domain::driver::{Assignment, Driver};
+use journeyman_domain::driver::{Action, Assignment, Driver, Observation};
 use journeyman_domain::limits::Limits;
 use journeyman_domain::status::DriverKind;
 
@@ -20,5 +20,18 @@ pub fn build(kind: DriverKind, assignment: Assignment, limits: &Limits) -> Box<d
         DriverKind::Mechanic => Box::new(mechanic::Mechanic::new(assignment)),
         DriverKind::Command => Box::new(command::Command::new(assignment)),
         DriverKind::Native => native::build(assignment, limits),
+        // Its tasks have no run; whoever gives it one all the same has nothing done.
+        DriverKind::None => Box::new(Idle),
     }
+}
+
+/// Does nothing, at once.
+struct Idle;
+
+impl Driver for Idle {
+    fn next(&mut self) -> Action {
+        Action::Finished { summary: "nothing was to be done".to_owned() }
+    }
+
+    fn observe(&mut self, _: Observation) {}
 }

@@ -126,6 +126,8 @@ pub(crate) struct IdPart {
     pub(crate) high: Uuid,
     /// A pattern on the reversed digits.
     pub(crate) reversed_suffix: String,
+    /// A pattern on the text of the id.
+    pub(crate) suffix: String,
 }
 
 impl IdPart {
@@ -148,8 +150,22 @@ impl IdPart {
             low: bound('0')?,
             high: bound('f')?,
             reversed_suffix: digits.chars().rev().chain(['%']).collect(),
+            suffix: dashed_suffix(&digits),
         })
     }
+}
+
+/// Matches the text of ids that end so: it has dashes before its last 12, 16, 20 and 24 digits.
+fn dashed_suffix(digits: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for (at, digit) in digits.char_indices() {
+        let left = digits.len() - at;
+        if at > 0 && [12, 16, 20, 24].contains(&left) {
+            pattern.push('-');
+        }
+        pattern.push(digit);
+    }
+    pattern
 }
 
 /// The one id that matched.
@@ -175,6 +191,9 @@ mod tests {
         assert_eq!(part.low.to_string(), "0193a2f0-1100-0000-0000-000000000000");
         assert_eq!(part.high.to_string(), "0193a2f0-11ff-ffff-ffff-ffffffffffff");
         assert_eq!(part.reversed_suffix, "110f2a3910%");
+        assert_eq!(part.suffix, "%0193a2f011");
+        let whole = IdPart::parse("93A2F0-1122-7344-8566-778899aabbcc").unwrap();
+        assert_eq!(whole.suffix, "%93a2f0-1122-7344-8566-778899aabbcc");
         for text in ["", "-", "xyz", "%", &"0".repeat(33)] {
             assert!(IdPart::parse(text).is_none(), "{text}");
         }

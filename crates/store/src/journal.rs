@@ -172,8 +172,8 @@ impl Journal<'_> {
         run: RunId,
         step: &NewStep<'_>,
     ) -> Result<i32, StoreError> {
-        let (append, pool) = (Append::of(fence, run, step), self.0.pool().clone());
-        self.0.appends().submit(append, |batch| append::flush(pool, batch)).await
+        let (append, store) = (Append::of(fence, run, step), self.0.clone());
+        self.0.appends.submit(append, |batch| append::flush(store, batch)).await
     }
 
     /// All steps of a run.

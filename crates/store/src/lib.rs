@@ -17,6 +17,7 @@ mod error;
 mod group;
 pub mod health;
 pub mod journal;
+mod line;
 mod listen;
 mod migrations;
 pub mod queue;
@@ -33,7 +34,9 @@ pub use error::{StoreError, is_transient};
 pub use journal::{Blob, BlobHash, NewStep, Step, StepPosition};
 pub use listen::TASKS_CHANNEL;
 pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
-pub use queue::{Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver};
+pub use queue::{
+    Batch, Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver,
+};
 pub use tables::agents::{Agent, AgentChange};
 pub use tables::calls::{ModelCall, ModelTotals};
 pub use tables::children::{Child, NewChild};
@@ -72,6 +75,10 @@ impl Default for PoolOptions {
 pub struct Store {
     pool: PgPool,
     appends: Arc<journal::append::Appends>,
+    inserts: Arc<tables::tasks::insert::Inserts>,
+    lanes: tables::tasks::insert::Lanes,
+    hints: Arc<listen::Hints>,
+    lines: Arc<line::Lines>,
 }
 
 impl Store {
@@ -86,7 +93,14 @@ impl Store {
             .connect(url)
             .await;
         match connected {
-            Ok(pool) => Ok(Self { pool, appends: Arc::default() }),
+            Ok(pool) => Ok(Self {
+                pool,
+                appends: Arc::default(),
+                inserts: Arc::default(),
+                lanes: Arc::default(),
+                hints: Arc::default(),
+                lines: Arc::default(),
+            }),
             Err(sqlx::Error::PoolTimedOut) => Err(StoreError::Unavailable(cause(url).await)),
             // Whatever it is: an unknown name, a wrong password, an address that is none.
             Err(error) => Err(StoreError::Unavailable(error)),
@@ -113,11 +127,8 @@ impl Store {
 
     /// Closes every connection; what is under way ends first.
     pub async fn close(&self) {
+        self.lines.close();
         self.pool.close().await;
-    }
-
-    pub(crate) fn appends(&self) -> &journal::append::Appends {
-        &self.appends
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -145,11 +156,14 @@ pub fn statements() -> Vec<&'static str> {
         health::ALL,
         journal::ALL,
         journal::append::ALL,
+        line::ALL,
         listen::ALL,
         migrations::ALL,
         queue::ALL,
+        queue::batch::ALL,
         queue::finish::ALL,
         queue::leases::ALL,
+        queue::ready::ALL,
         tables::agents::ALL,
         tables::calls::ALL,
         tables::children::ALL,
@@ -161,6 +175,7 @@ pub fn statements() -> Vec<&'static str> {
         tables::patterns::ALL,
         tables::runs::ALL,
         tables::tasks::ALL,
+        tables::tasks::insert::ALL,
         tables::tasks::wishes::ALL,
     ]
     .concat()

@@ -4,8 +4,10 @@
 //! another claimer holds), and makes or resumes their executions and runs. Must never: give one
 //! task to two owners, or let a stale owner write.
 
+pub(crate) mod batch;
 pub(crate) mod finish;
 pub(crate) mod leases;
+pub(crate) mod ready;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub use batch::Batch;
 pub use finish::Finish;
 pub use leases::{Held, TakeOver, TakeOverRequest, TakenOver};
 
@@ -72,72 +75,129 @@ impl Claim {
 }
 
 // Retries and waits that came due.
-const WAKE: &str = "UPDATE tasks SET status = 'ready', waiting_for = NULL, wake_at = NULL \
-     WHERE id IN (SELECT id FROM tasks WHERE status = 'waiting' AND wake_at <= now() \
-     ORDER BY wake_at LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+const WAKE: &str = "UPDATE tasks SET updated_at = now(), status = 'ready', waiting_for = NULL, wake_at = NULL \
+     WHERE id = ANY (ARRAY(SELECT task_id FROM task_marks WHERE wake_at <= now() \
+     ORDER BY wake_at LIMIT 1000 FOR UPDATE SKIP LOCKED)) AND status = 'waiting' RETURNING id";
 
-// `candidate`: ready tasks in their order; the agent is the wanted one, else the first active one
-// that can do what the type of the task needs, else the General Assistant. A task whose execution
-// was put aside (waiting, paused) goes on with it under a new epoch; a new one is linked to the
-// trace of the one before it. A ready task's last change made it ready. The updates take their rows
-// from arrays: joined, the planner would expect a tenth of all tasks and read the whole table.
-const CLAIM: &str = "WITH candidate AS ( \
-     SELECT t.id, t.attempts, t.priority, coalesce(t.description, t.title) AS prompt, t.driver, \
-         t.model, t.updated_at AS ready_since, a.id AS agent_id, a.agent_type, \
-         s.id AS suspended, coalesce((SELECT e.traceparent FROM task_executions e \
-             WHERE e.task_id = t.id ORDER BY e.attempt DESC LIMIT 1), t.traceparent) AS traceparent \
-     FROM tasks t \
-     CROSS JOIN LATERAL (SELECT CASE t.task_type WHEN 'test' THEN 'test_generation' \
-         WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
-         WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
-         ELSE 'code_generation' END AS capability) need \
-     CROSS JOIN LATERAL (SELECT g.id, g.agent_type FROM codegen_agents g WHERE g.is_active \
-         AND CASE WHEN t.agent_id IS NOT NULL THEN g.id = t.agent_id \
-             ELSE g.capabilities ? need.capability OR g.name = 'General Assistant' END \
-         ORDER BY g.capabilities ? need.capability DESC, g.created_at, g.name LIMIT 1) a \
-     LEFT JOIN LATERAL (SELECT e.id FROM task_executions e \
-         WHERE e.task_id = t.id AND e.status IN ('waiting', 'paused') \
-         ORDER BY e.attempt DESC LIMIT 1) s ON true \
-     WHERE t.status = 'ready' AND ($4::uuid IS NULL OR t.id = $4) \
-         AND ($5::uuid[] IS NULL OR a.id = ANY ($5)) \
-         AND (t.reserved_for IS NULL OR t.reserved_for = $1 OR NOT EXISTS ( \
-             SELECT FROM runtime_nodes n WHERE n.id = t.reserved_for AND n.stopped_at IS NULL \
-             AND n.heartbeat_at > now() - make_interval(secs => $6))) \
-         AND NOT EXISTS (SELECT FROM task_dependencies d JOIN tasks o ON o.id = d.depends_on \
-             WHERE d.task_id = t.id AND o.status <> 'completed' AND NOT (d.kind = 'ended' \
-             AND o.status IN ('failed', 'cancelled', 'timeout'))) \
-     ORDER BY t.priority DESC, t.due_date, t.created_at, t.id \
-     LIMIT greatest(0, least($2::bigint, $3::bigint - (SELECT count(*) FROM task_executions \
-         WHERE node_id = $1 AND status = 'running'))) \
-     FOR UPDATE OF t SKIP LOCKED), \
- fresh AS ( \
-     INSERT INTO task_executions (task_id, agent_type, status, attempt, node_id, lease_epoch, \
-         lease_expires_at, traceparent) \
-     SELECT id, agent_type, 'running', attempts + 1, $1, 1, now() + make_interval(secs => $6), \
-         traceparent FROM candidate WHERE suspended IS NULL \
-     RETURNING id, task_id), \
- resumed AS ( \
-     UPDATE task_executions e SET status = 'running', node_id = $1, \
-         lease_epoch = e.lease_epoch + 1, lease_expires_at = now() + make_interval(secs => $6), \
-         reclaims = 0, last_step_seq = coalesce((SELECT max(p.seq) FROM run_steps p \
-             JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) \
-     WHERE e.id = ANY (ARRAY(SELECT suspended FROM candidate)) RETURNING e.id, e.task_id), \
- run AS ( \
-     INSERT INTO agent_tasks (agent_id, task_id, prompt, status, priority, started_at, \
-         execution_id, attempt, driver, model) \
-     SELECT c.agent_id, c.id, c.prompt, 'running', c.priority, now(), f.id, c.attempts + 1, \
-         c.driver, c.model FROM candidate c JOIN fresh f ON f.task_id = c.id), \
- resumed_run AS ( \
-     UPDATE agent_tasks r SET status = 'running' \
-     WHERE r.execution_id = ANY (ARRAY(SELECT id FROM resumed)) \
-         AND r.status IN ('waiting', 'paused')), \
- taken AS ( \
-     UPDATE tasks t SET status = 'running', started_at = coalesce(t.started_at, now()), \
-         attempts = t.attempts + (t.id = ANY (ARRAY(SELECT task_id FROM fresh)))::integer, \
-         error = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))) \
- SELECT claimed.id, extract(epoch FROM clock_timestamp() - c.ready_since)::float8 \
- FROM (SELECT id, task_id FROM fresh UNION ALL SELECT id, task_id FROM resumed) claimed \
- JOIN candidate c ON c.id = claimed.task_id";
+// `slot`: the places that agents have free in each lane, the least busy agent's first; an agent that
+// has a limit of its own (`max_concurrent` in its configuration), or a codebase (in its settings), has
+// no more than that. `placed`: the first ready tasks in the order of claims, each with its slot.
+// A task whose execution was put aside (waiting, paused) goes on with it under a new epoch; a new one
+// is linked to the trace of the one before it. A ready task's last change made it ready. The updates
+// take their rows from arrays: joined, the planner would expect a tenth of all tasks.
+const CLAIM: &str = concat!(
+    "WITH busy AS ( \
+         SELECT t.codebase_id, r.agent_id FROM task_executions e JOIN tasks t ON t.id = e.task_id \
+         JOIN agent_tasks r ON r.execution_id = e.id AND r.status = 'running' \
+         WHERE e.status = 'running'), \
+     room AS ( \
+         SELECT greatest(0, least($2::bigint, $3::bigint - (SELECT count(*) FROM task_executions \
+             WHERE node_id = $1 AND status = 'running'))) AS slots), \
+     agent AS ( \
+         SELECT l.id AS lane_id, l.codebase_id, g.id, g.agent_type, g.created_at, g.name, \
+             (SELECT count(*) FROM busy b WHERE b.agent_id = g.id) AS busy, \
+             CASE WHEN jsonb_typeof(g.configuration -> 'max_concurrent') = 'number' \
+                 THEN (g.configuration -> 'max_concurrent')::bigint ELSE 1000000 END AS most, \
+             l.agent_id IS NOT NULL OR g.capabilities ? l.capability AS is_able, \
+             bool_or(l.agent_id IS NOT NULL OR g.capabilities ? l.capability) \
+                 OVER (PARTITION BY l.id) AS any_is_able \
+         FROM queue_lanes l JOIN codegen_agents g ON g.is_active \
+             AND (l.agent_id IS NULL OR g.id = l.agent_id) \
+         WHERE NOT l.is_runless AND EXISTS (SELECT FROM ready_tasks q WHERE q.lane_id = l.id)), \
+     slot AS ( \
+         SELECT a.lane_id, a.codebase_id, a.id AS agent_id, a.agent_type, a.busy, a.most, \
+             row_number() OVER (PARTITION BY a.lane_id \
+                 ORDER BY a.busy + n, a.created_at, a.name) AS place \
+         FROM room, agent a, generate_series(0, least(room.slots, a.most - a.busy) - 1) n \
+         WHERE CASE WHEN a.any_is_able THEN a.is_able ELSE a.name = 'General Assistant' END \
+             AND ($5::uuid[] IS NULL OR a.id = ANY ($5))), \
+     lane AS (SELECT lane_id, codebase_id, least(count(*), (SELECT slots FROM room)) AS slots, \
+         coalesce((SELECT (c.settings -> 'max_concurrent')::bigint FROM codebases c \
+             WHERE c.id = codebase_id \
+             AND jsonb_typeof(c.settings -> 'max_concurrent') = 'number') - (SELECT count(*) FROM busy b \
+             WHERE b.codebase_id = slot.codebase_id), 1000000) AS codebase_slots \
+         FROM slot GROUP BY lane_id, codebase_id), \
+     head AS ( \
+         SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.ids, l.codebase_id, \
+             l.codebase_slots \
+         FROM lane l CROSS JOIN LATERAL (SELECT * FROM ready_tasks q WHERE q.lane_id = l.lane_id \
+             AND ($4::uuid IS NULL OR q.ids @> ARRAY[$4]) \
+             AND (q.reserved_for IS NULL OR q.reserved_for = $1 OR NOT EXISTS ( \
+                 SELECT FROM runtime_nodes n WHERE n.id = q.reserved_for AND n.stopped_at IS NULL \
+                 AND n.heartbeat_at > now() - make_interval(secs => $6))) \
+             ORDER BY q.bucket, q.due, q.chain, q.first_id \
+             LIMIT least(l.slots, greatest(0, l.codebase_slots)) FOR UPDATE SKIP LOCKED) q), \
+     one AS ( \
+         SELECT h.*, u.id, u.n, row_number() OVER (PARTITION BY h.lane_id \
+             ORDER BY h.bucket, h.due, h.chain, h.first_id, u.n) AS place \
+         FROM head h, unnest(h.ids) WITH ORDINALITY AS u (id, n) \
+         WHERE $4::uuid IS NULL OR u.id = $4), \
+     placed AS ( \
+         SELECT o.*, s.agent_id, s.agent_type, s.most - s.busy AS agent_slots, \
+             row_number() OVER (PARTITION BY o.codebase_id \
+                 ORDER BY o.bucket, o.due, o.chain, o.id) AS in_codebase, \
+             row_number() OVER (PARTITION BY s.agent_id \
+                 ORDER BY o.bucket, o.due, o.chain, o.id) AS in_agent \
+         FROM one o JOIN slot s USING (lane_id, place)), \
+     taken AS ( \
+         SELECT * FROM placed WHERE in_codebase <= codebase_slots AND in_agent <= agent_slots \
+         ORDER BY bucket, due, chain, id LIMIT (SELECT slots FROM room)), \
+     kept AS ( \
+         SELECT h.lane_id, h.bucket, h.due, h.chain, h.first_id, \
+             array_agg(u.id ORDER BY u.n) FILTER (WHERE k.id IS NULL) AS ids \
+         FROM head h CROSS JOIN LATERAL unnest(h.ids) WITH ORDINALITY AS u (id, n) \
+         LEFT JOIN taken k ON k.lane_id = h.lane_id AND k.first_id = h.first_id AND k.n = u.n \
+             AND k.bucket = h.bucket AND k.due = h.due AND k.chain = h.chain \
+         GROUP BY h.lane_id, h.bucket, h.due, h.chain, h.first_id HAVING bool_or(k.id IS NOT NULL)), \
+     used_up AS ( \
+         DELETE FROM ready_tasks q USING kept k WHERE q.lane_id = k.lane_id AND q.bucket = k.bucket \
+             AND q.due = k.due AND q.chain = k.chain AND q.first_id = k.first_id AND k.ids IS NULL), \
+     shortened AS ( \
+         UPDATE ready_tasks q SET ids = k.ids FROM kept k WHERE q.lane_id = k.lane_id \
+             AND q.bucket = k.bucket AND q.due = k.due AND q.chain = k.chain \
+             AND q.first_id = k.first_id AND k.ids IS NOT NULL), \
+     locked AS ( \
+         SELECT t.id, t.attempts, t.priority, coalesce(t.description, t.title) AS prompt, t.driver, \
+             t.model, t.updated_at AS ready_since, t.traceparent FROM tasks t \
+         WHERE t.id = ANY (ARRAY(SELECT id FROM taken)) AND t.status = 'ready' \
+         ORDER BY t.id FOR UPDATE), \
+     candidate AS ( \
+         SELECT t.id, t.attempts, t.priority, t.prompt, t.driver, t.model, t.ready_since, k.agent_id, \
+             k.agent_type, s.id AS suspended, coalesce((SELECT e.traceparent FROM task_executions e \
+                 WHERE e.task_id = t.id ORDER BY e.attempt DESC LIMIT 1), t.traceparent) AS traceparent \
+         FROM locked t CROSS JOIN LATERAL (SELECT * FROM taken k WHERE k.id = t.id LIMIT 1) k \
+         LEFT JOIN LATERAL (SELECT e.id FROM task_executions e \
+             WHERE e.task_id = t.id AND e.status IN ('waiting', 'paused') \
+             ORDER BY e.attempt DESC LIMIT 1) s ON true), ",
+    "fresh AS ( \
+         INSERT INTO task_executions (task_id, agent_type, status, attempt, node_id, lease_epoch, \
+             lease_expires_at, traceparent) \
+         SELECT id, agent_type, 'running', attempts + 1, $1, 1, now() + make_interval(secs => $6), \
+             traceparent FROM candidate WHERE suspended IS NULL \
+         RETURNING id, task_id), \
+     resumed AS ( \
+         UPDATE task_executions e SET status = 'running', node_id = $1, \
+             lease_epoch = e.lease_epoch + 1, lease_expires_at = now() + make_interval(secs => $6), \
+             reclaims = 0, last_step_seq = coalesce((SELECT max(p.seq) FROM run_steps p \
+                 JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) \
+         WHERE e.id = ANY (ARRAY(SELECT suspended FROM candidate)) RETURNING e.id, e.task_id), \
+     run AS ( \
+         INSERT INTO agent_tasks (agent_id, task_id, prompt, status, priority, started_at, \
+             execution_id, attempt, driver, model) \
+         SELECT c.agent_id, c.id, c.prompt, 'running', c.priority, now(), f.id, c.attempts + 1, \
+             c.driver, c.model FROM candidate c JOIN fresh f ON f.task_id = c.id), \
+     resumed_run AS ( \
+         UPDATE agent_tasks r SET status = 'running' \
+         WHERE r.execution_id = ANY (ARRAY(SELECT id FROM resumed)) \
+             AND r.status IN ('waiting', 'paused')), \
+     started AS ( \
+         UPDATE tasks t SET updated_at = now(), status = 'running', started_at = coalesce(t.started_at, now()), \
+             attempts = t.attempts + (t.id = ANY (ARRAY(SELECT task_id FROM fresh)))::integer, \
+             error = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))) \
+     SELECT claimed.id, extract(epoch FROM clock_timestamp() - c.ready_since)::float8 \
+     FROM (SELECT id, task_id FROM fresh UNION ALL SELECT id, task_id FROM resumed) claimed \
+     JOIN candidate c ON c.id = claimed.task_id"
+);
 
 pub(crate) const ALL: &[&str] = &[WAKE, CLAIM];
 
@@ -169,7 +229,8 @@ impl Queue<'_> {
         let wanted: Option<Vec<Uuid>> =
             request.agents.as_ref().map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(WAKE).execute(&mut *transaction).await?;
+        let woken: Vec<Uuid> = sqlx::query_scalar(WAKE).fetch_all(&mut *transaction).await?;
+        ready::enqueue(&mut transaction, &woken).await?;
         let claimed: HashMap<Uuid, f64> = sqlx::query_as(CLAIM)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))

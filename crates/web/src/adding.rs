@@ -7,7 +7,7 @@ use std::str::FromStr;
 use axum::http::StatusCode;
 use journeyman_actors::context::Mode;
 use journeyman_domain::ids::{AgentId, CodebaseId, TaskId};
-use journeyman_domain::status::{Delivery, DriverKind, Priority, UnknownWord};
+use journeyman_domain::status::{AfterFailure, Delivery, DriverKind, Priority, UnknownWord};
 use journeyman_store::NewTask as Row;
 use journeyman_telemetry::TraceContext;
 use journeyman_workspace::{RepositoryFacts, resolve};
@@ -119,6 +119,7 @@ struct Words {
     driver: Option<DriverKind>,
     priority: Priority,
     deliver: Delivery,
+    after_failure: AfterFailure,
     time_limit_s: Option<i32>,
 }
 
@@ -133,8 +134,13 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
     } else if driver == Some(DriverKind::Command) && task.agent.is_none() {
         return Err(Refusal::usage("the driver 'command' needs a program; give it as command"));
     }
-    if let (Some(driver @ (DriverKind::Mechanic | DriverKind::Command)), Some(_)) =
-        (driver, &task.model)
+    if driver == Some(DriverKind::None) && (task.agent.is_some() || !task.check.is_empty()) {
+        return Err(Refusal::usage("the driver 'none' has no agent and checks nothing"));
+    }
+    if let (
+        Some(driver @ (DriverKind::Mechanic | DriverKind::Command | DriverKind::None)),
+        Some(_),
+    ) = (driver, &task.model)
     {
         return Err(Refusal::usage(format!(
             "a model is given, and the driver '{driver}' uses none"
@@ -162,6 +168,7 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
         driver,
         priority: parsed(task.priority.as_deref(), Priority::Normal)?,
         deliver: parsed(task.deliver.as_deref(), Delivery::Branch)?,
+        after_failure: parsed(task.on_failure.as_deref(), AfterFailure::Wait)?,
         time_limit_s,
     })
 }
@@ -291,6 +298,7 @@ impl<'a> Adding<'a> {
             reserved_for: (self.first == Some(self.ids[index])).then_some(self.shared.runtime.node),
             traceparent: TraceContext::current().map(|context| context.to_string()),
             due_date: task.due,
+            after_failure: words.after_failure,
             ..Row::new(words.title)
         };
         Ok((row, after))
@@ -301,7 +309,7 @@ impl<'a> Adding<'a> {
         let runtime = &self.shared.runtime;
         // An agent's own model is the run's affair.
         let word = match (driver, &task.agent) {
-            (Some(DriverKind::Mechanic | DriverKind::Command), _) => None,
+            (Some(DriverKind::Mechanic | DriverKind::Command | DriverKind::None), _) => None,
             (_, Some(_)) => task.model.as_deref(),
             (_, None) => runtime.models.word(task.model.as_deref(), None),
         };
@@ -392,7 +400,7 @@ mod tests {
         );
         assert_eq!(
             task(|task| task.driver = Some("magic".into())),
-            "'magic' is no driver; known are mechanic, command, native"
+            "'magic' is no driver; known are mechanic, command, native, none"
         );
         assert_eq!(
             task(|task| task.deliver = Some("pr".into())),
@@ -430,6 +438,7 @@ mod tests {
                 driver: Some(DriverKind::Command),
                 priority: Priority::Normal,
                 deliver: Delivery::Branch,
+                after_failure: AfterFailure::Wait,
                 time_limit_s: None,
             }
         );

@@ -121,6 +121,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/tasks/{task}/apply", post(tasks::apply))
         .route("/tasks/{task}/deps", get(tasks::dependencies))
         .route("/codebases", get(codebases::list).post(codebases::add))
+        .route("/codebases/{codebase}", post(codebases::set))
         .route("/agents", get(agents::list))
         .route("/agents/{agent}", get(agents::show).post(agents::set))
         .route("/agents/{agent}/test", post(agents::test))

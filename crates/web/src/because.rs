@@ -57,7 +57,9 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
             .to_owned(),
         ),
         Status::Failed | Status::Timeout => error.map(str::to_owned),
-        Status::Cancelled => Some("cancelled by the user".to_owned()),
+        Status::Cancelled => {
+            Some(error.map_or_else(|| "cancelled by the user".to_owned(), str::to_owned))
+        }
         Status::Pending
         | Status::Running
         | Status::Retrying

@@ -91,7 +91,7 @@ impl From<StoreError> for Refusal {
             StoreError::Ambiguous { .. } => Self::new(StatusCode::BAD_REQUEST, "ambiguous", text)
                 .hint("give more of its digits"),
             // PostgreSQL's own words name an index, which says nothing to a user.
-            StoreError::Conflict(reason) if reason.contains("idx_tasks_unique_key") => {
+            StoreError::Conflict(reason) if reason.contains("task_keys_unique_key") => {
                 Self::conflict("an unfinished task has this unique key already")
             }
             StoreError::Conflict(_) | StoreError::Fenced => Self::conflict(text),
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_taken_unique_key_is_said_without_the_index() {
         let raw =
-            "duplicate key value violates unique constraint \"idx_tasks_unique_key\"".to_owned();
+            "duplicate key value violates unique constraint \"task_keys_unique_key\"".to_owned();
         let (status, _, message) = seen(StoreError::Conflict(raw));
         assert_eq!(status, 409);
         assert!(!message.contains("idx_"), "{message}");

@@ -20,6 +20,9 @@ pub struct NewTask {
     /// Keys of this request, or ids: they must be completed before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// wait, fail, skip or run: what becomes of it when one of them does not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<String>,
     /// An agent by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,

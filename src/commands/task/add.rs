@@ -18,7 +18,7 @@ pub(super) async fn execute(
     client: &Client,
     command: cli::Add,
 ) -> Result<Exit, Failure> {
-    let cli::Add { prompt, options, after, priority, due, unique, file } = command;
+    let cli::Add { prompt, options, after, on_failure, priority, due, unique, file } = command;
     let tasks = match (file, prompt) {
         (Some(file), _) => read_lines(&file)?,
         (None, Some(prompt)) => {
@@ -33,7 +33,14 @@ pub(super) async fn execute(
                     )
                 })
                 .transpose()?;
-            vec![NewTask { after, priority, due, unique, ..request(&prompt, &options)? }]
+            vec![NewTask {
+                after,
+                on_failure,
+                priority,
+                due,
+                unique,
+                ..request(&prompt, &options)?
+            }]
         }
         (None, None) => return Err(Failure::usage("a prompt or --file is needed")),
     };

@@ -200,3 +200,77 @@ async fn a_watch_shows_each_step_and_the_end() {
     let lines = home.run(&["task", "watch", &task]).ok();
     assert!(lines.stdout.contains("completed"), "{lines:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_milestone_stands_for_those_before_it() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let _daemon = home.up();
+    let quick = add_command(&home, &repository, QUICK, CHECK);
+    let milestone = add(&home, &repository, &["--driver", "none", "--after", &quick, "all notes"]);
+    let after = ["--command", QUICK, "--check", CHECK, "--after", &milestone, "then"];
+    let last = add(&home, &repository, &after);
+    wait_until("all is over", || row(&home, &last).status.is_final());
+    let shown = home.task(&milestone);
+    assert_eq!(
+        (&shown["status"], &shown["attempts"], &shown["branch"]),
+        (&json!("completed"), &json!(0), &Value::Null)
+    );
+    assert_eq!(home.task(&last)["status"], "completed");
+    let refused =
+        home.run(&["task", "add", "--repo", ".", "--driver", "none", "--check", "x", "m"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_one_that_is_lost_does_as_it_was_told() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let _daemon = home.up();
+    let lost = add_command(&home, &repository, GATED, CHECK);
+    let behind = |what: &str| {
+        let options =
+            ["--command", QUICK, "--check", CHECK, "--after", &lost, "--on-failure", what, what];
+        add(&home, &repository, &options)
+    };
+    let [skip, fail, run, wait] = ["skip", "fail", "run", "wait"].map(behind);
+    let beyond = ["--command", QUICK, "--after", &skip, "--on-failure", "fail", "beyond"];
+    let beyond = add(&home, &repository, &beyond);
+    wait_at_gate(&home, &home.data(), &lost);
+    home.run(&["task", "cancel", &lost]).ok();
+    wait_until("the one that runs all the same is over", || row(&home, &run).status.is_final());
+    let states = [&skip, &fail, &run, &wait, &beyond].map(|task| home.task(task)["status"].clone());
+    assert_eq!(states, ["cancelled", "failed", "completed", "waiting", "failed"].map(Value::from));
+    let because = home.task(&skip)["because"].as_str().unwrap().to_owned();
+    assert!(because.starts_with("what it waited for did not complete: "), "{because}");
+    let refused = home.run(&["task", "add", "--repo", ".", "--on-failure", "cry", "x"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("known are wait, fail, skip, run"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_codebase_and_an_agent_run_no_more_at_once_than_they_may() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let path = repository.to_str().unwrap();
+    home.run(&["codebase", "add", path]).ok();
+    home.run(&["codebase", "set", "notes", "--max-concurrent", "1"]).ok();
+    let _daemon = home.up();
+    let first = add_command(&home, &repository, GATED, CHECK);
+    let tree = wait_at_gate(&home, &home.data(), &first);
+    let second = add_command(&home, &repository, QUICK, CHECK);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(home.task(&second)["status"], "ready");
+    open(&tree);
+    wait_until("both are over", || row(&home, &second).status.is_final());
+    for (arguments, said) in [
+        (&["agent", "set", "Test Generator", "max_concurrent=many"][..], "a whole number"),
+        (&["codebase", "set", "nowhere", "--max-concurrent", "1"], "nowhere"),
+        (&["codebase", "set", "notes", "--max-concurrent", "-1"], "-1"),
+    ] {
+        let refused = home.run(arguments);
+        assert!(refused.code == 2 && refused.stderr.contains(said), "{refused:?}");
+    }
+    home.run(&["agent", "set", "Test Generator", "max_concurrent=2"]).ok();
+    home.run(&["agent", "set", "Test Generator", "max_concurrent=0"]).ok();
+}

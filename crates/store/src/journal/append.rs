@@ -7,15 +7,14 @@ use std::collections::HashMap;
 
 use journeyman_domain::ids::RunId;
 use serde_json::Value;
-use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{BlobHash, NewStep};
-use crate::StoreError;
 use crate::group::Group;
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
+use crate::{Store, StoreError};
 
 /// Appends that wait for a flush.
 pub(crate) type Appends = Group<Append, i32>;
@@ -80,8 +79,8 @@ const APPEND: &str = "WITH held AS ( \
 pub(crate) const ALL: &[&str] = &[APPEND];
 
 /// Writes appends in one commit; each one's last number, or why it was not written.
-pub(super) async fn flush(pool: PgPool, batch: Vec<Append>) -> Vec<Result<i32, StoreError>> {
-    match written(&pool, &batch).await {
+pub(super) async fn flush(store: Store, batch: Vec<Append>) -> Vec<Result<i32, StoreError>> {
+    match written(&store, &batch).await {
         Ok(numbers) => batch
             .iter()
             .enumerate()
@@ -92,15 +91,15 @@ pub(super) async fn flush(pool: PgPool, batch: Vec<Append>) -> Vec<Result<i32, S
             .collect(),
         Err(error) if batch.len() == 1 => vec![Err(error)],
         // Of one that cannot be written, the others must not learn.
-        Err(_) => one_by_one(&pool, batch).await,
+        Err(_) => one_by_one(&store, batch).await,
     }
 }
 
-async fn one_by_one(pool: &PgPool, batch: Vec<Append>) -> Vec<Result<i32, StoreError>> {
+async fn one_by_one(store: &Store, batch: Vec<Append>) -> Vec<Result<i32, StoreError>> {
     let mut answers = Vec::with_capacity(batch.len());
     for append in batch {
         let entries = i32::try_from(append.entries.len()).unwrap_or(i32::MAX);
-        let numbers = written(pool, std::slice::from_ref(&append)).await;
+        let numbers = written(store, std::slice::from_ref(&append)).await;
         answers.push(numbers.and_then(|numbers| {
             let seq = numbers.get(&1).ok_or(StoreError::Fenced)?;
             Ok(seq.saturating_add(entries))
@@ -110,7 +109,7 @@ async fn one_by_one(pool: &PgPool, batch: Vec<Append>) -> Vec<Result<i32, StoreE
 }
 
 /// The number of the last step before each append, by its place from 1; none where its fence is lost.
-async fn written(pool: &PgPool, batch: &[Append]) -> Result<HashMap<i64, i32>, StoreError> {
+async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, StoreError> {
     let (mut executions, mut nodes, mut epochs, mut runs) = (vec![], vec![], vec![], vec![]);
     let (mut blobs_of, mut hashes, mut contents): (Vec<i64>, Vec<&[u8]>, Vec<&[u8]>) =
         (vec![], vec![], vec![]);
@@ -133,6 +132,7 @@ async fn written(pool: &PgPool, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         }
         steps.take(n, append);
     }
+    let mut line = store.lines.take(store.pool()).await?;
     let rows: Vec<(i64, i32)> = sqlx::query_as(APPEND)
         .bind::<Vec<Uuid>>(executions)
         .bind::<Vec<Uuid>>(nodes)
@@ -150,8 +150,9 @@ async fn written(pool: &PgPool, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         .bind(steps.outputs)
         .bind(steps.snapshots)
         .bind(steps.packs)
-        .fetch_all(pool)
+        .fetch_all(&mut line)
         .await?;
+    store.lines.give(line);
     Ok(rows.into_iter().collect())
 }
 

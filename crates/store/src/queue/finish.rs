@@ -87,7 +87,7 @@ const RUNS: &str = "UPDATE agent_tasks SET status = $2::status_type, error_messa
      RETURNING agent_tasks.agent_id";
 const USED: &str = "UPDATE codegen_agents SET last_used_at = now() WHERE id = ANY ($1)";
 // A cancellation that was asked for is not lost, whatever the execution says.
-const TASK: &str = "UPDATE tasks SET \
+const TASK: &str = "UPDATE tasks SET updated_at = now(), \
      status = CASE WHEN cancelled THEN 'cancelled' ELSE $2::status_type END, \
      waiting_for = CASE WHEN NOT cancelled THEN $3::waiting_reason END, \
      wake_at = CASE WHEN NOT cancelled THEN now() + make_interval(secs => $4::float8) END, \
@@ -163,9 +163,11 @@ async fn settle(
     let after = &finish.task;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a delay are far below 2^52")]
     let wake_in_s = after.wake_in_ms.map(|ms| ms as f64 / 1000.0);
+    // Whether it is ready is judged below, where it gets its place, too.
+    let state = if after.status == Status::Ready { Status::Pending } else { after.status };
     let status: Option<String> = sqlx::query_scalar(TASK)
         .bind(task.as_uuid())
-        .bind(after.status.as_str())
+        .bind(state.as_str())
         .bind(after.waiting_for.map(WaitingFor::as_str))
         .bind(wake_in_s)
         .bind(after.status.is_final())
@@ -181,7 +183,7 @@ async fn settle(
     let parsed: Option<Status> = status.as_deref().and_then(|word| word.parse().ok());
     if parsed.is_some_and(Status::is_final) {
         close_suspended(connection, task).await?;
-    } else if matches!(parsed, Some(Status::Pending | Status::Ready)) {
+    } else if parsed == Some(Status::Pending) {
         refresh(connection, &[task.as_uuid()]).await?;
     }
     refresh_dependants(connection, task).await?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Claim, Fence, Queue, load};
+use super::{Claim, Fence, Queue, batch, load};
 use crate::audit::record_event;
 use crate::column::MaybeId;
 use crate::tables::tasks::refresh_dependants;
@@ -89,7 +89,8 @@ const PARK_EXECUTION: &str = "UPDATE task_executions SET status = 'failed', comp
      error_message = $2 WHERE id = $1";
 const PARK_RUNS: &str = "UPDATE agent_tasks SET status = 'failed', completed_at = now(), \
      error_message = $2 WHERE execution_id = $1 AND status = 'running'";
-const PARK_TASK: &str = "UPDATE tasks SET status = 'parked', error = $2 WHERE id = $1";
+const PARK_TASK: &str =
+    "UPDATE tasks SET updated_at = now(), status = 'parked', error = $2 WHERE id = $1";
 const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL, \
      reclaims = reclaims + $4 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
@@ -125,6 +126,7 @@ impl Queue<'_> {
         request: &TakeOverRequest,
     ) -> Result<TakeOver, StoreError> {
         let mut transaction = self.0.begin(acting).await?;
+        batch::take_back(&mut transaction).await?;
         let lost: Vec<Lost> = sqlx::query_as(TAKE_OVER)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))

@@ -71,9 +71,13 @@ const BY_NAME_OR_PATH: &str =
     concat!("SELECT ", columns!(), " FROM codebases WHERE name = $1 OR local_path = $1");
 const BY_PART: &str = "SELECT id FROM codebases WHERE id BETWEEN $1 AND $2 \
      OR reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2";
+const SET: &str = concat!(
+    "UPDATE codebases SET settings = coalesce(settings, '{}') || $2 WHERE id = $1 RETURNING ",
+    columns!()
+);
 const LIST: &str = concat!("SELECT ", columns!(), " FROM codebases ORDER BY name");
 
-pub(crate) const ALL: &[&str] = &[LOCK_NAMES, REGISTER, GET, BY_NAME_OR_PATH, BY_PART, LIST];
+pub(crate) const ALL: &[&str] = &[LOCK_NAMES, REGISTER, GET, BY_NAME_OR_PATH, BY_PART, SET, LIST];
 
 /// The table `codebases`.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +133,20 @@ impl Codebases<'_> {
             .fetch_all(self.0.pool())
             .await?;
         self.get(CodebaseId::from_uuid(only("codebase", text, &ids)?)).await
+    }
+
+    /// Lays settings over those that are there.
+    pub async fn set(
+        &self,
+        acting: &Acting<'_>,
+        id: CodebaseId,
+        settings: &Value,
+    ) -> Result<Codebase, StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let query = sqlx::query_as(SET).bind(id.as_uuid()).bind(settings);
+        let changed: Option<Codebase> = query.fetch_optional(&mut *transaction).await?;
+        transaction.commit().await?;
+        changed.ok_or_else(|| StoreError::not_found("codebase", id))
     }
 
     /// All of them, by name.

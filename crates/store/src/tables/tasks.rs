@@ -2,6 +2,7 @@
 //!
 //! Readiness is decided in one statement (`REFRESH`), in the transaction of whatever changed it.
 
+pub(crate) mod insert;
 mod order;
 pub mod wishes;
 
@@ -9,14 +10,15 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{AgentId, CodebaseId, NodeId, TaskId};
-use journeyman_domain::status::{Priority, Status, WaitingFor};
+use journeyman_domain::status::{AfterFailure, Priority, Status, WaitingFor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use self::insert::Insert;
 use crate::column::{IdPart, MaybeId, MaybeText, Text, only, page};
+use crate::queue::ready;
 use crate::{Acting, Store, StoreError, TASKS_CHANNEL};
 
 /// One task.
@@ -146,6 +148,7 @@ pub struct NewTask {
     pub context: Value,
     pub metadata: Value,
     pub due_date: Option<DateTime<Utc>>,
+    pub after_failure: AfterFailure,
 }
 
 impl NewTask {
@@ -176,6 +179,7 @@ impl NewTask {
             context: Value::Object(serde_json::Map::new()),
             metadata: Value::Object(serde_json::Map::new()),
             due_date: None,
+            after_failure: AfterFailure::Wait,
         }
     }
 }
@@ -212,48 +216,59 @@ macro_rules! columns {
 }
 
 const LOCK_DEPENDED_ON: &str = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER BY id FOR SHARE";
-const INSERT: &str = "INSERT INTO tasks (id, codebase_id, parent_task_id, title, description, \
-     task_type, priority, driver, model, agent_id, check_commands, command, base_ref, deliver, \
-     allow_unverified, budget_usd, time_limit_s, max_rounds, unique_key, reserved_for, \
-     traceparent, context, metadata, due_date) \
-     SELECT n.id, n.codebase_id, n.parent_task_id, n.title, n.description, n.task_type, \
-     n.priority, n.driver, n.model, n.agent_id, n.check_commands, n.command, n.base_ref, \
-     n.deliver, n.allow_unverified, n.budget_usd, n.time_limit_s, n.max_rounds, n.unique_key, \
-     n.reserved_for, n.traceparent, n.context, n.metadata, n.due_date \
-     FROM jsonb_to_recordset($1) AS n (id uuid, codebase_id uuid, parent_task_id uuid, title text, \
-     description text, task_type text, priority priority_level, driver text, model text, \
-     agent_id uuid, check_commands jsonb, command jsonb, base_ref text, deliver text, \
-     allow_unverified boolean, budget_usd numeric, time_limit_s integer, max_rounds integer, \
-     unique_key text, reserved_for uuid, traceparent text, context jsonb, metadata jsonb, \
-     due_date timestamptz)";
 const INSERT_DEPENDENCIES: &str = "INSERT INTO task_dependencies (task_id, depends_on) \
      SELECT e.task_id, e.depends_on FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY \
      AS e (task_id, depends_on, n) ORDER BY e.n ON CONFLICT DO NOTHING";
 // Locked before readiness is judged, so that of two tasks that end at once, the later one sees the
 // earlier one's end.
-const LOCK_DEPENDANTS: &str = "SELECT t.id FROM tasks t WHERE t.id IN \
-     (SELECT task_id FROM task_dependencies WHERE depends_on = $1) ORDER BY t.id FOR UPDATE";
-const REFRESH: &str = "UPDATE tasks t SET wake_at = NULL, \
-     status = CASE WHEN r.blocked THEN 'waiting' ELSE 'ready' END::status_type, \
-     waiting_for = CASE WHEN r.blocked THEN 'dependency' END::waiting_reason \
-     FROM (SELECT x.id, EXISTS (SELECT FROM task_dependencies d JOIN tasks o ON o.id = d.depends_on \
-         WHERE d.task_id = x.id AND o.status <> 'completed' \
-         AND NOT (d.kind = 'ended' AND o.status IN ('failed', 'cancelled', 'timeout'))) AS blocked \
-         FROM tasks x WHERE x.id = ANY ($1) AND (x.status IN ('pending', 'ready') \
+const LOCK_DEPENDANTS: &str = "SELECT t.id FROM tasks t WHERE t.id = ANY (ARRAY( \
+     SELECT task_id FROM task_dependencies WHERE depends_on = ANY ($1))) ORDER BY t.id FOR UPDATE";
+// As `readiness` of the domain has it.
+const REFRESH: &str = "UPDATE tasks t SET updated_at = now(), wake_at = NULL, \
+     status = r.state::status_type, \
+     waiting_for = CASE WHEN r.state = 'waiting' THEN 'dependency' END::waiting_reason, \
+     completed_at = CASE WHEN r.state IN ('failed', 'cancelled') THEN now() ELSE t.completed_at END, \
+     error = CASE WHEN r.state IN ('failed', 'cancelled') \
+         THEN 'what it waited for did not complete: ' || r.lost ELSE t.error END \
+     FROM (SELECT x.id, d.lost, CASE WHEN x.after_failure = 'fail' AND d.lost IS NOT NULL THEN 'failed' \
+             WHEN x.after_failure = 'skip' AND d.lost IS NOT NULL THEN 'cancelled' \
+             WHEN d.is_open THEN 'waiting' ELSE 'ready' END AS state \
+         FROM tasks x CROSS JOIN LATERAL (SELECT \
+             string_agg(right(o.id::text, 8) || ' (' || o.status::text || ')', ', ' ORDER BY o.id) \
+                 FILTER (WHERE o.status IN ('failed', 'cancelled', 'timeout')) AS lost, \
+             coalesce(bool_or(o.status <> 'completed' AND NOT ((d.kind = 'ended' \
+                 OR x.after_failure IS NOT DISTINCT FROM 'run') \
+                 AND o.status IN ('failed', 'cancelled', 'timeout'))), false) AS is_open \
+             FROM task_dependencies d JOIN tasks o ON o.id = d.depends_on WHERE d.task_id = x.id) d \
+         WHERE x.id = ANY ($1) AND (x.status IN ('pending', 'ready') \
          OR x.status = 'waiting' AND x.waiting_for = 'dependency')) r \
-     WHERE t.id = r.id AND (t.status = 'pending' OR r.blocked <> (t.status = 'waiting')) \
-     RETURNING t.id";
+     WHERE t.id = r.id AND t.status::text <> r.state RETURNING t.id, t.status::text";
 const GET: &str = concat!("SELECT ", columns!(), " FROM tasks t WHERE t.id = $1");
 const GET_MANY: &str = concat!("SELECT ", columns!(), " FROM tasks t WHERE t.id = ANY ($1)");
 const LATEST: &str = "SELECT id FROM tasks ORDER BY id DESC LIMIT 1";
-const BY_PART: &str = "(SELECT id FROM tasks WHERE id BETWEEN $1 AND $2 LIMIT 2) UNION \
-     (SELECT id FROM tasks WHERE reverse(replace(id::text, '-', '')) LIKE $3 LIMIT 2)";
+const BY_PREFIX: &str = "SELECT id FROM tasks WHERE id BETWEEN $1 AND $2 LIMIT 2";
+// No index: the end of an id is random, and an index on it would be written all over for each task.
+const BY_SUFFIX: &str = "SELECT id FROM tasks WHERE id::text LIKE $1 LIMIT 2";
 const LIST: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM tasks t WHERE ($1::text IS NULL OR t.status = $1::status_type) \
-     AND ($2::uuid IS NULL OR t.codebase_id = $2) AND ($3::uuid IS NULL OR t.id < $3) \
-     ORDER BY t.id DESC LIMIT $4"
+    " FROM tasks t WHERE ($1::uuid IS NULL OR t.codebase_id = $1) \
+     AND ($2::uuid IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3"
+);
+// Few tasks are in such a state; those that are ready stand in the queue, and nearly all others are
+// completed.
+const LIST_MARKED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM task_marks m JOIN tasks t ON t.id = m.task_id WHERE m.status = $4::status_type \
+     AND ($1::uuid IS NULL OR t.codebase_id = $1) AND ($2::uuid IS NULL OR m.task_id < $2) \
+     ORDER BY m.task_id DESC LIMIT $3"
+);
+const LIST_UNMARKED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tasks t WHERE t.status = $4::status_type AND ($1::uuid IS NULL OR t.codebase_id = $1) \
+     AND ($2::uuid IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3"
 );
 const DEPENDENCIES: &str = concat!(
     "SELECT ",
@@ -274,7 +289,7 @@ const TOTALS: &str = "SELECT count(*) AS tasks, \
          FILTER (WHERE status = 'completed'))::float8 AS average_s \
      FROM tasks WHERE created_at >= $1";
 const SET_STATUS: &str = concat!(
-    "UPDATE tasks t SET status = $3::status_type, waiting_for = $4::waiting_reason, wake_at = $5, \
+    "UPDATE tasks t SET updated_at = now(), status = $3::status_type, waiting_for = $4::waiting_reason, wake_at = $5, \
      error = coalesce($6, t.error), completed_at = CASE WHEN $7 THEN now() END \
      WHERE t.id = $1 AND t.status::text = ANY ($2) RETURNING ",
     columns!()
@@ -282,15 +297,17 @@ const SET_STATUS: &str = concat!(
 
 pub(crate) const ALL: &[&str] = &[
     LOCK_DEPENDED_ON,
-    INSERT,
     INSERT_DEPENDENCIES,
     LOCK_DEPENDANTS,
     REFRESH,
     GET,
     GET_MANY,
     LATEST,
-    BY_PART,
+    BY_PREFIX,
+    BY_SUFFIX,
     LIST,
+    LIST_MARKED,
+    LIST_UNMARKED,
     DEPENDENCIES,
     DEPENDANTS,
     TOTALS,
@@ -308,12 +325,38 @@ impl Store {
     }
 }
 
-/// Judges the readiness of these tasks anew; gives those whose state changed.
+/// Judges the readiness of these tasks anew, and of those that wait for what ends by that.
 pub(crate) async fn refresh(
     connection: &mut PgConnection,
     tasks: &[Uuid],
+) -> Result<(), StoreError> {
+    let mut judged = tasks.to_vec();
+    while !judged.is_empty() {
+        let changed: Vec<(Uuid, String)> =
+            sqlx::query_as(REFRESH).bind(&judged).fetch_all(&mut *connection).await?;
+        let of = |states: &[&str]| -> Vec<Uuid> {
+            let found = changed.iter().filter(|(_, state)| states.contains(&state.as_str()));
+            found.map(|(id, _)| *id).collect()
+        };
+        ready::enqueue(connection, &of(&["ready"])).await?;
+        let ended = of(&["failed", "cancelled"]);
+        for task in &ended {
+            wishes::close_suspended(connection, TaskId::from_uuid(*task)).await?;
+        }
+        judged = dependants(connection, &ended).await?;
+    }
+    Ok(())
+}
+
+/// What waits for any of these, locked.
+async fn dependants(
+    connection: &mut PgConnection,
+    tasks: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar(REFRESH).bind(tasks).fetch_all(connection).await?)
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_scalar(LOCK_DEPENDANTS).bind(tasks).fetch_all(connection).await?)
 }
 
 /// The same for everything that waits for this task directly, after its state changed.
@@ -321,14 +364,16 @@ pub(crate) async fn refresh_dependants(
     connection: &mut PgConnection,
     task: TaskId,
 ) -> Result<(), StoreError> {
-    let dependants: Vec<Uuid> = sqlx::query_scalar(LOCK_DEPENDANTS)
-        .bind(task.as_uuid())
-        .fetch_all(&mut *connection)
-        .await?;
-    if !dependants.is_empty() {
-        refresh(connection, &dependants).await?;
-    }
-    Ok(())
+    refresh_waiting_for(connection, &[task.as_uuid()]).await
+}
+
+/// The same for what waits for any of these.
+pub(crate) async fn refresh_waiting_for(
+    connection: &mut PgConnection,
+    tasks: &[Uuid],
+) -> Result<(), StoreError> {
+    let dependants = dependants(connection, tasks).await?;
+    refresh(connection, &dependants).await
 }
 
 pub(crate) async fn get_many(
@@ -388,30 +433,45 @@ impl Tasks<'_> {
                 awaited.push(other.as_uuid());
             }
         }
-        let new: Vec<&NewTask> = batch.iter().map(|(task, _)| task).collect();
-        let ids: Vec<Uuid> = new.iter().map(|task| task.id.as_uuid()).collect();
-
-        let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(INSERT).bind(Json(&new)).execute(&mut *transaction).await?;
-        if !awaited.is_empty() {
-            let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
-                .bind(&awaited)
-                .fetch_all(&mut *transaction)
-                .await?
-                .into_iter()
-                .collect();
-            if let Some(missing) = awaited.iter().find(|id| !known.contains(id)) {
-                return Err(StoreError::not_found("task", missing));
-            }
-            sqlx::query(INSERT_DEPENDENCIES)
-                .bind(&waiting)
-                .bind(&awaited)
-                .execute(&mut *transaction)
-                .await?;
+        let Some(first) = batch.first().map(|(task, _)| task.id) else { return Ok(()) };
+        let added = Insert::new(acting, batch.iter().map(|(task, _)| task.clone()).collect());
+        if awaited.is_empty() {
+            let store = self.0.clone();
+            self.0.inserts.submit(added, |batch| insert::flush(store, batch)).await?;
+        } else {
+            self.insert_waiting(acting, added, waiting, awaited).await?;
         }
-        refresh(&mut transaction, &ids).await?;
+        self.0.hint_soon(TASKS_CHANNEL, first);
+        Ok(())
+    }
+
+    /// Adds tasks of which some wait for others.
+    async fn insert_waiting(
+        &self,
+        acting: &Acting<'_>,
+        added: Insert,
+        waiting: Vec<Uuid>,
+        awaited: Vec<Uuid>,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        let not_ready = waiting.iter().copied().map(TaskId::from_uuid).collect();
+        insert::insert(&mut transaction, &self.0.lanes, &[added], &not_ready).await?;
+        let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
+            .bind(&awaited)
+            .fetch_all(&mut *transaction)
+            .await?
+            .into_iter()
+            .collect();
+        if let Some(missing) = awaited.iter().find(|id| !known.contains(id)) {
+            return Err(StoreError::not_found("task", missing));
+        }
+        sqlx::query(INSERT_DEPENDENCIES)
+            .bind(&waiting)
+            .bind(&awaited)
+            .execute(&mut *transaction)
+            .await?;
+        refresh(&mut transaction, &waiting).await?;
         transaction.commit().await?;
-        self.0.hint(TASKS_CHANNEL, ids.first().copied().unwrap_or_default()).await;
         Ok(())
     }
 
@@ -427,14 +487,21 @@ impl Tasks<'_> {
             sqlx::query_scalar(LATEST).fetch_all(self.0.pool()).await?
         } else {
             let part = IdPart::parse(text).ok_or_else(|| StoreError::not_found("task", text))?;
-            sqlx::query_scalar(BY_PART)
-                .bind(part.low)
-                .bind(part.high)
-                .bind(part.reversed_suffix)
-                .fetch_all(self.0.pool())
-                .await?
+            self.by_part(&part).await?
         };
         self.get(TaskId::from_uuid(only("task", text, &ids)?)).await
+    }
+
+    async fn by_part(&self, part: &IdPart) -> Result<Vec<Uuid>, StoreError> {
+        let query = sqlx::query_scalar(BY_PREFIX).bind(part.low).bind(part.high);
+        let mut found: Vec<Uuid> = query.fetch_all(self.0.pool()).await?;
+        let query = sqlx::query_scalar(BY_SUFFIX).bind(&part.suffix);
+        for id in query.fetch_all(self.0.pool()).await? {
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     /// A page, newest first, and the cursor of the next one.
@@ -442,14 +509,26 @@ impl Tasks<'_> {
         &self,
         filter: &TaskFilter,
     ) -> Result<(Vec<Task>, Option<TaskId>), StoreError> {
-        let rows: Vec<Task> = sqlx::query_as(LIST)
-            .bind(filter.status.map(Status::as_str))
+        let statement = match filter.status {
+            None => LIST,
+            Some(Status::Pending | Status::Ready | Status::Completed) => LIST_UNMARKED,
+            Some(_) => LIST_MARKED,
+        };
+        let mut query = sqlx::query_as(statement)
             .bind(filter.codebase.map(CodebaseId::as_uuid))
             .bind(filter.cursor.map(TaskId::as_uuid))
-            .bind(i64::from(filter.limit) + 1)
-            .fetch_all(self.0.pool())
-            .await?;
+            .bind(i64::from(filter.limit) + 1);
+        if let Some(status) = filter.status {
+            query = query.bind(status.as_str());
+        }
+        let rows: Vec<Task> = query.fetch_all(self.0.pool()).await?;
         Ok(page(rows, filter.limit, |task| task.id))
+    }
+
+    /// These tasks, in no order.
+    pub async fn get_many(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(self.0.pool()).await?)
     }
 
     /// The tasks that this one waits for, and those that wait for it.
@@ -489,6 +568,9 @@ impl Tasks<'_> {
             let status = self.get(id).await?.status;
             return Err(StoreError::Conflict(format!("task {} is {status}", id.short())));
         };
+        if to == Status::Ready {
+            ready::enqueue(&mut transaction, &[id.as_uuid()]).await?;
+        }
         refresh_dependants(&mut transaction, id).await?;
         transaction.commit().await?;
         self.0.hint(TASKS_CHANNEL, id).await;

@@ -32,6 +32,8 @@ pub(crate) struct Change {
     command: Option<Vec<String>>,
     model: Option<String>,
     network: Option<bool>,
+    /// Its runs at once, over all nodes; 0 takes the limit away.
+    max_concurrent: Option<u32>,
     capabilities: Option<Vec<String>>,
     description: Option<String>,
 }
@@ -41,6 +43,9 @@ impl Change {
         let mut configuration = Map::new();
         if let Some(driver) = self.driver {
             let driver: DriverKind = driver.parse()?;
+            if driver == DriverKind::None {
+                return Err(Refusal::usage("the driver 'none' is for tasks without an agent"));
+            }
             configuration.insert("driver".to_owned(), json!(driver));
         }
         if let Some(command) = self.command {
@@ -51,6 +56,10 @@ impl Change {
         }
         if let Some(network) = self.network {
             configuration.insert("network".to_owned(), json!(network));
+        }
+        if let Some(limit) = self.max_concurrent {
+            // No limit is a null: what is given is laid over what is there.
+            configuration.insert("max_concurrent".to_owned(), json!((limit > 0).then_some(limit)));
         }
         Ok(AgentChange {
             is_active: self.active,
@@ -99,7 +108,7 @@ pub(crate) async fn test(
     let driver = if model.is_some() { DriverKind::Native } else { driver.unwrap_or(usual) };
     let mut found = json!({ "agent": agent.name, "driver": driver });
     match (driver, word) {
-        (DriverKind::Mechanic, _) => {}
+        (DriverKind::Mechanic | DriverKind::None, _) => {}
         (DriverKind::Command, _) => {
             let program = agent.configuration["command"][0].as_str();
             let Some(program) = program else {

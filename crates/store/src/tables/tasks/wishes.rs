@@ -7,35 +7,36 @@ use journeyman_domain::ids::TaskId;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{Task, Tasks, refresh, refresh_dependants};
+use crate::queue::ready;
 use crate::{Acting, StoreError, TASKS_CHANNEL};
 
-const CANCEL: &str = "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now()), \
+const CANCEL: &str = "UPDATE tasks SET updated_at = now(), cancel_requested_at = coalesce(cancel_requested_at, now()), \
      status = CASE WHEN status = 'running' THEN status ELSE 'cancelled' END, \
      completed_at = CASE WHEN status <> 'running' THEN now() END, waiting_for = NULL, wake_at = NULL \
      WHERE id = $1 AND status NOT IN ('completed', 'failed', 'cancelled', 'timeout') \
      RETURNING status::text";
-const PAUSE: &str = "UPDATE tasks SET waiting_for = NULL, wake_at = NULL, \
+const PAUSE: &str = "UPDATE tasks SET updated_at = now(), waiting_for = NULL, wake_at = NULL, \
      pause_requested_at = CASE WHEN status = 'running' THEN now() END, \
      status = CASE WHEN status = 'running' THEN status ELSE 'paused' END \
      WHERE id = $1 AND status IN ('pending', 'ready', 'waiting', 'running') RETURNING status::text";
 // A running task that is to be paused forgets the wish; one that was put aside goes on.
-const RESUME: &str = "UPDATE tasks SET resumed_at = now(), pause_requested_at = NULL, \
+const RESUME: &str = "UPDATE tasks SET updated_at = now(), resumed_at = now(), pause_requested_at = NULL, \
      waiting_for = NULL, wake_at = NULL, budget_usd = coalesce($2::float8::numeric, budget_usd), \
      time_limit_s = coalesce($3, time_limit_s), \
      status = CASE WHEN status = 'running' THEN status ELSE 'pending' END \
      WHERE id = $1 AND (status = 'paused' OR status = 'running' AND pause_requested_at IS NOT NULL \
          OR status = 'waiting' AND waiting_for IN ('budget', 'input', 'rate_limit', 'provider')) \
      RETURNING status::text";
-const APPROVE: &str = "UPDATE tasks SET status = 'pending', waiting_for = NULL, approved_at = now() \
+const APPROVE: &str = "UPDATE tasks SET updated_at = now(), status = 'pending', waiting_for = NULL, approved_at = now() \
      WHERE id = $1 AND status = 'waiting' AND waiting_for = 'approval' RETURNING status::text";
-const RETRY: &str = "UPDATE tasks SET status = 'pending', resumed_at = now(), \
+const RETRY: &str = "UPDATE tasks SET updated_at = now(), status = 'pending', resumed_at = now(), \
      waiting_for = NULL, wake_at = NULL, \
      error = NULL, completed_at = NULL, cancel_requested_at = NULL, pause_requested_at = NULL, \
      approved_at = NULL, verified = NULL, done_by_word = NULL \
      WHERE id = $1 AND (status IN ('failed', 'cancelled', 'timeout', 'parked') OR status = 'waiting' \
      AND waiting_for IN ('retry_at', 'rate_limit', 'provider', 'budget')) RETURNING status::text";
 // The answer becomes a part of what the next attempt is asked.
-const ANSWER: &str = "UPDATE tasks SET status = 'pending', resumed_at = now(), \
+const ANSWER: &str = "UPDATE tasks SET updated_at = now(), status = 'pending', resumed_at = now(), \
      waiting_for = NULL, error = NULL, \
      description = coalesce(description, title) || E'\\n\\nThe user''s answer: ' || $2 \
      WHERE id = $1 AND status = 'waiting' AND waiting_for = 'input' RETURNING status::text";
@@ -149,7 +150,11 @@ impl Tasks<'_> {
             return Err(StoreError::Conflict(refused));
         };
         match status.as_str() {
-            "cancelled" => close_suspended(&mut transaction, id).await?,
+            "cancelled" => {
+                ready::leave(&mut transaction, id.as_uuid()).await?;
+                close_suspended(&mut transaction, id).await?;
+            }
+            "paused" => ready::leave(&mut transaction, id.as_uuid()).await?,
             "pending" => {
                 refresh(&mut transaction, &[id.as_uuid()]).await?;
             }

@@ -1,0 +1,47 @@
+//! Connections of their own for what is written or claimed often: they know their statements already, and
+//! nothing is asked of them between two uses, as a pool does.
+
+use std::sync::{Mutex, PoisonError};
+
+use sqlx::{PgConnection, PgPool};
+
+use crate::StoreError;
+
+/// Connections that are kept at the most.
+const KEPT: usize = 4;
+
+/// What these statements do does not hang on their values.
+const GENERIC: &str = "SET plan_cache_mode = force_generic_plan";
+
+pub(crate) const ALL: &[&str] = &[GENERIC];
+
+/// Idle ones of one kind of work.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<Vec<PgConnection>>);
+
+impl Lines {
+    /// One that is free, else a new one.
+    pub(crate) async fn take(&self, pool: &PgPool) -> Result<PgConnection, StoreError> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(line) = idle {
+            return Ok(line);
+        }
+        let mut line = pool.acquire().await?.detach();
+        sqlx::query(GENERIC).execute(&mut line).await?;
+        Ok(line)
+    }
+
+    /// Keeps one for the next use. One whose use failed or was cut off is not given back: what it is in
+    /// the middle of is not known.
+    pub(crate) fn give(&self, line: PgConnection) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(line);
+        }
+    }
+
+    /// Closes them.
+    pub(crate) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

@@ -1,0 +1,110 @@
+//! Tasks without a run (driver `none`): they stand for others, such as a milestone that several wait for
+//! or a parent of sub-tasks. Nobody works on them, so they are claimed and ended many at a time.
+//!
+//! Owns: `task_leases`. A batch has one lease; what ends late, after the lease went to another, changes
+//! nothing. Must never: end a task that is not ready any more.
+
+use std::time::Duration;
+
+use journeyman_domain::ids::NodeId;
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{Queue, ready};
+use crate::tables::tasks::refresh_waiting_for;
+use crate::{Acting, StoreError};
+
+/// Rows of the queue that one claim takes; each has up to 200 tasks.
+const ROWS: i64 = 2;
+
+/// Tasks that end together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The lease.
+    pub id: Uuid,
+    /// The tasks.
+    pub tasks: Vec<Uuid>,
+}
+
+// It need not be on the disk: whatever a crash loses of it was not ended, and is ready again.
+const CLAIM: &str = "WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true) AS mode), \
+     head AS ( \
+         SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.ids FROM queue_lanes l \
+         CROSS JOIN LATERAL (SELECT * FROM ready_tasks q WHERE q.lane_id = l.id \
+             ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT $2 FOR UPDATE SKIP LOCKED) q \
+         WHERE l.is_runless AND (SELECT mode FROM relaxed) = 'off' ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT $2), \
+     gone AS (DELETE FROM ready_tasks q USING head h WHERE q.lane_id = h.lane_id \
+         AND q.bucket = h.bucket AND q.due = h.due AND q.chain = h.chain AND q.first_id = h.first_id), \
+     claimed AS (SELECT array_agg(u.id) AS ids FROM head h, unnest(h.ids) AS u (id)), \
+     leased AS (INSERT INTO task_leases (id, node_id, expires_at, ids) \
+         SELECT $5, $1, now() + make_interval(secs => $3), ids FROM claimed WHERE ids IS NOT NULL \
+         RETURNING id, ids), \
+     event AS (INSERT INTO audit_events (id, kind, table_name, record_ids, actor, attributes) \
+         SELECT $6, 'tasks_claimed', 'tasks', ids, $4, jsonb_build_object('lease', id) FROM leased) \
+     SELECT id, ids FROM leased";
+const COMPLETE: &str = "WITH held AS ( \
+         DELETE FROM task_leases WHERE id = $1 AND node_id = $2 RETURNING ids), \
+     done AS (UPDATE tasks SET status = 'completed', started_at = now(), completed_at = now(), \
+         updated_at = now() WHERE id = ANY ((SELECT ids FROM held)::uuid[]) AND status = 'ready' \
+         RETURNING id), \
+     event AS (INSERT INTO audit_events (id, kind, table_name, record_ids, actor, attributes) \
+         SELECT $4, 'tasks_completed', 'tasks', array_agg(id), $3, jsonb_build_object('lease', $1) \
+         FROM done HAVING count(*) > 0) \
+     SELECT (SELECT array_agg(id) FROM done) FROM held";
+const LOST: &str = "DELETE FROM task_leases l WHERE l.expires_at <= now() RETURNING ids";
+
+pub(crate) const ALL: &[&str] = &[CLAIM, COMPLETE, LOST];
+
+impl Queue<'_> {
+    /// Claims the next tasks without a run; `None` where none is ready.
+    pub async fn claim_batch(
+        &self,
+        acting: &Acting<'_>,
+        node: NodeId,
+        lease: Duration,
+    ) -> Result<Option<Batch>, StoreError> {
+        let mut line = self.0.lines.take(self.0.pool()).await?;
+        let batch: Option<(Uuid, Vec<Uuid>)> = sqlx::query_as(CLAIM)
+            .bind(node.as_uuid())
+            .bind(ROWS)
+            .bind(lease.as_secs_f64())
+            .bind(acting.actor)
+            .bind(Uuid::now_v7())
+            .bind(Uuid::now_v7())
+            .fetch_optional(&mut line)
+            .await?;
+        self.0.lines.give(line);
+        Ok(batch.map(|(id, tasks)| Batch { id, tasks }))
+    }
+
+    /// Ends all tasks of a batch as completed; what waits for them is judged anew.
+    /// [`StoreError::Fenced`] where the lease is lost: then nothing is written.
+    pub async fn complete_batch(
+        &self,
+        acting: &Acting<'_>,
+        node: NodeId,
+        batch: &Batch,
+    ) -> Result<(), StoreError> {
+        let mut line = self.0.lines.take(self.0.pool()).await?;
+        let mut transaction = line.begin().await?;
+        let done: Option<Option<Vec<Uuid>>> = sqlx::query_scalar(COMPLETE)
+            .bind(batch.id)
+            .bind(node.as_uuid())
+            .bind(acting.actor)
+            .bind(Uuid::now_v7())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let done = done.ok_or(StoreError::Fenced)?.unwrap_or_default();
+        // In a statement of its own: it must see what was linked while the first one waited.
+        refresh_waiting_for(&mut transaction, &done).await?;
+        transaction.commit().await?;
+        self.0.lines.give(line);
+        Ok(())
+    }
+}
+
+/// Makes tasks ready again whose batch was not ended within its lease.
+pub(super) async fn take_back(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let lost: Vec<Vec<Uuid>> = sqlx::query_scalar(LOST).fetch_all(&mut *connection).await?;
+    ready::enqueue(connection, &lost.concat()).await
+}

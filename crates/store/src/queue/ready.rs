@@ -1,0 +1,105 @@
+//! What may be claimed, in the order of claims: rows of many tasks each.
+//!
+//! Owns: `ready_tasks` and `queue_lanes`. A task that becomes ready gets its place in the transaction
+//! that makes it so. Must never: hold the truth about a task's state; that is its row's, and an id
+//! whose task is not ready any more is passed over.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::StoreError;
+
+// The tasks of a batch, as `fresh` (id, codebase_id, agent_id, task_type, driver, priority, due_date,
+// reserved_for, created_at), in rows that are claimed alike: small ones, that several nodes may claim
+// at once, but for what needs no run.
+macro_rules! places {
+    () => {
+        "kind AS ( \
+             SELECT id, codebase_id, agent_id, reserved_for, driver IS NOT DISTINCT FROM 'none' AS is_runless, \
+                 CASE task_type WHEN 'test' THEN 'test_generation' WHEN 'docs' THEN 'documentation' \
+                     WHEN 'analysis' THEN 'complexity_analysis' \
+                     WHEN 'optimization' THEN 'optimization_suggestions' \
+                     WHEN 'review' THEN 'code_review' ELSE 'code_generation' END AS capability, \
+                 floor(extract(epoch FROM created_at) / 86400)::integer - CASE priority \
+                     WHEN 'low' THEN 0 WHEN 'normal' THEN 1 WHEN 'high' THEN 2 WHEN 'urgent' THEN 3 \
+                     ELSE 4 END AS bucket, coalesce(due_date, 'infinity') AS due FROM fresh), \
+         chunked AS ( \
+             SELECT k.*, (row_number() OVER (PARTITION BY codebase_id, agent_id, capability, is_runless, \
+                 bucket, due, reserved_for ORDER BY id) - 1) \
+                 / CASE WHEN is_runless THEN 200 ELSE 16 END AS chunk FROM kind k), \
+         batch AS ( \
+             SELECT codebase_id, agent_id, capability, is_runless, bucket, due, reserved_for, \
+                 array_agg(id ORDER BY id) AS ids FROM chunked \
+             GROUP BY codebase_id, agent_id, capability, is_runless, bucket, due, reserved_for, chunk), \
+         enqueued AS ( \
+             INSERT INTO ready_tasks (lane_id, bucket, due, chain, first_id, reserved_for, ids) \
+             SELECT l.id, b.bucket, b.due, 0, b.ids[1], b.reserved_for, b.ids FROM batch b \
+             LEFT JOIN queue_lanes l ON l.codebase_id IS NOT DISTINCT FROM b.codebase_id \
+                 AND l.agent_id IS NOT DISTINCT FROM b.agent_id AND l.capability = b.capability \
+                 AND l.is_runless = b.is_runless \
+             ON CONFLICT (lane_id, bucket, due, chain, first_id) DO UPDATE \
+                 SET ids = ready_tasks.ids || excluded.ids, reserved_for = excluded.reserved_for)"
+    };
+}
+pub(crate) use places;
+
+// A kind of work that is new: seldom.
+const LANES: &str = "INSERT INTO queue_lanes (codebase_id, agent_id, capability, is_runless) \
+     SELECT DISTINCT codebase_id, agent_id, CASE task_type WHEN 'test' THEN 'test_generation' \
+         WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
+         WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
+         ELSE 'code_generation' END, driver IS NOT DISTINCT FROM 'none' \
+     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
+         AS n (codebase_id, agent_id, task_type, driver) ON CONFLICT DO NOTHING";
+const LANES_OF: &str = "SELECT DISTINCT codebase_id, agent_id, task_type, driver FROM tasks \
+     WHERE id = ANY ($1) AND status = 'ready'";
+const ENQUEUE: &str = concat!(
+    "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AND status = 'ready'), ",
+    places!(),
+    " SELECT"
+);
+const LEAVE: &str = "UPDATE ready_tasks SET ids = array_remove(ids, $1) \
+     WHERE ids @> ARRAY[$1::uuid] AND cardinality(ids) > 1";
+const LEAVE_ALONE: &str = "DELETE FROM ready_tasks WHERE ids = ARRAY[$1::uuid]";
+
+pub(crate) const ALL: &[&str] = &[LANES, LANES_OF, ENQUEUE, LEAVE, LEAVE_ALONE];
+
+/// What decides on a lane: codebase, wanted agent, type, driver.
+pub(crate) type Kind = (Option<Uuid>, Option<Uuid>, String, Option<String>);
+
+/// Makes the lanes that there are not yet.
+pub(crate) async fn open_lanes(
+    connection: &mut PgConnection,
+    kinds: &[Kind],
+) -> Result<(), StoreError> {
+    sqlx::query(LANES)
+        .bind(kinds.iter().map(|kind| kind.0).collect::<Vec<_>>())
+        .bind(kinds.iter().map(|kind| kind.1).collect::<Vec<_>>())
+        .bind(kinds.iter().map(|kind| kind.2.as_str()).collect::<Vec<_>>())
+        .bind(kinds.iter().map(|kind| kind.3.as_deref()).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Gives those of these tasks that are ready their place.
+pub(crate) async fn enqueue(
+    connection: &mut PgConnection,
+    tasks: &[Uuid],
+) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let kinds: Vec<Kind> = sqlx::query_as(LANES_OF).bind(tasks).fetch_all(&mut *connection).await?;
+    open_lanes(connection, &kinds).await?;
+    sqlx::query(ENQUEUE).bind(tasks).execute(connection).await?;
+    Ok(())
+}
+
+/// Takes back the place of a task that is not ready any more.
+pub(crate) async fn leave(connection: &mut PgConnection, task: Uuid) -> Result<(), StoreError> {
+    for statement in [LEAVE, LEAVE_ALONE] {
+        sqlx::query(statement).bind(task).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
