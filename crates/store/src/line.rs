@@ -3,9 +3,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use crate::StoreError;
+use crate::{Store, StoreError};
 
 /// Connections that are kept at the most.
 const KEPT: usize = 4;
@@ -19,18 +19,22 @@ pub(crate) const ALL: &[&str] = &[GENERIC];
 #[derive(Debug, Default)]
 pub(crate) struct Lines(Mutex<Vec<PgConnection>>);
 
-impl Lines {
-    /// One that is free, else a new one.
-    pub(crate) async fn take(&self, pool: &PgPool) -> Result<PgConnection, StoreError> {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+impl Store {
+    /// A line that is free, else a new one.
+    pub(crate) async fn line(&self) -> Result<PgConnection, StoreError> {
+        let idle = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(line) = idle {
             return Ok(line);
         }
-        let mut line = pool.acquire().await?.detach();
+        let mut line = self.pool().acquire().await?.detach();
         sqlx::query(GENERIC).execute(&mut line).await?;
+        // Whatever was there may have been put back to an earlier day meanwhile.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(line)
     }
+}
 
+impl Lines {
     /// Keeps one for the next use. One whose use failed or was cut off is not given back: what it is in
     /// the middle of is not known.
     pub(crate) fn give(&self, line: PgConnection) {

@@ -132,7 +132,7 @@ async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         }
         steps.take(n, append);
     }
-    let mut line = store.lines.take(store.pool()).await?;
+    let mut line = store.line().await?;
     let rows: Vec<(i64, i32)> = sqlx::query_as(APPEND)
         .bind::<Vec<Uuid>>(executions)
         .bind::<Vec<Uuid>>(nodes)

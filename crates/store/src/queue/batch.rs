@@ -63,7 +63,7 @@ impl Queue<'_> {
         node: NodeId,
         lease: Duration,
     ) -> Result<Option<Batch>, StoreError> {
-        let mut line = self.0.lines.take(self.0.pool()).await?;
+        let mut line = self.0.line().await?;
         let batch: Option<(Uuid, Vec<Uuid>)> = sqlx::query_as(CLAIM)
             .bind(node.as_uuid())
             .bind(ROWS)
@@ -85,7 +85,7 @@ impl Queue<'_> {
         node: NodeId,
         batch: &Batch,
     ) -> Result<(), StoreError> {
-        let mut line = self.0.lines.take(self.0.pool()).await?;
+        let mut line = self.0.line().await?;
         let mut transaction = line.begin().await?;
         let done: Option<Option<Vec<Uuid>>> = sqlx::query_scalar(COMPLETE)
             .bind(batch.id)

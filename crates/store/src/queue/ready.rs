@@ -9,12 +9,20 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-// The tasks of a batch, as `fresh` (id, codebase_id, agent_id, task_type, driver, priority, due_date,
-// reserved_for, created_at), in rows that are claimed alike: small ones, that several nodes may claim
-// at once, but for what needs no run.
-macro_rules! places {
-    () => {
-        "kind AS ( \
+// A kind of work that is new: seldom.
+const LANES: &str = "INSERT INTO queue_lanes (codebase_id, agent_id, capability, is_runless) \
+     SELECT DISTINCT codebase_id, agent_id, CASE task_type WHEN 'test' THEN 'test_generation' \
+         WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
+         WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
+         ELSE 'code_generation' END, driver IS NOT DISTINCT FROM 'none' \
+     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
+         AS n (codebase_id, agent_id, task_type, driver) ON CONFLICT DO NOTHING";
+const LANES_OF: &str = "SELECT DISTINCT codebase_id, agent_id, task_type, driver FROM tasks \
+     WHERE id = ANY ($1) AND status = 'ready'";
+// In rows that are claimed alike: small ones, that several nodes may claim at once, but for what needs no
+// run.
+const ENQUEUE: &str = "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AND status = 'ready'), \
+         kind AS ( \
              SELECT id, codebase_id, agent_id, reserved_for, driver IS NOT DISTINCT FROM 'none' AS is_runless, \
                  CASE task_type WHEN 'test' THEN 'test_generation' WHEN 'docs' THEN 'documentation' \
                      WHEN 'analysis' THEN 'complexity_analysis' \
@@ -38,48 +46,54 @@ macro_rules! places {
                  AND l.agent_id IS NOT DISTINCT FROM b.agent_id AND l.capability = b.capability \
                  AND l.is_runless = b.is_runless \
              ON CONFLICT (lane_id, bucket, due, chain, first_id) DO UPDATE \
-                 SET ids = ready_tasks.ids || excluded.ids, reserved_for = excluded.reserved_for)"
-    };
-}
-pub(crate) use places;
-
-// A kind of work that is new: seldom.
-const LANES: &str = "INSERT INTO queue_lanes (codebase_id, agent_id, capability, is_runless) \
-     SELECT DISTINCT codebase_id, agent_id, CASE task_type WHEN 'test' THEN 'test_generation' \
-         WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
-         WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
-         ELSE 'code_generation' END, driver IS NOT DISTINCT FROM 'none' \
-     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
-         AS n (codebase_id, agent_id, task_type, driver) ON CONFLICT DO NOTHING";
-const LANES_OF: &str = "SELECT DISTINCT codebase_id, agent_id, task_type, driver FROM tasks \
-     WHERE id = ANY ($1) AND status = 'ready'";
-const ENQUEUE: &str = concat!(
-    "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AND status = 'ready'), ",
-    places!(),
-    " SELECT"
-);
+                 SET ids = ready_tasks.ids || excluded.ids, reserved_for = excluded.reserved_for) SELECT";
 const LEAVE: &str = "UPDATE ready_tasks SET ids = array_remove(ids, $1) \
      WHERE ids @> ARRAY[$1::uuid] AND cardinality(ids) > 1";
 const LEAVE_ALONE: &str = "DELETE FROM ready_tasks WHERE ids = ARRAY[$1::uuid]";
 
-pub(crate) const ALL: &[&str] = &[LANES, LANES_OF, ENQUEUE, LEAVE, LEAVE_ALONE];
+const OPENED: &str = "SELECT l.id FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
+         WITH ORDINALITY AS n (codebase_id, agent_id, task_type, driver, place) \
+     JOIN queue_lanes l ON l.codebase_id IS NOT DISTINCT FROM n.codebase_id \
+         AND l.agent_id IS NOT DISTINCT FROM n.agent_id \
+         AND l.is_runless = (n.driver IS NOT DISTINCT FROM 'none') \
+         AND l.capability = CASE n.task_type WHEN 'test' THEN 'test_generation' \
+             WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
+             WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
+             ELSE 'code_generation' END ORDER BY n.place";
+
+pub(crate) const ALL: &[&str] = &[LANES, LANES_OF, OPENED, ENQUEUE, LEAVE, LEAVE_ALONE];
 
 /// What decides on a lane: codebase, wanted agent, type, driver.
 pub(crate) type Kind = (Option<Uuid>, Option<Uuid>, String, Option<String>);
 
-/// Makes the lanes that there are not yet.
+/// Makes the lanes that there are not yet; the lane of each kind, in their order.
 pub(crate) async fn open_lanes(
     connection: &mut PgConnection,
     kinds: &[Kind],
-) -> Result<(), StoreError> {
+) -> Result<Vec<i32>, StoreError> {
+    let codebases: Vec<Option<Uuid>> = kinds.iter().map(|kind| kind.0).collect();
+    let agents: Vec<Option<Uuid>> = kinds.iter().map(|kind| kind.1).collect();
+    let types: Vec<&str> = kinds.iter().map(|kind| kind.2.as_str()).collect();
+    let drivers: Vec<Option<&str>> = kinds.iter().map(|kind| kind.3.as_deref()).collect();
     sqlx::query(LANES)
-        .bind(kinds.iter().map(|kind| kind.0).collect::<Vec<_>>())
-        .bind(kinds.iter().map(|kind| kind.1).collect::<Vec<_>>())
-        .bind(kinds.iter().map(|kind| kind.2.as_str()).collect::<Vec<_>>())
-        .bind(kinds.iter().map(|kind| kind.3.as_deref()).collect::<Vec<_>>())
-        .execute(connection)
+        .bind(&codebases)
+        .bind(&agents)
+        .bind(&types)
+        .bind(&drivers)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    Ok(sqlx::query_scalar(OPENED)
+        .bind(&codebases)
+        .bind(&agents)
+        .bind(&types)
+        .bind(&drivers)
+        .fetch_all(connection)
+        .await?)
+}
+
+/// Tasks that one row of the queue holds at the most.
+pub(crate) const fn chunk(is_runless: bool) -> usize {
+    if is_runless { 200 } else { 16 }
 }
 
 /// Gives those of these tasks that are ready their place.
