@@ -20,9 +20,10 @@ CREATE TABLE ready_tasks (
     due timestamptz NOT NULL,
     chain integer NOT NULL,
     first_id uuid NOT NULL,
+    place uuid NOT NULL DEFAULT gen_random_uuid(), -- a row is never added to: a claim may hold an older look at it
     reserved_for uuid,
     ids uuid[] NOT NULL CHECK (cardinality(ids) > 0),
-    PRIMARY KEY (lane_id, bucket, due, chain, first_id)
+    PRIMARY KEY (lane_id, bucket, due, chain, first_id, place)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- A few kilobytes that are written once and read once.
 ALTER TABLE ready_tasks ALTER COLUMN ids SET STORAGE MAIN;
@@ -97,7 +98,9 @@ WHERE status NOT IN ('pending', 'ready', 'completed');
 INSERT INTO task_keys (unique_key, task_id) SELECT unique_key, id FROM tasks
 WHERE unique_key IS NOT NULL AND status NOT IN ('completed', 'failed', 'cancelled', 'timeout');
 -- The next claim makes them ready, with their place.
-UPDATE tasks SET status = 'waiting', waiting_for = 'retry_at', wake_at = now() WHERE status IN ('pending', 'ready');
+UPDATE tasks SET status = 'waiting', waiting_for = 'retry_at',
+    wake_at = now() - make_interval(secs => array_position(enum_range(NULL::priority_level), priority))
+WHERE status IN ('pending', 'ready');
 
 DROP INDEX idx_tasks_claim, idx_tasks_wake, idx_tasks_unique_key, idx_tasks_status, idx_tasks_suffix, idx_tasks_codebase;
 CREATE INDEX idx_tasks_codebase ON tasks (codebase_id, id) WHERE codebase_id IS NOT NULL;

@@ -1,7 +1,7 @@
 //! Who acts, and in which trace: every transaction that writes says it, and the audit records it.
 
 use journeyman_telemetry::TraceContext;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{Store, StoreError};
 
@@ -33,16 +33,20 @@ impl Store {
         acting: &Acting<'_>,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut transaction = self.pool().begin().await?;
-        let (trace, span) = acting
-            .trace
-            .map(|context| (context.trace_id_hex(), context.span_id_hex()))
-            .unwrap_or_default();
-        sqlx::query(SET)
-            .bind(acting.actor)
-            .bind(trace)
-            .bind(span)
-            .execute(&mut *transaction)
-            .await?;
+        say(&mut transaction, acting).await?;
         Ok(transaction)
     }
+}
+
+/// Says in a transaction who acts.
+pub(crate) async fn say(
+    connection: &mut PgConnection,
+    acting: &Acting<'_>,
+) -> Result<(), StoreError> {
+    let (trace, span) = acting
+        .trace
+        .map(|context| (context.trace_id_hex(), context.span_id_hex()))
+        .unwrap_or_default();
+    sqlx::query(SET).bind(acting.actor).bind(trace).bind(span).execute(connection).await?;
+    Ok(())
 }

@@ -97,7 +97,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
 }
 
 /// The flush was cut off with its runtime: whether it arrived is not known.
-fn lost() -> StoreError {
+pub(crate) fn lost() -> StoreError {
     StoreError::Unavailable(sqlx::Error::WorkerCrashed)
 }
 

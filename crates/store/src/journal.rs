@@ -1,6 +1,6 @@
 //! The journal: what a run has decided and learned, append-only, and the blobs beside it.
 //!
-//! Owns: `run_steps` and `blobs`; how steps are written is [`append`]'s. Must never: change or remove a
+//! Owns: `run_steps` and `blobs`; how steps are written is `append`'s. Must never: change or remove a
 //! step.
 
 pub(crate) mod append;

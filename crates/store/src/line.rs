@@ -34,6 +34,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Gives a line back after a use that went well. After a server that went away the other lines are
+    /// dead, too.
+    pub(crate) fn used<T>(
+        &self,
+        line: PgConnection,
+        done: Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        match done.map_err(StoreError::from) {
+            Ok(done) => {
+                self.lines.give(line);
+                Ok(done)
+            }
+            Err(error) => {
+                if matches!(error, StoreError::Unavailable(_)) {
+                    self.lines.close();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
 impl Lines {
     /// Keeps one for the next use. One whose use failed or was cut off is not given back: what it is in
     /// the middle of is not known.

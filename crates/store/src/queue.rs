@@ -74,10 +74,11 @@ impl Claim {
     }
 }
 
-// Retries and waits that came due.
-const WAKE: &str = "UPDATE tasks SET updated_at = now(), status = 'ready', waiting_for = NULL, wake_at = NULL \
-     WHERE id = ANY (ARRAY(SELECT task_id FROM task_marks WHERE wake_at <= now() \
-     ORDER BY wake_at LIMIT 1000 FOR UPDATE SKIP LOCKED)) AND status = 'waiting' RETURNING id";
+// Retries and waits that came due; whether they may begin is judged anew.
+const WAKE: &str = "UPDATE tasks SET updated_at = now(), status = 'pending', waiting_for = NULL, \
+     wake_at = NULL WHERE id = ANY (ARRAY(SELECT t.id FROM task_marks m JOIN tasks t ON t.id = m.task_id \
+     WHERE m.wake_at <= now() ORDER BY m.wake_at LIMIT 1000 FOR UPDATE OF t SKIP LOCKED)) \
+     AND status = 'waiting' RETURNING id";
 
 // `slot`: the places that agents have free in each lane, the least busy agent's first; an agent that
 // has a limit of its own (`max_concurrent` in its configuration), or a codebase (in its settings), has
@@ -118,18 +119,18 @@ const CLAIM: &str = concat!(
              WHERE b.codebase_id = slot.codebase_id), 1000000) AS codebase_slots \
          FROM slot GROUP BY lane_id, codebase_id), \
      head AS ( \
-         SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.ids, l.codebase_id, \
+         SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.place AS row, q.ids, l.codebase_id, \
              l.codebase_slots \
          FROM lane l CROSS JOIN LATERAL (SELECT * FROM ready_tasks q WHERE q.lane_id = l.lane_id \
              AND ($4::uuid IS NULL OR q.ids @> ARRAY[$4]) \
              AND (q.reserved_for IS NULL OR q.reserved_for = $1 OR NOT EXISTS ( \
                  SELECT FROM runtime_nodes n WHERE n.id = q.reserved_for AND n.stopped_at IS NULL \
                  AND n.heartbeat_at > now() - make_interval(secs => $6))) \
-             ORDER BY q.bucket, q.due, q.chain, q.first_id \
+             ORDER BY q.bucket, q.due, q.chain, q.first_id, q.place \
              LIMIT least(l.slots, greatest(0, l.codebase_slots)) FOR UPDATE SKIP LOCKED) q), \
      one AS ( \
          SELECT h.*, u.id, u.n, row_number() OVER (PARTITION BY h.lane_id \
-             ORDER BY h.bucket, h.due, h.chain, h.first_id, u.n) AS place \
+             ORDER BY h.bucket, h.due, h.chain, h.first_id, h.row, u.n) AS place \
          FROM head h, unnest(h.ids) WITH ORDINALITY AS u (id, n) \
          WHERE $4::uuid IS NULL OR u.id = $4), \
      placed AS ( \
@@ -143,19 +144,19 @@ const CLAIM: &str = concat!(
          SELECT * FROM placed WHERE in_codebase <= codebase_slots AND in_agent <= agent_slots \
          ORDER BY bucket, due, chain, id LIMIT (SELECT slots FROM room)), \
      kept AS ( \
-         SELECT h.lane_id, h.bucket, h.due, h.chain, h.first_id, \
+         SELECT h.lane_id, h.bucket, h.due, h.chain, h.first_id, h.row, \
              array_agg(u.id ORDER BY u.n) FILTER (WHERE k.id IS NULL) AS ids \
          FROM head h CROSS JOIN LATERAL unnest(h.ids) WITH ORDINALITY AS u (id, n) \
-         LEFT JOIN taken k ON k.lane_id = h.lane_id AND k.first_id = h.first_id AND k.n = u.n \
-             AND k.bucket = h.bucket AND k.due = h.due AND k.chain = h.chain \
-         GROUP BY h.lane_id, h.bucket, h.due, h.chain, h.first_id HAVING bool_or(k.id IS NOT NULL)), \
+         LEFT JOIN taken k ON k.row = h.row AND k.n = u.n \
+         GROUP BY h.lane_id, h.bucket, h.due, h.chain, h.first_id, h.row HAVING bool_or(k.id IS NOT NULL)), \
      used_up AS ( \
          DELETE FROM ready_tasks q USING kept k WHERE q.lane_id = k.lane_id AND q.bucket = k.bucket \
-             AND q.due = k.due AND q.chain = k.chain AND q.first_id = k.first_id AND k.ids IS NULL), \
+             AND q.due = k.due AND q.chain = k.chain AND q.first_id = k.first_id AND q.place = k.row \
+             AND k.ids IS NULL), \
      shortened AS ( \
          UPDATE ready_tasks q SET ids = k.ids FROM kept k WHERE q.lane_id = k.lane_id \
              AND q.bucket = k.bucket AND q.due = k.due AND q.chain = k.chain \
-             AND q.first_id = k.first_id AND k.ids IS NOT NULL), \
+             AND q.first_id = k.first_id AND q.place = k.row AND k.ids IS NOT NULL), \
      locked AS ( \
          SELECT t.id, t.attempts, t.priority, coalesce(t.description, t.title) AS prompt, t.driver, \
              t.model, t.updated_at AS ready_since, t.traceparent FROM tasks t \
@@ -230,7 +231,7 @@ impl Queue<'_> {
             request.agents.as_ref().map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
         let mut transaction = self.0.begin(acting).await?;
         let woken: Vec<Uuid> = sqlx::query_scalar(WAKE).fetch_all(&mut *transaction).await?;
-        ready::enqueue(&mut transaction, &woken).await?;
+        tasks::refresh(&mut transaction, &woken).await?;
         let claimed: HashMap<Uuid, f64> = sqlx::query_as(CLAIM)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use journeyman_domain::ids::{CodebaseId, TaskId};
-use journeyman_domain::status::{Priority, Status, WaitingFor};
+use journeyman_domain::status::{AfterFailure, Priority, Status, WaitingFor};
 use journeyman_store::{
     ClaimRequest, Finish, NewCodebase, NewTask, NodeKind, Store, StoreError, TaskFilter,
 };
@@ -213,4 +213,47 @@ async fn every_ready_task_has_its_place_whatever_made_it_so() {
         .await
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_task_that_was_ready_twice_can_be_cancelled_and_is_claimed_once() {
+    let database = database().await;
+    let store = database.store();
+    let mine = node(store, NodeKind::Daemon).await;
+    let first = add(store, "first", &[]).await;
+    let all_the_same = NewTask { after_failure: AfterFailure::Run, ..NewTask::new("all the same") };
+    let second = store.tasks().insert(&ACTING, &all_the_same, &[first]).await.unwrap().id;
+    for _ in 0..2 {
+        let one = ClaimRequest { limit: 1, ..request(mine) };
+        let claim = store.queue().claim(&ACTING, &one).await.unwrap().remove(0);
+        assert_eq!(claim.task.id, first);
+        finish(store, &claim, Status::Failed).await;
+        assert_eq!(status(store, second).await, (Status::Ready, None));
+        store.tasks().retry(&ACTING, first).await.unwrap();
+        assert_eq!(status(store, second).await, (Status::Waiting, Some(WaitingFor::Dependency)));
+    }
+    store.tasks().request_cancel(&ACTING, first).await.unwrap();
+    assert_eq!(status(store, second).await, (Status::Ready, None));
+    store.tasks().pause(&ACTING, second).await.unwrap();
+    store.tasks().resume(&ACTING, second, None, None).await.unwrap();
+    let claims = claim(store, mine).await;
+    assert_eq!(claims.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [second]);
+    assert_eq!(claim(store, mine).await, []);
+}
+
+#[tokio::test]
+async fn a_graph_that_was_refused_leaves_nothing_that_later_tasks_stumble_over() {
+    let database = database().await;
+    let store = database.store();
+    let codebase_id = Some(codebase(store, "/new").await);
+    let of = |title: &str| NewTask { codebase_id, ..NewTask::new(title) };
+    let (root, behind) = (of("root"), of("behind"));
+    let missing = TaskId::from_uuid(Uuid::now_v7());
+    let batch = [(root.clone(), vec![]), (behind, vec![root.id, missing])];
+    let refused = store.tasks().insert_many(&ACTING, &batch).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
+    let added = add_one(store, of("later")).await;
+    let mine = node(store, NodeKind::Daemon).await;
+    let claims = claim(store, mine).await;
+    assert_eq!(claims.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [added]);
 }

@@ -11,7 +11,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{BlobHash, NewStep};
-use crate::group::Group;
+use crate::group::{self, Group};
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
 use crate::{Store, StoreError};
@@ -90,6 +90,8 @@ pub(super) async fn flush(store: Store, batch: Vec<Append>) -> Vec<Result<i32, S
             })
             .collect(),
         Err(error) if batch.len() == 1 => vec![Err(error)],
+        // It may have arrived all the same: each one looks for itself.
+        Err(StoreError::Unavailable(_)) => batch.iter().map(|_| Err(group::lost())).collect(),
         // Of one that cannot be written, the others must not learn.
         Err(_) => one_by_one(&store, batch).await,
     }
@@ -133,7 +135,7 @@ async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         steps.take(n, append);
     }
     let mut line = store.line().await?;
-    let rows: Vec<(i64, i32)> = sqlx::query_as(APPEND)
+    let written = sqlx::query_as(APPEND)
         .bind::<Vec<Uuid>>(executions)
         .bind::<Vec<Uuid>>(nodes)
         .bind::<Vec<i64>>(epochs)
@@ -151,8 +153,8 @@ async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         .bind(steps.snapshots)
         .bind(steps.packs)
         .fetch_all(&mut line)
-        .await?;
-    store.lines.give(line);
+        .await;
+    let rows: Vec<(i64, i32)> = store.used(line, written)?;
     Ok(rows.into_iter().collect())
 }
 

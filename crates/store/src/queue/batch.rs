@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Queue, ready};
 use crate::tables::tasks::refresh_waiting_for;
-use crate::{Acting, StoreError};
+use crate::{Acting, StoreError, acting};
 
 /// Rows of the queue that one claim takes; each has up to 200 tasks.
 const ROWS: i64 = 2;
@@ -29,12 +29,13 @@ pub struct Batch {
 // It need not be on the disk: whatever a crash loses of it was not ended, and is ready again.
 const CLAIM: &str = "WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true) AS mode), \
      head AS ( \
-         SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.ids FROM queue_lanes l \
+         SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.place, q.ids FROM queue_lanes l \
          CROSS JOIN LATERAL (SELECT * FROM ready_tasks q WHERE q.lane_id = l.id \
              ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT $2 FOR UPDATE SKIP LOCKED) q \
          WHERE l.is_runless AND (SELECT mode FROM relaxed) = 'off' ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT $2), \
      gone AS (DELETE FROM ready_tasks q USING head h WHERE q.lane_id = h.lane_id \
-         AND q.bucket = h.bucket AND q.due = h.due AND q.chain = h.chain AND q.first_id = h.first_id), \
+         AND q.bucket = h.bucket AND q.due = h.due AND q.chain = h.chain AND q.first_id = h.first_id \
+         AND q.place = h.place), \
      claimed AS (SELECT array_agg(u.id) AS ids FROM head h, unnest(h.ids) AS u (id)), \
      leased AS (INSERT INTO task_leases (id, node_id, expires_at, ids) \
          SELECT $5, $1, now() + make_interval(secs => $3), ids FROM claimed WHERE ids IS NOT NULL \
@@ -95,6 +96,7 @@ impl Queue<'_> {
             .fetch_optional(&mut *transaction)
             .await?;
         let done = done.ok_or(StoreError::Fenced)?.unwrap_or_default();
+        acting::say(&mut transaction, acting).await?;
         // In a statement of its own: it must see what was linked while the first one waited.
         refresh_waiting_for(&mut transaction, &done).await?;
         transaction.commit().await?;

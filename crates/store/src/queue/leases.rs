@@ -68,7 +68,8 @@ const BEAT: &str =
     "UPDATE runtime_nodes SET heartbeat_at = now() WHERE id = $1 AND stopped_at IS NULL";
 const RENEW: &str = "UPDATE task_executions e \
      SET lease_expires_at = now() + make_interval(secs => $2) FROM tasks t \
-     WHERE e.node_id = $1 AND e.status = 'running' AND t.id = e.task_id \
+     WHERE e.id = ANY (ARRAY(SELECT id FROM task_executions WHERE node_id = $1 \
+         AND status = 'running' ORDER BY id FOR NO KEY UPDATE)) AND t.id = e.task_id \
      RETURNING e.id AS execution_id, e.task_id, e.lease_epoch, \
      t.cancel_requested_at IS NOT NULL AS cancel_requested, \
      t.pause_requested_at IS NOT NULL AS pause_requested";

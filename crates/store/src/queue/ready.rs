@@ -44,12 +44,15 @@ const ENQUEUE: &str = "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AN
              SELECT l.id, b.bucket, b.due, 0, b.ids[1], b.reserved_for, b.ids FROM batch b \
              LEFT JOIN queue_lanes l ON l.codebase_id IS NOT DISTINCT FROM b.codebase_id \
                  AND l.agent_id IS NOT DISTINCT FROM b.agent_id AND l.capability = b.capability \
-                 AND l.is_runless = b.is_runless \
-             ON CONFLICT (lane_id, bucket, due, chain, first_id) DO UPDATE \
-                 SET ids = ready_tasks.ids || excluded.ids, reserved_for = excluded.reserved_for) SELECT";
-const LEAVE: &str = "UPDATE ready_tasks SET ids = array_remove(ids, $1) \
-     WHERE ids @> ARRAY[$1::uuid] AND cardinality(ids) > 1";
-const LEAVE_ALONE: &str = "DELETE FROM ready_tasks WHERE ids = ARRAY[$1::uuid]";
+                 AND l.is_runless = b.is_runless) SELECT";
+// A row that a claim holds just now is passed over, or each would wait for the other: the id stays there
+// and is passed over later.
+const LEAVE: &str = "UPDATE ready_tasks q SET ids = array_remove(q.ids, $1) \
+     FROM (SELECT place FROM ready_tasks WHERE ids @> ARRAY[$1::uuid] \
+         AND array_remove(ids, $1) <> '{}' FOR UPDATE SKIP LOCKED) l WHERE q.place = l.place";
+const LEAVE_ALONE: &str = "DELETE FROM ready_tasks q \
+     USING (SELECT place FROM ready_tasks WHERE ids @> ARRAY[$1::uuid] \
+         AND array_remove(ids, $1) = '{}' FOR UPDATE SKIP LOCKED) l WHERE q.place = l.place";
 
 const OPENED: &str = "SELECT l.id FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
          WITH ORDINALITY AS n (codebase_id, agent_id, task_type, driver, place) \

@@ -455,7 +455,9 @@ impl Tasks<'_> {
     ) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         let not_ready = waiting.iter().copied().map(TaskId::from_uuid).collect();
-        insert::insert(&mut transaction, &self.0.lanes, &[added], &not_ready).await?;
+        // Its lanes may be rolled back with it: nobody else shall know them yet.
+        let lanes = insert::Lanes::default();
+        insert::insert(&mut transaction, &lanes, &[added], &not_ready).await?;
         let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
             .bind(&awaited)
             .fetch_all(&mut *transaction)

@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::NewTask;
-use crate::group::Group;
+use crate::group::{self, Group};
 use crate::queue::ready::{self, Kind};
 use crate::{Acting, Store, StoreError};
 
@@ -75,6 +75,8 @@ pub(super) async fn flush(store: Store, batch: Vec<Insert>) -> Vec<Result<(), St
     match on_line(&store, &batch).await {
         Ok(()) => batch.iter().map(|_| Ok(())).collect(),
         Err(error) if batch.len() == 1 => vec![Err(error)],
+        // It may have arrived all the same: adding it again would be refused for that.
+        Err(StoreError::Unavailable(_)) => batch.iter().map(|_| Err(group::lost())).collect(),
         Err(_) => {
             // Of one that cannot be added, the others must not learn.
             let mut answers = Vec::with_capacity(batch.len());
@@ -88,9 +90,15 @@ pub(super) async fn flush(store: Store, batch: Vec<Insert>) -> Vec<Result<(), St
 
 async fn on_line(store: &Store, batch: &[Insert]) -> Result<(), StoreError> {
     let mut line = store.line().await?;
-    insert(&mut line, &store.lanes, batch, &HashSet::new()).await?;
-    store.lines.give(line);
-    Ok(())
+    match insert(&mut line, &store.lanes, batch, &HashSet::new()).await {
+        Ok(()) => store.used(line, Ok(())),
+        Err(error) => {
+            if matches!(error, StoreError::Unavailable(_)) {
+                store.lines.close();
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Adds all of these; those of `waiting` are not ready yet.
@@ -104,16 +112,20 @@ pub(super) async fn insert(
         let tasks = batch.iter().flat_map(|insert| &insert.tasks);
         tasks.filter(|task| !waiting.contains(&task.id))
     };
-    let new: HashSet<Kind> = {
-        let known = lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        ready().map(kind).filter(|kind| !known.contains_key(kind)).collect()
+    let mut known: HashMap<Kind, i32> = {
+        let lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let kinds: HashSet<Kind> = ready().map(kind).collect();
+        kinds.into_iter().filter_map(|kind| Some((kind.clone(), *lanes.get(&kind)?))).collect()
     };
+    let new: HashSet<Kind> = ready().map(kind).filter(|kind| !known.contains_key(kind)).collect();
     if !new.is_empty() {
         let new: Vec<Kind> = new.into_iter().collect();
         let opened = ready::open_lanes(connection, &new).await?;
-        lanes.lock().unwrap_or_else(PoisonError::into_inner).extend(new.into_iter().zip(opened));
+        known.extend(new.into_iter().zip(opened));
+        let mut lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.extend(known.iter().map(|(kind, lane)| (kind.clone(), *lane)));
     }
-    let places = Places::of(ready(), &lanes.lock().unwrap_or_else(PoisonError::into_inner));
+    let places = Places::of(ready(), &known);
     columns(batch, waiting).insert(connection, places).await
 }
 
