@@ -40,27 +40,21 @@ impl Store {
     pub(crate) fn used<T>(
         &self,
         line: PgConnection,
-        done: Result<T, sqlx::Error>,
+        done: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        match done.map_err(StoreError::from) {
-            Ok(done) => {
-                self.lines.give(line);
-                Ok(done)
-            }
-            Err(error) => {
-                if matches!(error, StoreError::Unavailable(_)) {
-                    self.lines.close();
-                }
-                Err(error)
-            }
+        match &done {
+            Ok(_) => self.lines.give(line),
+            Err(StoreError::Unavailable(_)) => self.lines.close(),
+            Err(_) => {}
         }
+        done
     }
 }
 
 impl Lines {
     /// Keeps one for the next use. One whose use failed or was cut off is not given back: what it is in
     /// the middle of is not known.
-    pub(crate) fn give(&self, line: PgConnection) {
+    fn give(&self, line: PgConnection) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
             idle.push(line);

@@ -154,7 +154,7 @@ async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         .bind(steps.packs)
         .fetch_all(&mut line)
         .await;
-    let rows: Vec<(i64, i32)> = store.used(line, written)?;
+    let rows: Vec<(i64, i32)> = store.used(line, written.map_err(StoreError::from))?;
     Ok(rows.into_iter().collect())
 }
 

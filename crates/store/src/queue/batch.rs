@@ -65,7 +65,7 @@ impl Queue<'_> {
         lease: Duration,
     ) -> Result<Option<Batch>, StoreError> {
         let mut line = self.0.line().await?;
-        let batch: Option<(Uuid, Vec<Uuid>)> = sqlx::query_as(CLAIM)
+        let claimed = sqlx::query_as(CLAIM)
             .bind(node.as_uuid())
             .bind(ROWS)
             .bind(lease.as_secs_f64())
@@ -73,8 +73,9 @@ impl Queue<'_> {
             .bind(Uuid::now_v7())
             .bind(Uuid::now_v7())
             .fetch_optional(&mut line)
-            .await?;
-        self.0.lines.give(line);
+            .await;
+        let batch: Option<(Uuid, Vec<Uuid>)> =
+            self.0.used(line, claimed.map_err(StoreError::from))?;
         Ok(batch.map(|(id, tasks)| Batch { id, tasks }))
     }
 
@@ -100,8 +101,7 @@ impl Queue<'_> {
         // In a statement of its own: it must see what was linked while the first one waited.
         refresh_waiting_for(&mut transaction, &done).await?;
         transaction.commit().await?;
-        self.0.lines.give(line);
-        Ok(())
+        self.0.used(line, Ok(()))
     }
 }
 

@@ -9,25 +9,36 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
+// What a task needs of its agent, by its type.
+macro_rules! capability {
+    () => {
+        "CASE task_type WHEN 'test' THEN 'test_generation' WHEN 'docs' THEN 'documentation' \
+             WHEN 'analysis' THEN 'complexity_analysis' \
+             WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
+             ELSE 'code_generation' END"
+    };
+}
+
 // A kind of work that is new: seldom.
-const LANES: &str = "INSERT INTO queue_lanes (codebase_id, agent_id, capability, is_runless) \
-     SELECT DISTINCT codebase_id, agent_id, CASE task_type WHEN 'test' THEN 'test_generation' \
-         WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
-         WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
-         ELSE 'code_generation' END, driver IS NOT DISTINCT FROM 'none' \
+const LANES: &str = concat!(
+    "INSERT INTO queue_lanes (codebase_id, agent_id, capability, is_runless) \
+     SELECT DISTINCT codebase_id, agent_id, ",
+    capability!(),
+    ", driver IS NOT DISTINCT FROM 'none' \
      FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
-         AS n (codebase_id, agent_id, task_type, driver) ON CONFLICT DO NOTHING";
+         AS n (codebase_id, agent_id, task_type, driver) ON CONFLICT DO NOTHING"
+);
 const LANES_OF: &str = "SELECT DISTINCT codebase_id, agent_id, task_type, driver FROM tasks \
      WHERE id = ANY ($1) AND status = 'ready'";
 // In rows that are claimed alike: small ones, that several nodes may claim at once, but for what needs no
 // run.
-const ENQUEUE: &str = "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AND status = 'ready'), \
+const ENQUEUE: &str = concat!(
+    "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AND status = 'ready'), \
          kind AS ( \
              SELECT id, codebase_id, agent_id, reserved_for, driver IS NOT DISTINCT FROM 'none' AS is_runless, \
-                 CASE task_type WHEN 'test' THEN 'test_generation' WHEN 'docs' THEN 'documentation' \
-                     WHEN 'analysis' THEN 'complexity_analysis' \
-                     WHEN 'optimization' THEN 'optimization_suggestions' \
-                     WHEN 'review' THEN 'code_review' ELSE 'code_generation' END AS capability, \
+                 ",
+    capability!(),
+    " AS capability, \
                  floor(extract(epoch FROM created_at) / 86400)::integer - CASE priority \
                      WHEN 'low' THEN 0 WHEN 'normal' THEN 1 WHEN 'high' THEN 2 WHEN 'urgent' THEN 3 \
                      ELSE 4 END AS bucket, coalesce(due_date, 'infinity') AS due FROM fresh), \
@@ -44,7 +55,8 @@ const ENQUEUE: &str = "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AN
              SELECT l.id, b.bucket, b.due, 0, b.ids[1], b.reserved_for, b.ids FROM batch b \
              LEFT JOIN queue_lanes l ON l.codebase_id IS NOT DISTINCT FROM b.codebase_id \
                  AND l.agent_id IS NOT DISTINCT FROM b.agent_id AND l.capability = b.capability \
-                 AND l.is_runless = b.is_runless) SELECT";
+                 AND l.is_runless = b.is_runless) SELECT"
+);
 // A row that a claim holds just now is passed over, or each would wait for the other: the id stays there
 // and is passed over later.
 const LEAVE: &str = "UPDATE ready_tasks q SET ids = array_remove(q.ids, $1) \
@@ -54,15 +66,16 @@ const LEAVE_ALONE: &str = "DELETE FROM ready_tasks q \
      USING (SELECT place FROM ready_tasks WHERE ids @> ARRAY[$1::uuid] \
          AND array_remove(ids, $1) = '{}' FOR UPDATE SKIP LOCKED) l WHERE q.place = l.place";
 
-const OPENED: &str = "SELECT l.id FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
+const OPENED: &str = concat!(
+    "SELECT l.id FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
          WITH ORDINALITY AS n (codebase_id, agent_id, task_type, driver, place) \
      JOIN queue_lanes l ON l.codebase_id IS NOT DISTINCT FROM n.codebase_id \
          AND l.agent_id IS NOT DISTINCT FROM n.agent_id \
          AND l.is_runless = (n.driver IS NOT DISTINCT FROM 'none') \
-         AND l.capability = CASE n.task_type WHEN 'test' THEN 'test_generation' \
-             WHEN 'docs' THEN 'documentation' WHEN 'analysis' THEN 'complexity_analysis' \
-             WHEN 'optimization' THEN 'optimization_suggestions' WHEN 'review' THEN 'code_review' \
-             ELSE 'code_generation' END ORDER BY n.place";
+         AND l.capability = ",
+    capability!(),
+    " ORDER BY n.place"
+);
 
 pub(crate) const ALL: &[&str] = &[LANES, LANES_OF, OPENED, ENQUEUE, LEAVE, LEAVE_ALONE];
 

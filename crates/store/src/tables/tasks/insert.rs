@@ -90,15 +90,8 @@ pub(super) async fn flush(store: Store, batch: Vec<Insert>) -> Vec<Result<(), St
 
 async fn on_line(store: &Store, batch: &[Insert]) -> Result<(), StoreError> {
     let mut line = store.line().await?;
-    match insert(&mut line, &store.lanes, batch, &HashSet::new()).await {
-        Ok(()) => store.used(line, Ok(())),
-        Err(error) => {
-            if matches!(error, StoreError::Unavailable(_)) {
-                store.lines.close();
-            }
-            Err(error)
-        }
-    }
+    let inserted = insert(&mut line, &store.lanes, batch, &HashSet::new()).await;
+    store.used(line, inserted)
 }
 
 /// Adds all of these; those of `waiting` are not ready yet.
