@@ -2,6 +2,7 @@
 
 mod database;
 mod environment;
+mod limits;
 mod litter;
 mod models;
 mod node;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 
 use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
-use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::TaskId;
 use journeyman_store::cluster::Cluster;
 use journeyman_supervision::{Directory, RunningTree};
@@ -63,11 +63,8 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     };
     let opened = database::open(context).await?;
     let store = opened.store;
-    let rows = store.configuration().get_all().await.map_err(|error| database::failure(&error))?;
-    let pairs = rows.into_iter().map(|row| (row.config_key, row.config_value));
-    let layers = context.layers.clone().with_table(pairs);
-    let configured =
-        layers.settings().map_err(|error| Failure::new(Exit::Usage, "config", sentence(&error)))?;
+    let configured = database::settings(context, &store).await?;
+    let limits = limits::Limits::new(&configured);
     let program = std::env::current_exe().map_err(Failure::from_error)?;
     let settings = settings::actors(context, &configured, &program, mode != Mode::Observer)?;
     let first_task = TaskId::from_uuid(uuid::Uuid::now_v7());
@@ -86,10 +83,14 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
             Mode::Observer => context::Mode::Observer,
         },
         settings: Arc::new(settings),
+        schedule: limits.now(),
         models: Arc::new(models::load(context, &configured, mode != Mode::Observer)?),
         runner: Runner::new(&program).map_err(Failure::from_error)?,
         changes: tokio::sync::broadcast::channel(256).0,
     };
+    if mode == Mode::Daemon {
+        limits.watch(context.clone(), runtime.store.clone());
+    }
     let directory = Directory::default();
     let spec = own_tree(context)?;
     let starter = tree::Starter { runtime: runtime.clone() };

@@ -48,11 +48,26 @@ pub enum Command {
     Tree,
     /// How the runtime, its learning and its integrations fare.
     Health,
-    /// What was done lately, and what the models cost.
+    /// What was done lately, and what the models cost; or what the queue holds.
     Stats {
+        /// What else than that.
+        #[command(subcommand)]
+        of: Option<Stats>,
         /// How many days are looked back.
         #[arg(long, default_value_t = 30)]
         days: u32,
+    },
+    /// Tasks that the clock adds.
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// Let the daemon finish what it has and begin nothing more; waits until nothing runs.
+    Drain {
+        /// Let it begin work again.
+        #[arg(long, conflicts_with = "no_wait")]
+        off: bool,
+        /// Return at once.
+        #[arg(long)]
+        no_wait: bool,
     },
     /// What this machine and configuration can do, each with its mend.
     Doctor,
@@ -105,6 +120,10 @@ pub struct TaskOptions {
     /// What becomes of the change.
     #[arg(long, value_enum, default_value_t)]
     pub deliver: Deliver,
+    /// Files that the task works on, as a pattern such as src/parser or **/*.md: no other task with files that
+    /// could be the same runs meanwhile. May be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    pub files: Vec<String>,
 }
 
 /// What becomes of a verified change.
@@ -142,9 +161,22 @@ pub enum Task {
         /// Only those in this state.
         #[arg(long)]
         status: Option<String>,
+        /// Only those that wait for this: dependency, approval, input, budget, rate_limit, retry_at,
+        /// provider or lock.
+        #[arg(long, value_name = "WHAT")]
+        waiting_for: Option<String>,
         /// Only those of this codebase.
         #[arg(long)]
         codebase: Option<String>,
+        /// Only sub-tasks of this one.
+        #[arg(long, value_name = "TASK")]
+        parent: Option<String>,
+        /// Only those of this priority.
+        #[arg(long)]
+        priority: Option<String>,
+        /// Only those that want this agent.
+        #[arg(long)]
+        agent: Option<String>,
         /// How many at the most.
         #[arg(long, default_value_t = 50)]
         limit: u32,
@@ -194,7 +226,7 @@ pub enum Task {
     Diff(Id),
     /// Bring a task's change into your working tree.
     Apply(Id),
-    /// What a task waits for, and what waits for it.
+    /// What a task waits for, and what waits for it, as trees.
     Deps(Id),
 }
 
@@ -213,6 +245,9 @@ pub struct Add {
     /// wait, fail, skip or run: what becomes of it when a task that it waits for does not complete.
     #[arg(long, value_name = "WHAT")]
     pub on_failure: Option<String>,
+    /// Add it as a part of this task, which then waits for it.
+    #[arg(long, value_name = "TASK")]
+    pub parent: Option<String>,
     /// low, normal, high, urgent or critical.
     #[arg(long)]
     pub priority: Option<String>,
@@ -232,6 +267,69 @@ pub struct Add {
 pub struct Id {
     /// The id, a unique first or last part of it, or `latest`.
     pub task: String,
+}
+
+/// `stats …`.
+#[derive(Debug, Subcommand)]
+pub enum Stats {
+    /// What is ready, what waits and for what, what runs, and the pace of the last hour.
+    Queue,
+}
+
+/// `schedule …`.
+#[derive(Debug, Subcommand)]
+pub enum Schedule {
+    /// Add a task whenever a time of a cron line comes.
+    Add(Box<AddSchedule>),
+    /// The schedules.
+    List,
+    /// One schedule.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Let it rest; the times meanwhile do not count as missed.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Let it go on.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// Take it away; its tasks stay.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `schedule add`.
+#[derive(Debug, Args)]
+pub struct AddSchedule {
+    /// Its name.
+    pub name: String,
+    /// What to do each time.
+    pub prompt: String,
+    /// Its times: minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly.
+    #[arg(long, value_name = "LINE")]
+    pub cron: String,
+    /// Where those are the time of day, such as Europe/Berlin; UTC if absent.
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// skip, once or all: what becomes of times that passed while no runtime ran. `once` if absent.
+    #[arg(long, value_name = "WHAT")]
+    pub missed: Option<String>,
+    /// skip or allow: what becomes of a time while its last task has not ended. `skip` if absent.
+    #[arg(long, value_name = "WHAT")]
+    pub overlap: Option<String>,
+    /// low, normal, high, urgent or critical.
+    #[arg(long)]
+    pub priority: Option<String>,
+    /// The options of its tasks.
+    #[command(flatten)]
+    pub options: TaskOptions,
 }
 
 /// `codebase …`.

@@ -6,10 +6,12 @@ pub mod codebase;
 pub mod config;
 pub mod db;
 pub mod doctor;
+pub mod drain;
 pub mod errors;
 pub mod health;
 pub mod keeper;
 pub mod run;
+pub mod schedule;
 pub mod setup;
 pub mod stats;
 pub mod task;
@@ -75,7 +77,10 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Audit(command) => audit::execute(context, command).await,
         Command::Tree => tree::execute(context).await,
         Command::Health => health::execute(context).await,
-        Command::Stats { days } => stats::execute(context, days).await,
+        Command::Stats { of: Some(crate::cli::Stats::Queue), .. } => stats::queue(context).await,
+        Command::Stats { of: None, days } => stats::execute(context, days).await,
+        Command::Schedule(command) => schedule::execute(context, command).await,
+        Command::Drain { off, no_wait } => drain::execute(context, off, no_wait).await,
         Command::Doctor => doctor::execute(context).await,
         Command::Setup => setup::execute(context),
         // Done before anything was read.

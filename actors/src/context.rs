@@ -9,7 +9,7 @@ use journeyman_domain::limits::Limits;
 use journeyman_domain::schedule;
 use journeyman_store::Store;
 use journeyman_workspace::process::Runner;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::models::Models;
 
@@ -24,6 +24,8 @@ pub struct Runtime {
     pub mode: Mode,
     /// Settings.
     pub settings: Arc<Settings>,
+    /// Leases, polling, attempts, limits: as they are now.
+    pub schedule: watch::Receiver<schedule::Settings>,
     /// The models that agents can use.
     pub models: Arc<Models>,
     /// Starts child processes.
@@ -55,10 +57,6 @@ pub enum Mode {
 /// Typed settings of the actors.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Leases, polling, attempts.
-    pub schedule: schedule::Settings,
-    /// While true, nothing new is claimed.
-    pub maintenance: bool,
     /// What one run may use.
     pub limits: Limits,
     /// Whether work that nothing can check is completed unverified.

@@ -7,6 +7,7 @@
 mod handle;
 mod messages;
 mod shell;
+mod tend;
 
 pub use handle::SchedulerHandle;
 pub use messages::{SchedulerMessage, SchedulerSnapshot, Wish};

@@ -5,7 +5,7 @@ use journeyman_store::cluster::{Cluster, ClusterError};
 use journeyman_store::{PoolOptions, Store, StoreError};
 
 use crate::commands::keeper;
-use crate::config::resolve_secret;
+use crate::config::{Settings, resolve_secret};
 use crate::failure::{Exit, Failure};
 use crate::session::Context;
 
@@ -43,6 +43,14 @@ pub async fn connect(context: &Context) -> Result<Opened, Failure> {
     };
     let store = Store::connect(&url, options).await.map_err(|error| failure(&error))?;
     Ok(Opened { store, cluster, description, url })
+}
+
+/// All settings, those of the table below the user's own.
+pub(super) async fn settings(context: &Context, store: &Store) -> Result<Settings, Failure> {
+    let rows = store.configuration().get_all().await.map_err(|error| failure(&error))?;
+    let pairs = rows.into_iter().map(|row| (row.config_key, row.config_value));
+    let layers = context.layers.clone().with_table(pairs);
+    layers.settings().map_err(|error| Failure::new(Exit::Usage, "config", sentence(&error)))
 }
 
 /// The URL that the user set, its secret resolved.

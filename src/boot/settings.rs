@@ -20,8 +20,6 @@ pub(super) fn actors(
     let author = (!git.author_name.is_empty() || !git.author_email.is_empty())
         .then(|| (git.author_name.clone(), git.author_email.clone()));
     Ok(context::Settings {
-        schedule: settings.scheduler.decisions(settings.system.max_concurrent_tasks),
-        maintenance: settings.system.maintenance_mode,
         limits: settings.run.limits(),
         allow_unverified: settings.run.allow_unverified,
         author,

@@ -16,6 +16,76 @@ pub async fn execute(context: &Context, days: u32) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Shows what the queue holds.
+pub async fn queue(context: &Context) -> Result<Exit, Failure> {
+    let session = Session::open(context).await?;
+    let stats = session.client.get::<Value>("/api/v1/stats/queue").await;
+    session.close().await;
+    let stats = stats?;
+    output::either(context.json, &stats, || describe_queue(&stats))?;
+    Ok(Exit::Done)
+}
+
+fn describe_queue(stats: &Value) -> String {
+    let number = |row: &Value, key: &str| row[key].as_i64().unwrap_or_default();
+    let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let rows_of = |key: &str| stats[key].as_array().cloned().unwrap_or_default();
+    let ready = rows_of("ready");
+    let total: i64 = ready.iter().map(|row| number(row, "tasks")).sum();
+    let mut text = format!("{total} ready\n");
+    for row in &ready {
+        let whom = match (word(row, "agent"), row["is_runless"].as_bool()) {
+            (_, Some(true)) => "nobody: they only stand for others".to_owned(),
+            (agent, _) if agent.is_empty() => format!("any agent with {}", word(row, "capability")),
+            (agent, _) => agent,
+        };
+        let oldest = row["oldest"].as_str().unwrap_or("-").chars().take(16).collect::<String>();
+        text.push_str(&format!(
+            "  {:>7}  {}  for {whom}, the oldest from {}\n",
+            number(row, "tasks"),
+            row["codebase"].as_str().unwrap_or("no codebase"),
+            oldest.replace('T', " "),
+        ));
+    }
+    for row in rows_of("states") {
+        let state = match row["waiting_for"].as_str() {
+            Some("retry_at") => "waiting to retry".to_owned(),
+            Some(reason) => format!("waiting for {reason}"),
+            None => word(&row, "status"),
+        };
+        text.push_str(&format!("{} {state}\n", number(&row, "tasks")));
+    }
+    for row in rows_of("running") {
+        let node: String = word(&row, "node").chars().rev().take(8).collect();
+        let node: String = node.chars().rev().collect();
+        text.push_str(&format!(
+            "  {:>7}  {} on node {node}\n",
+            number(&row, "runs"),
+            word(&row, "agent")
+        ));
+    }
+    let (pace, scheduler) = (&stats["last_hour"], &stats["scheduler"]);
+    text.push_str(&format!(
+        "the last hour: {} runs begun, {} completed, {} failed\n",
+        number(pace, "begun"),
+        number(pace, "completed"),
+        number(pace, "failed"),
+    ));
+    if let (Some(name), Some(at)) =
+        (stats["next_schedule"]["name"].as_str(), stats["next_schedule"]["next_at"].as_str())
+    {
+        let at: String = at.chars().take(16).collect();
+        text.push_str(&format!("the next schedule: {name} at {} UTC\n", at.replace('T', " ")));
+    }
+    if scheduler["maintenance"].as_bool() == Some(true) {
+        text.push_str("maintenance mode is on: nothing is begun\n");
+    }
+    if scheduler["held"].as_bool() == Some(true) {
+        text.push_str("this daemon is drained: it begins nothing; journeyman drain --off\n");
+    }
+    text
+}
+
 fn describe(days: u32, stats: &Value) -> String {
     let tasks = &stats["tasks"];
     let count = |key: &str| tasks[key].as_i64().unwrap_or_default();

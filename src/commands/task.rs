@@ -1,6 +1,7 @@
 //! `journeyman task …`.
 
 mod add;
+mod deps;
 mod show;
 
 use journeyman_web::types::{Event, Task, Tasks};
@@ -27,10 +28,23 @@ pub async fn execute(context: &Context, command: cli::Task) -> Result<Exit, Fail
 async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Result<Exit, Failure> {
     match command {
         cli::Task::Add(add) => add::execute(context, client, *add).await,
-        cli::Task::List { status, codebase, limit, cursor } => {
+        cli::Task::List {
+            status,
+            waiting_for,
+            codebase,
+            parent,
+            priority,
+            agent,
+            limit,
+            cursor,
+        } => {
             let query = query(&[
                 ("status", status),
+                ("waiting_for", waiting_for),
                 ("codebase", codebase),
+                ("parent", parent),
+                ("priority", priority),
+                ("agent", agent),
                 ("limit", Some(limit.to_string())),
                 ("cursor", cursor),
             ]);
@@ -69,7 +83,7 @@ async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Res
             })?;
             Ok(Exit::Done)
         }
-        cli::Task::Deps(id) => deps(context, client, &id.task).await,
+        cli::Task::Deps(id) => deps::execute(context, client, &id.task).await,
     }
 }
 
@@ -152,26 +166,6 @@ async fn logs(context: &Context, client: &Client, id: &str, full: bool) -> Resul
             }
         }
     }
-    Ok(Exit::Done)
-}
-
-async fn deps(context: &Context, client: &Client, id: &str) -> Result<Exit, Failure> {
-    let document: Value = client.get(&format!("/api/v1/tasks/{}/deps", segment(id))).await?;
-    output::either(context.json, &document, || {
-        let line = |task: &Value| {
-            let text = |key: &str| task[key].as_str().unwrap_or_default().to_owned();
-            format!("  {}  {}  {}\n", show::short(&text("id")), text("status"), text("title"))
-        };
-        let section = |title: &str, key: &str| {
-            let lines: String = document[key].as_array().into_iter().flatten().map(line).collect();
-            if lines.is_empty() {
-                format!("{title}: nothing\n")
-            } else {
-                format!("{title}:\n{lines}")
-            }
-        };
-        section("waits for", "depends_on") + &section("is waited for by", "blocks")
-    })?;
     Ok(Exit::Done)
 }
 

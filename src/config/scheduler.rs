@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use journeyman_domain::schedule;
 
+use super::System;
+
 /// Leases, polling and attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,9 +28,10 @@ impl Default for Scheduler {
 
 impl Scheduler {
     /// As the scheduler's decisions take them.
-    pub fn decisions(&self, max_concurrent: u32) -> schedule::Settings {
+    pub fn decisions(&self, system: &System) -> schedule::Settings {
         schedule::Settings {
-            max_concurrent,
+            max_concurrent: system.max_concurrent_tasks,
+            maintenance: system.maintenance_mode,
             lease_ms: u64::from(self.lease_s.max(1)) * 1000,
             poll_ms: self.poll_ms.max(50),
             max_attempts: self.max_attempts.max(1),

@@ -1,5 +1,6 @@
 //! The daemon as its user meets it: steering tasks, their order, and every command that looks.
 
+mod clock;
 mod commands;
 mod order;
 mod wishes;

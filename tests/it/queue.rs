@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
 
 mod batches;
+mod clock;
+mod files;
 mod graphs;
 mod journal;
+mod parts;
+mod stuck;
 mod upgrade;
 mod wishes;
 

@@ -118,7 +118,7 @@ fn ended(work: &Work, outcome: &Outcome, other_agent: bool) -> TaskAfter {
     let attempt = u32::try_from(work.held.execution.attempt).unwrap_or(1);
     // The run's id is random enough to spread those that wait for the same thing.
     let jitter = f64::from(work.held.run.id.as_uuid().as_bytes()[15]) / 255.0;
-    after_attempt(&work.runtime.settings.schedule, outcome, attempt, jitter)
+    after_attempt(&work.runtime.schedule.borrow(), outcome, attempt, jitter)
 }
 
 const fn plain(status: Status) -> TaskAfter {

@@ -41,7 +41,17 @@ impl SchedulerHandle {
 
     /// Says that there may be work.
     pub fn hint(&self) -> bool {
-        self.0.tell(SchedulerMessage::Hint)
+        self.0.tell(SchedulerMessage::Hint { task: None })
+    }
+
+    /// Says that something about a task changed elsewhere.
+    pub(super) fn hint_about(&self, task: Option<TaskId>) -> bool {
+        self.0.tell(SchedulerMessage::Hint { task })
+    }
+
+    /// Lets this node begin nothing more (`true`), or go on.
+    pub async fn hold(&self, held: bool) -> Result<SchedulerSnapshot, AskError<Infallible>> {
+        self.0.ask(LIMIT, |reply| SchedulerMessage::Hold { held, reply }).await
     }
 
     /// Whether it answers; the supervisor sets the time limit.

@@ -29,8 +29,18 @@ pub enum SchedulerMessage {
     },
     /// Time passed.
     Tick,
-    /// There may be work.
-    Hint,
+    /// There may be work, or a wish about a task that runs here.
+    Hint {
+        /// The task, where one is known.
+        task: Option<TaskId>,
+    },
+    /// Begin nothing more and finish what runs, or go on.
+    Hold {
+        /// Which.
+        held: bool,
+        /// Where to.
+        reply: Reply<SchedulerSnapshot, Infallible>,
+    },
     /// A run's actor is gone; the rows say how it left the run.
     RunEnded {
         /// The run.
@@ -87,8 +97,12 @@ pub struct SchedulerSnapshot {
     pub running: u32,
     /// How many may run.
     pub max_concurrent: u32,
-    /// Nothing new is taken.
+    /// The runtime stops: nothing new is taken.
     pub draining: bool,
+    /// The user wants nothing new to be begun here.
+    pub held: bool,
+    /// Nothing new is begun on any node.
+    pub maintenance: bool,
     /// Claims since it started.
     pub claimed: u64,
     /// Take-overs since it started.
@@ -103,7 +117,8 @@ impl Message for SchedulerMessage {
             Self::AddTasks { .. } => "AddTasks",
             Self::Wish { .. } => "Wish",
             Self::Tick => "Tick",
-            Self::Hint => "Hint",
+            Self::Hint { .. } => "Hint",
+            Self::Hold { .. } => "Hold",
             Self::RunEnded { .. } => "RunEnded",
             Self::Drain { .. } => "Drain",
             Self::Snapshot { .. } => "Snapshot",

@@ -18,6 +18,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::SchedulerHandle;
 use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
+use super::tend::Tending;
 use crate::agent::{AgentsHandle, StopReason};
 use crate::context::{Change, Mode, Runtime};
 use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
@@ -48,6 +49,8 @@ pub struct State {
     tasks: TrackedTasks,
     /// Whether tasks without a run are being ended.
     completing: Arc<AtomicBool>,
+    /// Schedules, and what is stuck.
+    tending: Arc<Tending>,
 }
 
 /// A run that has an actor here, or gets one.
@@ -105,6 +108,7 @@ impl Actor for SchedulerActor {
             began: Instant::now(),
             tasks: TrackedTasks::default(),
             completing: Arc::default(),
+            tending: Arc::default(),
             runtime,
         };
         state.start_clock();
@@ -134,11 +138,15 @@ impl Actor for SchedulerActor {
 }
 
 impl State {
+    fn settings(&self) -> schedule::Settings {
+        self.runtime.schedule.borrow().clone()
+    }
+
     fn start_clock(&self) {
         if self.runtime.mode == Mode::Observer {
             return;
         }
-        let settings = &self.runtime.settings.schedule;
+        let settings = self.settings();
         let every = Duration::from_millis(settings.poll_ms.min(settings.lease_ms / 3));
         let handle = self.handle.clone();
         self.tasks.spawn(move |stop| async move {
@@ -166,8 +174,7 @@ impl State {
                     let hints = store.listen(journeyman_store::TASKS_CHANNEL).await?;
                     let mut hints = std::pin::pin!(hints);
                     while let Some(hint) = hints.next().await {
-                        hint?;
-                        handle.hint();
+                        handle.hint_about(hint?.parse().ok());
                     }
                     Ok(())
                 };
@@ -186,7 +193,19 @@ impl State {
     async fn take(&mut self, message: SchedulerMessage) {
         match message {
             SchedulerMessage::Tick => self.step(Input::Tick).await,
-            SchedulerMessage::Hint => self.step(Input::Hint).await,
+            SchedulerMessage::Hint { task } => {
+                // It may be to be stopped or held.
+                if task.is_some_and(|task| self.runs.values().any(|run| run.task == task))
+                    && let Err(error) = self.renew().await
+                {
+                    tracing::warn!(error = %error, "wishes are looked at later");
+                }
+                self.step(Input::Hint).await;
+            }
+            SchedulerMessage::Hold { held, reply } => {
+                self.step(Input::Hold(held)).await;
+                answer(reply, Ok(self.snapshot()));
+            }
             SchedulerMessage::RunEnded { run, epoch } => {
                 if self.runs.get(&run).is_some_and(|started| started.epoch <= epoch) {
                     self.runs.remove(&run);
@@ -216,16 +235,20 @@ impl State {
                 }
                 self.settle_drain();
             }
-            SchedulerMessage::Snapshot { reply } => {
-                let snapshot = SchedulerSnapshot {
-                    running: self.decided.running,
-                    max_concurrent: self.runtime.settings.schedule.max_concurrent,
-                    draining: self.decided.draining,
-                    ..self.done.clone()
-                };
-                answer(reply, Ok(snapshot));
-            }
+            SchedulerMessage::Snapshot { reply } => answer(reply, Ok(self.snapshot())),
             SchedulerMessage::Ping { reply } => answer(reply, Ok(())),
+        }
+    }
+
+    fn snapshot(&self) -> SchedulerSnapshot {
+        let settings = self.settings();
+        SchedulerSnapshot {
+            running: self.decided.running,
+            max_concurrent: settings.max_concurrent,
+            draining: self.decided.draining,
+            held: self.decided.held,
+            maintenance: settings.maintenance,
+            ..self.done.clone()
         }
     }
 
@@ -239,8 +262,8 @@ impl State {
 
     async fn step(&mut self, input: Input) {
         let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let settings = &self.runtime.settings.schedule;
-        let (state, effects) = schedule::step(settings, &self.decided, input, now_ms);
+        let settings = self.settings();
+        let (state, effects) = schedule::step(&settings, &self.decided, input, now_ms);
         self.decided = state;
         if self.runtime.mode == Mode::Observer {
             return;
@@ -248,6 +271,10 @@ impl State {
         for effect in effects {
             let done = match effect {
                 Effect::Renew => self.renew().await,
+                Effect::Tend => {
+                    self.tend();
+                    Ok(())
+                }
                 Effect::TakeOver { limit } => self.take_over(limit).await,
                 Effect::Claim { limit } => self.claim(limit).await,
             };
@@ -258,8 +285,7 @@ impl State {
     }
 
     async fn renew(&mut self) -> Result<(), StoreError> {
-        let lease_ms = self.runtime.settings.schedule.lease_ms;
-        let lease = Duration::from_millis(lease_ms);
+        let lease = Duration::from_millis(self.settings().lease_ms);
         let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
         for run in &held {
             if self.runs.values().any(|started| started.task == run.task_id) {
@@ -325,7 +351,7 @@ impl State {
     }
 
     async fn take_over(&mut self, limit: u32) -> Result<(), StoreError> {
-        let settings = &self.runtime.settings.schedule;
+        let settings = self.settings();
         let request = TakeOverRequest {
             node_id: self.runtime.node,
             limit,
@@ -348,10 +374,7 @@ impl State {
     }
 
     async fn claim(&mut self, limit: u32) -> Result<(), StoreError> {
-        if self.runtime.settings.maintenance {
-            return Ok(());
-        }
-        let settings = self.runtime.settings.schedule.clone();
+        let settings = self.settings();
         let acting = Acting::now("scheduler");
         let mut left = limit;
         while left > 0 {
@@ -389,7 +412,7 @@ impl State {
             return;
         }
         let (store, node) = (self.runtime.store.clone(), self.runtime.node);
-        let lease = Duration::from_millis(self.runtime.settings.schedule.lease_ms);
+        let lease = Duration::from_millis(self.settings().lease_ms);
         let (completing, handle) = (Arc::clone(&self.completing), self.handle.clone());
         self.tasks.spawn(move |stop| async move {
             let mut any = false;
@@ -411,6 +434,19 @@ impl State {
                 handle.hint();
             }
         });
+    }
+
+    /// Looks after schedules and stuck tasks, outside of this handler.
+    fn tend(&self) {
+        if self.runtime.mode == Mode::Daemon {
+            let (tending, store) = (Arc::clone(&self.tending), self.runtime.store.clone());
+            let handle = self.handle.clone();
+            self.tasks.spawn(move |stop| async move {
+                if tending.once(&store, &stop).await {
+                    handle.hint();
+                }
+            });
+        }
     }
 
     /// Starts the actor of a claimed run, outside of this handler: it may take a while.

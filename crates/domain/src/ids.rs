@@ -79,6 +79,8 @@ identifier! {
     ErrorReportId;
     /// A row of `learning_patterns`.
     PatternId;
+    /// A row of `task_schedules`.
+    ScheduleId;
 }
 
 impl ErrorReportId {

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod driver;
 pub mod failure;
+pub mod files;
 pub mod gateway;
 pub mod ids;
 pub mod limits;
@@ -19,5 +20,6 @@ pub mod schedule;
 pub mod status;
 pub mod step;
 pub mod text;
+pub mod timetable;
 pub mod tool;
 pub mod verdict;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Reclaims without a new step before a task is parked.
     pub max_reclaims: u32,
+    /// Nothing is begun and nothing taken over, on any node.
+    pub maintenance: bool,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             poll_ms: 2_000,
             max_attempts: 3,
             max_reclaims: 3,
+            maintenance: false,
         }
     }
 }
@@ -47,8 +50,12 @@ pub struct State {
     pub looked_at_ms: Option<u64>,
     /// When expired leases were looked for last; hints do not put it off.
     pub took_over_at_ms: Option<u64>,
-    /// No new work is taken.
+    /// When schedules and stuck tasks were looked after last.
+    pub tended_at_ms: Option<u64>,
+    /// The runtime stops: no new work is taken.
     pub draining: bool,
+    /// The user wants this node to finish what it has and to begin nothing.
+    pub held: bool,
 }
 
 /// What happens to the scheduler.
@@ -64,6 +71,8 @@ pub enum Input {
     RunEnded,
     /// The runtime stops.
     Drain,
+    /// The user wants this node to begin nothing, or to go on.
+    Hold(bool),
 }
 
 /// What the scheduler shall do.
@@ -76,6 +85,8 @@ pub enum Effect {
         /// How many at the most.
         limit: u32,
     },
+    /// Add what schedules are due to add, and look for tasks that are stuck.
+    Tend,
     /// Claim ready tasks.
     Claim {
         /// How many at the most.
@@ -98,14 +109,23 @@ pub fn step(settings: &Settings, state: &State, input: Input, now_ms: u64) -> (S
             look = true;
         }
         Input::Drain => state.draining = true,
+        Input::Hold(held) => {
+            state.held = held;
+            look = true;
+        }
     }
     if due(state.renewed_at_ms, settings.lease_ms / 3, now_ms) {
         state.renewed_at_ms = Some(now_ms);
         effects.push(Effect::Renew);
     }
+    if !state.draining && due(state.tended_at_ms, settings.poll_ms, now_ms) {
+        state.tended_at_ms = Some(now_ms);
+        effects.push(Effect::Tend);
+    }
     let poll = due(state.looked_at_ms, settings.poll_ms, now_ms);
     let free = settings.max_concurrent.saturating_sub(state.running);
-    if !state.draining && free > 0 && (look || poll) {
+    let begins = !(state.draining || state.held || settings.maintenance);
+    if begins && free > 0 && (look || poll) {
         if due(state.took_over_at_ms, settings.poll_ms, now_ms) {
             state.took_over_at_ms = Some(now_ms);
             effects.push(Effect::TakeOver { limit: free });
@@ -223,26 +243,37 @@ mod tests {
     #[test]
     fn a_full_node_renews_and_claims_nothing() {
         let settings = Settings { max_concurrent: 1, ..Settings::default() };
+        let (take_over, claim) = (Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 });
         let (state, effects) = step(&settings, &State::default(), Input::Tick, 0);
-        assert_eq!(
-            effects,
-            [Effect::Renew, Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]
-        );
+        assert_eq!(effects, [Effect::Renew, Effect::Tend, take_over, claim]);
         let (state, effects) = step(&settings, &state, Input::RunStarted, 1);
         assert_eq!(effects, []);
         let (state, effects) = step(&settings, &state, Input::Hint, 2);
         assert_eq!(effects, []);
         let (state, effects) = step(&settings, &state, Input::Tick, 6_000);
-        assert_eq!(effects, [Effect::Renew]);
+        assert_eq!(effects, [Effect::Renew, Effect::Tend]);
         let (state, effects) = step(&settings, &state, Input::RunEnded, 6_001);
-        assert_eq!(effects, [Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]);
+        assert_eq!(effects, [take_over, claim]);
         let (state, effects) = step(&settings, &state, Input::Hint, 7_500);
-        assert_eq!(effects, [Effect::Claim { limit: 1 }]);
+        assert_eq!(effects, [claim]);
         let (state, effects) = step(&settings, &state, Input::Hint, 8_100);
-        assert_eq!(effects, [Effect::TakeOver { limit: 1 }, Effect::Claim { limit: 1 }]);
+        assert_eq!(effects, [Effect::Tend, take_over, claim]);
         let (state, _) = step(&settings, &state, Input::Drain, 8_200);
-        let (_, effects) = step(&settings, &state, Input::Hint, 8_300);
+        let (_, effects) = step(&settings, &state, Input::Hint, 10_500);
         assert_eq!(effects, []);
+    }
+
+    #[test]
+    fn who_holds_or_maintains_keeps_its_leases_and_begins_nothing() {
+        let settings = Settings::default();
+        let (take_over, claim) = (Effect::TakeOver { limit: 10 }, Effect::Claim { limit: 10 });
+        let (held, effects) = step(&settings, &State::default(), Input::Hold(true), 0);
+        assert_eq!(effects, [Effect::Renew, Effect::Tend]);
+        let (_, effects) = step(&settings, &held, Input::Hold(false), 1);
+        assert_eq!(effects, [take_over, claim]);
+        let maintenance = Settings { maintenance: true, ..settings };
+        let (_, effects) = step(&maintenance, &State::default(), Input::Hint, 0);
+        assert_eq!(effects, [Effect::Renew, Effect::Tend]);
     }
 
     #[test]

@@ -109,6 +109,8 @@ vocabulary! {
         RetryAt = "retry_at",
         /// A provider that is down.
         Provider = "provider",
+        /// Files that another task works on.
+        Lock = "lock",
     }
 }
 
@@ -153,6 +155,28 @@ vocabulary! {
         Skip = "skip",
         /// It begins all the same, once all that it waits for has ended.
         Run = "run",
+    }
+}
+
+vocabulary! {
+    /// What a schedule does about the times that passed while nobody could add its task.
+    Missed, "answer to missed times" {
+        /// Nothing.
+        Skip = "skip",
+        /// One task for all of them together.
+        Once = "once",
+        /// A task for each.
+        All = "all",
+    }
+}
+
+vocabulary! {
+    /// What a schedule does while its last task has not ended.
+    Overlap, "answer to an overlap" {
+        /// It leaves this time out.
+        Skip = "skip",
+        /// It adds another one.
+        Allow = "allow",
     }
 }
 

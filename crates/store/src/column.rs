@@ -7,7 +7,7 @@ use std::error::Error;
 use std::str::FromStr;
 
 use journeyman_domain::ids::{AgentId, CodebaseId, ExecutionId, NodeId, RunId, TaskId};
-use journeyman_domain::status::{Priority, Status, WaitingFor};
+use journeyman_domain::status::{Missed, Overlap, Priority, Status, WaitingFor};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueRef};
 use sqlx::{Decode, Postgres, Type, ValueRef};
@@ -90,7 +90,15 @@ macro_rules! words {
         }
     )*};
 }
-words!(Status, Priority, WaitingFor, journeyman_domain::failure::ErrorClass, crate::NodeKind);
+words!(
+    Status,
+    Priority,
+    WaitingFor,
+    Missed,
+    Overlap,
+    journeyman_domain::failure::ErrorClass,
+    crate::NodeKind
+);
 
 macro_rules! identifiers {
     ($($id:ty),*) => {$(

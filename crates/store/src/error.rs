@@ -99,6 +99,12 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 Some("JM001") => Self::Cycle(cycle_of(database.as_ref())),
+                Some("23505") if database.constraint() == Some("task_keys_unique_key") => {
+                    let key = detail_of(database.as_ref());
+                    let key = key.strip_prefix("Key (unique_key)=(").unwrap_or_default();
+                    let key = key.strip_suffix(") already exists.").unwrap_or(key);
+                    Self::Conflict(format!("an unfinished task has the unique key '{key}' already"))
+                }
                 Some("23505") => Self::Conflict(database.message().to_owned()),
                 // Connection failures, shutdown of the server, too many clients.
                 Some(code)
@@ -113,12 +119,15 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-fn cycle_of(error: &(dyn DatabaseError + 'static)) -> Vec<TaskId> {
-    let detail = error
+fn detail_of<'a>(error: &'a (dyn DatabaseError + 'static)) -> &'a str {
+    error
         .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
         .and_then(sqlx::postgres::PgDatabaseError::detail)
-        .unwrap_or_default();
-    detail.split(' ').filter_map(|id| id.parse().ok()).collect()
+        .unwrap_or_default()
+}
+
+fn cycle_of(error: &(dyn DatabaseError + 'static)) -> Vec<TaskId> {
+    detail_of(error).split(' ').filter_map(|id| id.parse().ok()).collect()
 }
 
 fn name_cycle(tasks: &[TaskId]) -> String {

@@ -35,7 +35,8 @@ pub use journal::{Blob, BlobHash, NewStep, Step, StepPosition};
 pub use listen::TASKS_CHANNEL;
 pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
 pub use queue::{
-    Batch, Claim, ClaimRequest, Fence, Finish, Held, TakeOver, TakeOverRequest, TakenOver,
+    Batch, Claim, ClaimRequest, Fence, Finish, Held, QueueStats, Reconciled, TakeOver,
+    TakeOverRequest, TakenOver,
 };
 pub use tables::agents::{Agent, AgentChange};
 pub use tables::calls::{ModelCall, ModelTotals};
@@ -44,10 +45,14 @@ pub use tables::codebases::{Codebase, NewCodebase};
 pub use tables::configuration::Setting;
 pub use tables::errors::{ErrorFilter, ErrorReport, NewErrorReport};
 pub use tables::executions::Execution;
+pub use tables::files::Files;
 pub use tables::nodes::{NewNode, Node, NodeKind};
 pub use tables::patterns::{NewResolution, Pattern};
 pub use tables::runs::{Run, Usage, Used};
-pub use tables::tasks::{NewTask, Task, TaskFilter, TaskTotals};
+pub use tables::schedules::{Fired, NewSchedule, Schedule};
+pub use tables::tasks::graph::Edge;
+pub use tables::tasks::list::TaskFilter;
+pub use tables::tasks::{NewTask, Task, TaskTotals};
 
 /// How the pool behaves.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +169,8 @@ pub fn statements() -> Vec<&'static str> {
         queue::finish::ALL,
         queue::leases::ALL,
         queue::ready::ALL,
+        queue::reconcile::ALL,
+        queue::stats::ALL,
         tables::agents::ALL,
         tables::calls::ALL,
         tables::children::ALL,
@@ -171,11 +178,17 @@ pub fn statements() -> Vec<&'static str> {
         tables::configuration::ALL,
         tables::errors::ALL,
         tables::executions::ALL,
+        tables::files::ALL,
         tables::nodes::ALL,
         tables::patterns::ALL,
         tables::runs::ALL,
+        tables::schedules::ALL,
         tables::tasks::ALL,
+        tables::tasks::chains::ALL,
+        tables::tasks::graph::ALL,
         tables::tasks::insert::ALL,
+        tables::tasks::list::ALL,
+        tables::tasks::parents::ALL,
         tables::tasks::wishes::ALL,
     ]
     .concat()

@@ -8,10 +8,13 @@ pub(crate) mod batch;
 pub(crate) mod finish;
 pub(crate) mod leases;
 pub(crate) mod ready;
+pub(crate) mod reconcile;
+pub(crate) mod stats;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use journeyman_domain::files::Collision;
 use journeyman_domain::ids::{AgentId, ExecutionId, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -20,8 +23,10 @@ use uuid::Uuid;
 pub use batch::Batch;
 pub use finish::Finish;
 pub use leases::{Held, TakeOver, TakeOverRequest, TakenOver};
+pub use reconcile::Reconciled;
+pub use stats::QueueStats;
 
-use crate::tables::{agents, executions, runs, tasks};
+use crate::tables::{agents, executions, files, runs, tasks};
 use crate::{Acting, Agent, Execution, Run, Store, StoreError, Task};
 
 /// The right to write for an execution: its owner in one epoch of its lease.
@@ -200,7 +205,14 @@ const CLAIM: &str = concat!(
      JOIN candidate c ON c.id = claimed.task_id"
 );
 
-pub(crate) const ALL: &[&str] = &[WAKE, CLAIM];
+// What several nodes must not decide at once without each other: nobody else claims until the end of this
+// transaction, where a limit over all nodes or files that tasks share could be overstepped.
+const SERIALIZE: &str = "SELECT pg_advisory_xact_lock(hashtext('journeyman.claims')) \
+     WHERE EXISTS (SELECT FROM codegen_agents WHERE configuration ? 'max_concurrent') \
+         OR EXISTS (SELECT FROM codebases WHERE settings ? 'max_concurrent') \
+         OR EXISTS (SELECT FROM task_files)";
+
+pub(crate) const ALL: &[&str] = &[WAKE, SERIALIZE, CLAIM];
 
 /// The statement of a claim, for a test that asks PostgreSQL how it would run it.
 pub const fn claim_statement() -> &'static str {
@@ -227,11 +239,29 @@ impl Queue<'_> {
         acting: &Acting<'_>,
         request: &ClaimRequest,
     ) -> Result<Vec<Claim>, StoreError> {
+        loop {
+            match self.try_claim(acting, request).await? {
+                Ok(claims) => return Ok(claims),
+                // They have left the queue, so this ends.
+                Err((met, claimed)) => {
+                    files::put_aside(self.0, acting, &met, &claimed).await?;
+                }
+            }
+        }
+    }
+
+    /// A claim, or which of the tasks that would be claimed meet files of others.
+    async fn try_claim(
+        &self,
+        acting: &Acting<'_>,
+        request: &ClaimRequest,
+    ) -> Result<Result<Vec<Claim>, (Vec<Collision>, Vec<Uuid>)>, StoreError> {
         let wanted: Option<Vec<Uuid>> =
             request.agents.as_ref().map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
         let mut transaction = self.0.begin(acting).await?;
         let woken: Vec<Uuid> = sqlx::query_scalar(WAKE).fetch_all(&mut *transaction).await?;
         tasks::refresh(&mut transaction, &woken).await?;
+        sqlx::query(SERIALIZE).execute(&mut *transaction).await?;
         let claimed: HashMap<Uuid, f64> = sqlx::query_as(CLAIM)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))
@@ -245,23 +275,34 @@ impl Queue<'_> {
             .collect();
         let ids: Vec<Uuid> = claimed.keys().copied().collect();
         let mut claims = load(&mut transaction, &ids).await?;
+        in_order(&mut claims);
+        let taken: Vec<Uuid> = claims.iter().map(|claim| claim.task.id.as_uuid()).collect();
+        let met = files::hold(&mut transaction, &taken).await?;
+        if !met.is_empty() {
+            transaction.rollback().await?;
+            return Ok(Err((met, taken)));
+        }
         transaction.commit().await?;
         for claim in &mut claims {
             let waited_s = claimed.get(&claim.execution.id.as_uuid()).copied().unwrap_or_default();
             claim.waited = Duration::try_from_secs_f64(waited_s).unwrap_or_default();
         }
-        claims.sort_by_key(|claim| {
-            let task = &claim.task;
-            (
-                std::cmp::Reverse(task.priority),
-                task.due_date.is_none(),
-                task.due_date,
-                task.created_at,
-                task.id,
-            )
-        });
-        Ok(claims)
+        Ok(Ok(claims))
     }
+}
+
+/// As claims go: by priority, then by due date, then by age.
+fn in_order(claims: &mut [Claim]) {
+    claims.sort_by_key(|claim| {
+        let task = &claim.task;
+        (
+            std::cmp::Reverse(task.priority),
+            task.due_date.is_none(),
+            task.due_date,
+            task.created_at,
+            task.id,
+        )
+    });
 }
 
 /// Everything about these executions. One whose run or agent is gone is left out.

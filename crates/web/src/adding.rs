@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use axum::http::StatusCode;
 use journeyman_actors::context::Mode;
+use journeyman_domain::files;
 use journeyman_domain::ids::{AgentId, CodebaseId, TaskId};
 use journeyman_domain::status::{AfterFailure, Delivery, DriverKind, Priority, UnknownWord};
 use journeyman_store::NewTask as Row;
@@ -19,6 +20,8 @@ use crate::types::NewTask;
 
 /// Characters of a title.
 const TITLE: usize = 120;
+/// Patterns of files of a task.
+const FILES: usize = 100;
 /// Tasks of one request: its size would bound them too, but not their statement.
 const MOST: usize = 200_000;
 
@@ -45,6 +48,26 @@ pub(crate) async fn add(
         shared.keep_first_task(first);
     }
     added
+}
+
+/// What a schedule adds each time, and to which codebase. The codebase is registered when it is new.
+pub(crate) async fn template(
+    shared: &Shared,
+    task: &NewTask,
+) -> Result<(Row, CodebaseId), Refusal> {
+    if !task.after.is_empty() || task.parent.is_some() || task.key.is_some() || task.due.is_some() {
+        return Err(Refusal::usage(
+            "a task that a schedule adds has no key, no due time and no parent, and waits for no other",
+        ));
+    }
+    let tasks = std::slice::from_ref(task);
+    let mut rows = Adding::new(shared, tasks, None).rows(tasks).await?;
+    let Some((row, _)) = rows.pop() else { return Err(Refusal::usage("the schedule has no task")) };
+    let Some(codebase) = row.codebase_id else {
+        return Err(Refusal::usage("the schedule has no repository"));
+    };
+    // Each task begins from what the branch is then.
+    Ok((Row { base_ref: task.base.clone(), traceparent: None, ..row }, codebase))
 }
 
 /// Says which task a refusal is about, where there are several.
@@ -146,6 +169,7 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
             "a model is given, and the driver '{driver}' uses none"
         )));
     }
+    files(task, driver)?;
     if task.unique.as_deref().is_some_and(|key| key.trim().is_empty()) {
         return Err(Refusal::usage("the unique key is empty"));
     }
@@ -159,7 +183,12 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
     }
     // PostgreSQL cannot store it, and would refuse the whole request without a name.
     let words = [&task.repo, &task.prompt].into_iter().chain(&task.command).chain(&task.check);
-    let words = words.chain(&task.after).chain(&task.key).chain(&task.agent).chain(&task.model);
+    let words = words
+        .chain(&task.after)
+        .chain(&task.parent)
+        .chain(&task.key)
+        .chain(&task.agent)
+        .chain(&task.model);
     if words.chain(&task.unique).chain(&task.base).any(|text| text.contains('\0')) {
         return Err(Refusal::usage("a text of the task has a zero byte"));
     }
@@ -171,6 +200,24 @@ fn understand(task: &NewTask) -> Result<Words, Refusal> {
         after_failure: parsed(task.on_failure.as_deref(), AfterFailure::Wait)?,
         time_limit_s,
     })
+}
+
+/// Refuses files that are none.
+fn files(task: &NewTask, driver: Option<DriverKind>) -> Result<(), Refusal> {
+    if driver == Some(DriverKind::None) && !task.files.is_empty() {
+        return Err(Refusal::usage("the driver 'none' works on no files"));
+    }
+    if task.files.len() > FILES {
+        return Err(Refusal::usage(format!(
+            "a task may have {FILES} patterns of files at the most"
+        )));
+    }
+    for pattern in &task.files {
+        if let Some(fault) = files::fault(pattern) {
+            return Err(Refusal::usage(format!("the pattern of files '{pattern}' {fault}")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a budget that is none.
@@ -194,7 +241,10 @@ pub(crate) fn time_limit(seconds: Option<u64>) -> Result<Option<i32>, Refusal> {
 }
 
 /// A word of a closed vocabulary, or what holds where none is given.
-fn parsed<T: FromStr<Err = UnknownWord>>(word: Option<&str>, default: T) -> Result<T, UnknownWord> {
+pub(crate) fn parsed<T: FromStr<Err = UnknownWord>>(
+    word: Option<&str>,
+    default: T,
+) -> Result<T, UnknownWord> {
     word.map_or(Ok(default), str::parse)
 }
 
@@ -274,8 +324,14 @@ impl<'a> Adding<'a> {
         for text in &task.after {
             after.push(self.awaited(text).await?);
         }
+        let parent = match &task.parent {
+            Some(text) => Some(self.awaited(text).await?),
+            None => None,
+        };
         let row = Row {
             id: self.ids[index],
+            parent_task_id: parent,
+            files: task.files.clone(),
             description: Some(task.prompt.clone()),
             priority: words.priority,
             driver: words.driver.map(|driver| driver.to_string()),

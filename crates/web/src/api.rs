@@ -20,7 +20,9 @@ use tower::ServiceExt as _;
 
 use crate::Body;
 use crate::problem::Refusal;
-use crate::routes::{agents, audit, codebases, errors, health, settings, stats, tasks, tree};
+use crate::routes::{
+    agents, audit, codebases, deps, drain, errors, health, schedules, settings, stats, tasks, tree,
+};
 use crate::span;
 
 /// Bytes of a request's body.
@@ -119,13 +121,20 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/tasks/{task}/logs", get(tasks::logs))
         .route("/tasks/{task}/diff", get(tasks::diff))
         .route("/tasks/{task}/apply", post(tasks::apply))
-        .route("/tasks/{task}/deps", get(tasks::dependencies))
+        .route("/tasks/{task}/deps", get(deps::show))
         .route("/codebases", get(codebases::list).post(codebases::add))
         .route("/codebases/{codebase}", post(codebases::set))
         .route("/agents", get(agents::list))
         .route("/agents/{agent}", get(agents::show).post(agents::set))
         .route("/agents/{agent}/test", post(agents::test))
+        .route("/schedules", get(schedules::list).post(schedules::add))
+        .route("/schedules/{schedule}", get(schedules::show))
+        .route("/schedules/{schedule}/pause", post(schedules::pause))
+        .route("/schedules/{schedule}/resume", post(schedules::resume))
+        .route("/schedules/{schedule}/remove", post(schedules::remove))
+        .route("/drain", get(drain::show).post(drain::set))
         .route("/stats", get(stats::show))
+        .route("/stats/queue", get(stats::queue))
         .route("/errors", get(errors::list))
         .route("/errors/{error}", get(errors::show))
         .route("/audit", get(audit::list))

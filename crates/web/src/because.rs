@@ -13,8 +13,12 @@ const NAMED: usize = 3;
 pub(crate) struct Around<'a> {
     /// What it waits for; empty where that was not looked up.
     pub(crate) awaited: &'a [Task],
+    /// Whose files it waits for.
+    pub(crate) holder: Option<&'a Task>,
     /// No runtime is alive that could take it.
     pub(crate) forsaken: bool,
+    /// Nothing is begun, since the user said so.
+    pub(crate) maintenance: bool,
 }
 
 /// Why the task is where it is; `None` where its state says it all.
@@ -36,8 +40,11 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
         Status::Ready if around.forsaken => {
             Some("no runtime is running; start one with: journeyman up".to_owned())
         }
+        Status::Ready if around.maintenance => {
+            Some("maintenance mode is on; end it with: journeyman config set --system system.maintenance_mode false".to_owned())
+        }
         Status::Ready => with("waits for its turn"),
-        Status::Waiting => Some(waiting(task, around.awaited, error)),
+        Status::Waiting => Some(waiting(task, around, error)),
         Status::Running if task.cancel_requested_at.is_some() => {
             Some("is being cancelled".to_owned())
         }
@@ -48,6 +55,7 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
             Some(error) => format!("parked: {error}"),
             None => "parked: taken over again and again without a new step".to_owned(),
         }),
+        Status::Completed if task.driver.as_deref() == Some("none") => None,
         Status::Completed if task.verified != Some(true) => Some(
             if task.approved_at.is_some() {
                 "nothing could check the change, and the user approved it"
@@ -69,7 +77,7 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
     }
 }
 
-fn waiting(task: &Task, awaited: &[Task], error: Option<&str>) -> String {
+fn waiting(task: &Task, around: Around<'_>, error: Option<&str>) -> String {
     let goes_on = match task.wake_at {
         Some(at) => format!("goes on at {}", time(at)),
         None => "goes on by itself".to_owned(),
@@ -79,7 +87,7 @@ fn waiting(task: &Task, awaited: &[Task], error: Option<&str>) -> String {
         None => text,
     };
     match task.waiting_for {
-        Some(WaitingFor::Dependency) => dependencies(awaited),
+        Some(WaitingFor::Dependency) => dependencies(around.awaited),
         Some(WaitingFor::Approval) => {
             "nothing could check the change; approve it or give a check".to_owned()
         }
@@ -92,6 +100,12 @@ fn waiting(task: &Task, awaited: &[Task], error: Option<&str>) -> String {
         ),
         Some(WaitingFor::RateLimit) => with(format!("a provider's limit is reached; {goes_on}")),
         Some(WaitingFor::Provider) => with(format!("a provider is down; {goes_on}")),
+        Some(WaitingFor::Lock) => match around.holder {
+            Some(holder) => {
+                format!("waits for files that {} ({}) works on", holder.id.short(), holder.status)
+            }
+            None => "waits for files that another task works on".to_owned(),
+        },
         Some(WaitingFor::RetryAt) => with(format!("the attempt failed; {goes_on}")),
         None => with("waits".to_owned()),
     }

@@ -37,7 +37,16 @@ impl Names {
 /// What a sentence on one task needs beside its row.
 pub(crate) struct Surroundings {
     awaited: Vec<journeyman_store::Task>,
+    holder: Option<journeyman_store::Task>,
+    files: Vec<String>,
+    readiness: Readiness,
+}
+
+/// What keeps every ready task from its turn.
+#[derive(Clone, Copy, Default)]
+struct Readiness {
     forsaken: bool,
+    maintenance: bool,
 }
 
 impl Surroundings {
@@ -46,16 +55,23 @@ impl Surroundings {
         row: &journeyman_store::Task,
     ) -> Result<Self, StoreError> {
         let awaited = if row.waiting_for == Some(WaitingFor::Dependency) {
-            store.tasks().dependencies(row.id).await?.0
+            store.tasks().awaited(row.id).await?
         } else {
             Vec::new()
         };
-        let forsaken = forsaken(store, std::slice::from_ref(row)).await?;
-        Ok(Self { awaited, forsaken })
+        let files = store.tasks().files(row.id).await?;
+        let holder = match files.as_ref().and_then(|files| files.waits_for) {
+            Some(holder) => store.tasks().get_many(&[holder]).await?.pop(),
+            None => None,
+        };
+        let readiness = Readiness::of(store, std::slice::from_ref(row)).await?;
+        let files = files.map_or_else(Vec::new, |files| files.globs);
+        Ok(Self { awaited, holder, files, readiness })
     }
 
     pub(crate) fn around(&self) -> Around<'_> {
-        Around { awaited: &self.awaited, forsaken: self.forsaken }
+        let Readiness { forsaken, maintenance } = self.readiness;
+        Around { awaited: &self.awaited, holder: self.holder.as_ref(), forsaken, maintenance }
     }
 }
 
@@ -80,6 +96,7 @@ pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<
         task.cost_usd = used.is_cost_known.then_some(used.usage.cost_usd);
     }
     task.errors = errors.into_iter().rev().map(error_report).collect();
+    task.files = known.files;
     Ok(task)
 }
 
@@ -118,7 +135,8 @@ pub(crate) async fn brief(
     rows: &[journeyman_store::Task],
 ) -> Result<Vec<Task>, StoreError> {
     let names = Names::load(store).await?;
-    let around = Around { awaited: &[], forsaken: forsaken(store, rows).await? };
+    let Readiness { forsaken, maintenance } = Readiness::of(store, rows).await?;
+    let around = Around { forsaken, maintenance, ..Around::default() };
     let mut tasks = Vec::with_capacity(rows.len());
     for some in rows.chunks(64) {
         // What was never tried has no run, so a long list of new tasks costs nothing here.
@@ -134,12 +152,18 @@ pub(crate) async fn brief(
     Ok(tasks)
 }
 
-/// Whether a task is ready and no runtime is alive to take it.
-async fn forsaken(store: &Store, rows: &[journeyman_store::Task]) -> Result<bool, StoreError> {
-    if rows.iter().all(|row| row.status != Status::Ready) {
-        return Ok(false);
+impl Readiness {
+    /// Looked up only where one of these is ready.
+    async fn of(store: &Store, rows: &[journeyman_store::Task]) -> Result<Self, StoreError> {
+        if rows.iter().all(|row| row.status != Status::Ready) {
+            return Ok(Self::default());
+        }
+        let maintenance = store.configuration().get("system.maintenance_mode").await?;
+        Ok(Self {
+            forsaken: store.nodes().list_live(SILENCE).await?.is_empty(),
+            maintenance: maintenance.config_value == Value::Bool(true),
+        })
     }
-    Ok(store.nodes().list_live(SILENCE).await?.is_empty())
 }
 
 fn document(row: &journeyman_store::Task, names: &Names, runs: &[Run], around: Around<'_>) -> Task {
@@ -176,6 +200,9 @@ fn document(row: &journeyman_store::Task, names: &Names, runs: &[Run], around: A
         started_at: row.started_at,
         completed_at: row.completed_at,
         wake_at: row.wake_at,
+        due: row.due_date,
+        parent: row.parent_task_id.map(|id| id.to_string()),
+        files: Vec::new(),
         trace_id: None,
     }
 }

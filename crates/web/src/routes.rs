@@ -3,8 +3,11 @@
 pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod codebases;
+pub(crate) mod deps;
+pub(crate) mod drain;
 pub(crate) mod errors;
 pub(crate) mod health;
+pub(crate) mod schedules;
 pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod tasks;

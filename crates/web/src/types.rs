@@ -23,6 +23,13 @@ pub struct NewTask {
     /// wait, fail, skip or run: what becomes of it when one of them does not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
+    /// A key of this request, or an id: the task that it is a part of, which then waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Patterns of the files that it works on, for itself: no other task with files that could be the same runs
+    /// meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// An agent by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -72,7 +79,8 @@ pub struct AddTasks {
     pub tasks: Vec<NewTask>,
 }
 
-/// What is known of a task. A list leaves out `patch`, `verification`, `trace_id` and `errors`.
+/// What is known of a task. A list leaves out `patch`, `verification`, `files`, `trace_id` and
+/// `errors`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Its id.
@@ -131,6 +139,12 @@ pub struct Task {
     pub completed_at: Option<DateTime<Utc>>,
     /// When it goes on, where that is a time.
     pub wake_at: Option<DateTime<Utc>>,
+    /// By when it should be done.
+    pub due: Option<DateTime<Utc>>,
+    /// The task that it is a part of.
+    pub parent: Option<String>,
+    /// Patterns of the files that it works on for itself.
+    pub files: Vec<String>,
     /// The trace of its last execution, as 32 hexadecimal digits.
     pub trace_id: Option<String>,
 }
@@ -141,6 +155,67 @@ pub struct Tasks {
     /// The rows, newest first.
     pub tasks: Vec<Task>,
     /// Where the next page starts.
+    pub next_cursor: Option<String>,
+}
+
+/// A schedule to make.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSchedule {
+    /// Its name.
+    pub name: String,
+    /// Its times, as a cron line of five fields.
+    pub cron: String,
+    /// Where those are the time of day, such as Europe/Berlin; UTC if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// skip, once (the default) or all: what becomes of times that passed while no runtime ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<String>,
+    /// skip (the default) or allow: what becomes of a time while its last task has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
+    /// What it adds.
+    pub task: NewTask,
+}
+
+/// A schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its times.
+    pub cron: String,
+    /// Where those are the time of day.
+    pub time_zone: String,
+    /// skip, once or all.
+    pub missed: String,
+    /// skip or allow.
+    pub overlap: String,
+    /// active or paused.
+    pub status: String,
+    /// The codebase's name.
+    pub codebase: Option<String>,
+    /// The prompt of its tasks.
+    pub prompt: String,
+    /// The next time; null while it is paused.
+    pub next_at: Option<DateTime<Utc>>,
+    /// The last time that was dealt with.
+    pub last_at: Option<DateTime<Utc>>,
+    /// The last task that it added.
+    pub last_task: Option<String>,
+    /// Why its last time added nothing, or not all.
+    pub note: Option<String>,
+}
+
+/// All schedules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedules {
+    /// By name.
+    pub schedules: Vec<Schedule>,
+    /// Always null: they are few.
     pub next_cursor: Option<String>,
 }
 

@@ -18,7 +18,8 @@ pub(super) async fn execute(
     client: &Client,
     command: cli::Add,
 ) -> Result<Exit, Failure> {
-    let cli::Add { prompt, options, after, on_failure, priority, due, unique, file } = command;
+    let cli::Add { prompt, options, after, on_failure, parent, priority, due, unique, file } =
+        command;
     let tasks = match (file, prompt) {
         (Some(file), _) => read_lines(&file)?,
         (None, Some(prompt)) => {
@@ -36,6 +37,7 @@ pub(super) async fn execute(
             vec![NewTask {
                 after,
                 on_failure,
+                parent,
                 priority,
                 due,
                 unique,
@@ -85,6 +87,7 @@ pub fn request(prompt: &str, options: &cli::TaskOptions) -> Result<NewTask, Fail
             .to_owned(),
         ),
         allow_unverified: options.allow_unverified,
+        files: options.files.clone(),
         ..NewTask::default()
     })
 }

@@ -20,6 +20,7 @@ pub fn short(id: &str) -> String {
 pub(super) fn state(task: &Task) -> String {
     match (task.status.as_str(), &task.waiting_for, task.verified) {
         ("completed", _, Some(true)) => "completed, verified".to_owned(),
+        ("completed", _, _) if task.driver.as_deref() == Some("none") => "completed".to_owned(),
         ("completed", _, _) => "completed, not verified".to_owned(),
         ("waiting", Some(reason), _) if reason == "retry_at" => "waiting to retry".to_owned(),
         ("waiting", Some(reason), _) => format!("waiting for {reason}"),
@@ -39,6 +40,9 @@ pub fn describe(task: &Task) -> String {
     row("state", Some(state(task)));
     row("because", task.because.clone());
     row("codebase", task.repo.clone());
+    row("part of", task.parent.as_deref().map(short));
+    row("files", Some(task.files.join(", ")));
+    row("due", task.due.map(|due| due.format("%Y-%m-%d %H:%M UTC").to_string()));
     let agent = [task.agent.clone(), task.driver.clone(), task.model.clone()];
     row("agent", Some(agent.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     row("branch", task.branch.clone());

@@ -36,6 +36,7 @@ const ENQUEUE: &str = concat!(
     "WITH fresh AS (SELECT * FROM tasks WHERE id = ANY ($1) AND status = 'ready'), \
          kind AS ( \
              SELECT id, codebase_id, agent_id, reserved_for, driver IS NOT DISTINCT FROM 'none' AS is_runless, \
+                 -coalesce((SELECT length FROM task_chains WHERE task_id = id), 0) AS chain, \
                  ",
     capability!(),
     " AS capability, \
@@ -44,15 +45,15 @@ const ENQUEUE: &str = concat!(
                      ELSE 4 END AS bucket, coalesce(due_date, 'infinity') AS due FROM fresh), \
          chunked AS ( \
              SELECT k.*, (row_number() OVER (PARTITION BY codebase_id, agent_id, capability, is_runless, \
-                 bucket, due, reserved_for ORDER BY id) - 1) \
+                 bucket, due, chain, reserved_for ORDER BY id) - 1) \
                  / CASE WHEN is_runless THEN 200 ELSE 16 END AS chunk FROM kind k), \
          batch AS ( \
-             SELECT codebase_id, agent_id, capability, is_runless, bucket, due, reserved_for, \
+             SELECT codebase_id, agent_id, capability, is_runless, bucket, due, chain, reserved_for, \
                  array_agg(id ORDER BY id) AS ids FROM chunked \
-             GROUP BY codebase_id, agent_id, capability, is_runless, bucket, due, reserved_for, chunk), \
+             GROUP BY codebase_id, agent_id, capability, is_runless, bucket, due, chain, reserved_for, chunk), \
          enqueued AS ( \
              INSERT INTO ready_tasks (lane_id, bucket, due, chain, first_id, reserved_for, ids) \
-             SELECT l.id, b.bucket, b.due, 0, b.ids[1], b.reserved_for, b.ids FROM batch b \
+             SELECT l.id, b.bucket, b.due, b.chain, b.ids[1], b.reserved_for, b.ids FROM batch b \
              LEFT JOIN queue_lanes l ON l.codebase_id IS NOT DISTINCT FROM b.codebase_id \
                  AND l.agent_id IS NOT DISTINCT FROM b.agent_id AND l.capability = b.capability \
                  AND l.is_runless = b.is_runless) SELECT"

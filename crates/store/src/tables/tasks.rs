@@ -2,8 +2,12 @@
 //!
 //! Readiness is decided in one statement (`REFRESH`), in the transaction of whatever changed it.
 
+pub(crate) mod chains;
+pub(crate) mod graph;
 pub(crate) mod insert;
+pub(crate) mod list;
 mod order;
+pub(crate) mod parents;
 pub mod wishes;
 
 use std::collections::HashSet;
@@ -17,8 +21,9 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use self::insert::Insert;
-use crate::column::{IdPart, MaybeId, MaybeText, Text, only, page};
+use crate::column::{IdPart, MaybeId, MaybeText, Text, only};
 use crate::queue::ready;
+use crate::tables::files;
 use crate::{Acting, Store, StoreError, TASKS_CHANNEL};
 
 /// One task.
@@ -122,6 +127,7 @@ pub struct Task {
 
 /// A task to add.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)] // schedules keep tasks for later versions
 #[expect(missing_docs, reason = "the fields are those of Task")]
 pub struct NewTask {
     pub id: TaskId,
@@ -149,6 +155,14 @@ pub struct NewTask {
     pub metadata: Value,
     pub due_date: Option<DateTime<Utc>>,
     pub after_failure: AfterFailure,
+    /// Patterns of the files that it works on, for itself.
+    pub files: Vec<String>,
+}
+
+impl Default for NewTask {
+    fn default() -> Self {
+        Self::new("")
+    }
 }
 
 impl NewTask {
@@ -180,26 +194,8 @@ impl NewTask {
             metadata: Value::Object(serde_json::Map::new()),
             due_date: None,
             after_failure: AfterFailure::Wait,
+            files: Vec::new(),
         }
-    }
-}
-
-/// Which tasks a list shows; newest first.
-#[derive(Clone, Debug)]
-pub struct TaskFilter {
-    /// Only in this state.
-    pub status: Option<Status>,
-    /// Only of this codebase.
-    pub codebase: Option<CodebaseId>,
-    /// How many at the most.
-    pub limit: u32,
-    /// The last task of the page before.
-    pub cursor: Option<TaskId>,
-}
-
-impl Default for TaskFilter {
-    fn default() -> Self {
-        Self { status: None, codebase: None, limit: 50, cursor: None }
     }
 }
 
@@ -214,6 +210,8 @@ macro_rules! columns {
          t.context, t.metadata, t.started_at, t.completed_at, t.due_date, t.created_at, t.updated_at"
     };
 }
+
+pub(crate) use columns;
 
 const LOCK_DEPENDED_ON: &str = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER BY id FOR SHARE";
 const INSERT_DEPENDENCIES: &str = "INSERT INTO task_dependencies (task_id, depends_on) \
@@ -249,37 +247,6 @@ const LATEST: &str = "SELECT id FROM tasks ORDER BY id DESC LIMIT 1";
 const BY_PREFIX: &str = "SELECT id FROM tasks WHERE id BETWEEN $1 AND $2 LIMIT 2";
 // No index: the end of an id is random, and an index on it would be written all over for each task.
 const BY_SUFFIX: &str = "SELECT id FROM tasks WHERE id::text LIKE $1 LIMIT 2";
-const LIST: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM tasks t WHERE ($1::uuid IS NULL OR t.codebase_id = $1) \
-     AND ($2::uuid IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3"
-);
-// Few tasks are in such a state; those that are ready stand in the queue, and nearly all others are
-// completed.
-const LIST_MARKED: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task_marks m JOIN tasks t ON t.id = m.task_id WHERE m.status = $4::status_type \
-     AND ($1::uuid IS NULL OR t.codebase_id = $1) AND ($2::uuid IS NULL OR m.task_id < $2) \
-     ORDER BY m.task_id DESC LIMIT $3"
-);
-const LIST_UNMARKED: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM tasks t WHERE t.status = $4::status_type AND ($1::uuid IS NULL OR t.codebase_id = $1) \
-     AND ($2::uuid IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3"
-);
-const DEPENDENCIES: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task_dependencies d JOIN tasks t ON t.id = d.depends_on WHERE d.task_id = $1 ORDER BY t.id"
-);
-const DEPENDANTS: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task_dependencies d JOIN tasks t ON t.id = d.task_id WHERE d.depends_on = $1 ORDER BY t.id"
-);
 const TOTALS: &str = "SELECT count(*) AS tasks, \
      count(*) FILTER (WHERE status = 'completed') AS completed, \
      count(*) FILTER (WHERE status = 'completed' AND verified) AS verified, \
@@ -305,11 +272,6 @@ pub(crate) const ALL: &[&str] = &[
     LATEST,
     BY_PREFIX,
     BY_SUFFIX,
-    LIST,
-    LIST_MARKED,
-    LIST_UNMARKED,
-    DEPENDENCIES,
-    DEPENDANTS,
     TOTALS,
     SET_STATUS,
 ];
@@ -364,6 +326,7 @@ pub(crate) async fn refresh_dependants(
     connection: &mut PgConnection,
     task: TaskId,
 ) -> Result<(), StoreError> {
+    files::release(connection, task).await?;
     refresh_waiting_for(connection, &[task.as_uuid()]).await
 }
 
@@ -374,6 +337,54 @@ pub(crate) async fn refresh_waiting_for(
 ) -> Result<(), StoreError> {
     let dependants = dependants(connection, tasks).await?;
     refresh(connection, &dependants).await
+}
+
+/// Adds tasks that may wait for others, be parts of others, or have files of their own.
+pub(crate) async fn add(
+    connection: &mut PgConnection,
+    acting: &Acting<'_>,
+    batch: &[(NewTask, Vec<TaskId>)],
+) -> Result<(), StoreError> {
+    let order = order::topological(batch)?;
+    let tasks: Vec<&NewTask> = batch.iter().map(|(task, _)| task).collect();
+    let (mut waiting, mut awaited) = (Vec::new(), Vec::new());
+    for (task, after) in &order {
+        for other in after {
+            waiting.push(task.id.as_uuid());
+            awaited.push(other.as_uuid());
+        }
+    }
+    let chains = chains::lengths(&order);
+    // The head of a chain gets its place when its length is known.
+    let is_judged_later = |id: &TaskId| chains.contains_key(id) || waiting.contains(&id.as_uuid());
+    let later: HashSet<TaskId> = tasks.iter().map(|task| task.id).filter(is_judged_later).collect();
+    // Its lanes may be rolled back with it: nobody else shall know them yet.
+    let lanes = insert::Lanes::default();
+    let added = Insert::new(acting, tasks.iter().map(|task| (*task).clone()).collect());
+    insert::insert(connection, &lanes, &[added], &later).await?;
+    files::declare(connection, &tasks).await?;
+    for (parent, part) in parents::that_wait(connection, &tasks).await? {
+        waiting.push(parent);
+        awaited.push(part);
+    }
+    let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
+        .bind(&awaited)
+        .fetch_all(&mut *connection)
+        .await?
+        .into_iter()
+        .collect();
+    if let Some(missing) = awaited.iter().find(|id| !known.contains(id)) {
+        return Err(StoreError::not_found("task", missing));
+    }
+    sqlx::query(INSERT_DEPENDENCIES)
+        .bind(&waiting)
+        .bind(&awaited)
+        .execute(&mut *connection)
+        .await?;
+    chains::lengthen(connection, &chains).await?;
+    let later = later.into_iter().map(TaskId::as_uuid);
+    let judged: Vec<Uuid> = later.chain(waiting).collect::<HashSet<_>>().into_iter().collect();
+    refresh(connection, &judged).await
 }
 
 pub(crate) async fn get_many(
@@ -425,55 +436,20 @@ impl Tasks<'_> {
         acting: &Acting<'_>,
         batch: &[(NewTask, Vec<TaskId>)],
     ) -> Result<(), StoreError> {
-        let order = order::topological(batch)?;
-        let (mut waiting, mut awaited) = (Vec::new(), Vec::new());
-        for (task, after) in order {
-            for other in after {
-                waiting.push(task.id.as_uuid());
-                awaited.push(other.as_uuid());
-            }
-        }
         let Some(first) = batch.first().map(|(task, _)| task.id) else { return Ok(()) };
-        let added = Insert::new(acting, batch.iter().map(|(task, _)| task.clone()).collect());
-        if awaited.is_empty() {
+        let stands_alone = |(task, after): &(NewTask, Vec<TaskId>)| {
+            after.is_empty() && task.files.is_empty() && task.parent_task_id.is_none()
+        };
+        if batch.iter().all(stands_alone) {
+            let added = Insert::new(acting, batch.iter().map(|(task, _)| task.clone()).collect());
             let store = self.0.clone();
             self.0.inserts.submit(added, |batch| insert::flush(store, batch)).await?;
         } else {
-            self.insert_waiting(acting, added, waiting, awaited).await?;
+            let mut transaction = self.0.begin(acting).await?;
+            add(&mut transaction, acting, batch).await?;
+            transaction.commit().await?;
         }
         self.0.hint_soon(TASKS_CHANNEL, first);
-        Ok(())
-    }
-
-    /// Adds tasks of which some wait for others.
-    async fn insert_waiting(
-        &self,
-        acting: &Acting<'_>,
-        added: Insert,
-        waiting: Vec<Uuid>,
-        awaited: Vec<Uuid>,
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin(acting).await?;
-        let not_ready = waiting.iter().copied().map(TaskId::from_uuid).collect();
-        // Its lanes may be rolled back with it: nobody else shall know them yet.
-        let lanes = insert::Lanes::default();
-        insert::insert(&mut transaction, &lanes, &[added], &not_ready).await?;
-        let known: HashSet<Uuid> = sqlx::query_scalar(LOCK_DEPENDED_ON)
-            .bind(&awaited)
-            .fetch_all(&mut *transaction)
-            .await?
-            .into_iter()
-            .collect();
-        if let Some(missing) = awaited.iter().find(|id| !known.contains(id)) {
-            return Err(StoreError::not_found("task", missing));
-        }
-        sqlx::query(INSERT_DEPENDENCIES)
-            .bind(&waiting)
-            .bind(&awaited)
-            .execute(&mut *transaction)
-            .await?;
-        refresh(&mut transaction, &waiting).await?;
-        transaction.commit().await?;
         Ok(())
     }
 
@@ -506,38 +482,10 @@ impl Tasks<'_> {
         Ok(found)
     }
 
-    /// A page, newest first, and the cursor of the next one.
-    pub async fn list(
-        &self,
-        filter: &TaskFilter,
-    ) -> Result<(Vec<Task>, Option<TaskId>), StoreError> {
-        let statement = match filter.status {
-            None => LIST,
-            Some(Status::Pending | Status::Ready | Status::Completed) => LIST_UNMARKED,
-            Some(_) => LIST_MARKED,
-        };
-        let mut query = sqlx::query_as(statement)
-            .bind(filter.codebase.map(CodebaseId::as_uuid))
-            .bind(filter.cursor.map(TaskId::as_uuid))
-            .bind(i64::from(filter.limit) + 1);
-        if let Some(status) = filter.status {
-            query = query.bind(status.as_str());
-        }
-        let rows: Vec<Task> = query.fetch_all(self.0.pool()).await?;
-        Ok(page(rows, filter.limit, |task| task.id))
-    }
-
     /// These tasks, in no order.
     pub async fn get_many(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(self.0.pool()).await?)
-    }
-
-    /// The tasks that this one waits for, and those that wait for it.
-    pub async fn dependencies(&self, id: TaskId) -> Result<(Vec<Task>, Vec<Task>), StoreError> {
-        let awaited = sqlx::query_as(DEPENDENCIES).bind(id.as_uuid()).fetch_all(self.0.pool());
-        let waiting = sqlx::query_as(DEPENDANTS).bind(id.as_uuid()).fetch_all(self.0.pool());
-        Ok((awaited.await?, waiting.await?))
     }
 
     /// Sets a state if the task is in one of `from`, else [`StoreError::Conflict`]. What waits for

@@ -3,6 +3,7 @@
 use axum::Json as Document;
 use axum::extract::State as Extracted;
 use chrono::{TimeDelta, Utc};
+use journeyman_domain::status::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,6 +14,21 @@ use crate::problem::Refusal;
 
 /// The longest time that is looked back.
 const MAX_DAYS: u32 = 3_650;
+
+/// What the queue holds.
+pub(crate) async fn queue(Extracted(shared): State) -> Answer<Value> {
+    let store = &shared.runtime.store;
+    let mut document = value(&store.queue().stats().await?)?;
+    document["scheduler"] = value(&shared.scheduler.snapshot().await?)?;
+    let schedules = store.schedules().list().await?;
+    let next =
+        schedules.iter().filter(|row| row.status == Status::Active).min_by_key(|row| row.next_at);
+    document["next_schedule"] = match next {
+        Some(row) => json!({ "name": row.name, "next_at": row.next_at }),
+        None => Value::Null,
+    };
+    Ok(Document(document))
+}
 
 #[derive(Deserialize)]
 pub(crate) struct Since {

@@ -36,7 +36,11 @@ pub(crate) async fn add(Extracted(shared): State, Json(request): Json<AddTasks>)
 #[derive(Deserialize)]
 pub(crate) struct Filter {
     status: Option<String>,
+    waiting_for: Option<String>,
     codebase: Option<String>,
+    parent: Option<String>,
+    priority: Option<String>,
+    agent: Option<String>,
     limit: Option<u32>,
     cursor: Option<String>,
 }
@@ -54,7 +58,24 @@ pub(crate) async fn list(Extracted(shared): State, Query(asked): Query<Filter>) 
         })?),
         None => None,
     };
-    let filter = TaskFilter { status, codebase, limit: limit(asked.limit), cursor };
+    let parent = match asked.parent.as_deref() {
+        Some(text) => Some(store.tasks().find(text).await?.id),
+        None => None,
+    };
+    let agent = match asked.agent.as_deref() {
+        Some(text) => Some(store.agents().find(text).await?.id),
+        None => None,
+    };
+    let filter = TaskFilter {
+        status,
+        waiting_for: asked.waiting_for.as_deref().map(str::parse).transpose()?,
+        codebase,
+        parent,
+        priority: asked.priority.as_deref().map(str::parse).transpose()?,
+        agent,
+        limit: limit(asked.limit),
+        cursor,
+    };
     let (rows, next) = store.tasks().list(&filter).await?;
     Ok(Document(Tasks {
         tasks: document::brief(store, &rows).await?,
@@ -235,26 +256,6 @@ pub(crate) async fn apply(Extracted(shared): State, Path(task): Path<String>) ->
         }
     };
     Ok(Document(json!({ "message": message })))
-}
-
-pub(crate) async fn dependencies(
-    Extracted(shared): State,
-    Path(task): Path<String>,
-) -> Answer<Value> {
-    let tasks = shared.runtime.store.tasks();
-    let task = tasks.find(&task).await?;
-    let (depends_on, blocks) = tasks.dependencies(task.id).await?;
-    let brief = |tasks: &[journeyman_store::Task]| -> Vec<Value> {
-        tasks
-            .iter()
-            .map(|task| json!({ "id": task.id, "status": task.status, "title": task.title }))
-            .collect()
-    };
-    Ok(Document(json!({
-        "id": task.id,
-        "depends_on": brief(&depends_on),
-        "blocks": brief(&blocks),
-    })))
 }
 
 #[cfg(test)]

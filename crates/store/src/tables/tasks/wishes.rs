@@ -6,7 +6,7 @@
 use journeyman_domain::ids::TaskId;
 use sqlx::{PgConnection, Postgres, Transaction};
 
-use super::{Task, Tasks, refresh, refresh_dependants};
+use super::{Task, Tasks, parents, refresh, refresh_dependants};
 use crate::queue::ready;
 use crate::{Acting, StoreError, TASKS_CHANNEL};
 
@@ -59,15 +59,45 @@ pub(crate) async fn close_suspended(
     Ok(())
 }
 
+async fn cancel(connection: &mut PgConnection, id: TaskId) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar(CANCEL).bind(id.as_uuid()).fetch_optional(connection).await?)
+}
+
+/// What a task leaves behind that ends without being worked on.
+async fn close(connection: &mut PgConnection, id: TaskId) -> Result<(), StoreError> {
+    ready::leave(connection, id.as_uuid()).await?;
+    close_suspended(connection, id).await
+}
+
+/// The parts of a task go with it, and theirs.
+async fn cancel_parts(connection: &mut PgConnection, id: TaskId) -> Result<(), StoreError> {
+    let mut parents = vec![id];
+    while let Some(parent) = parents.pop() {
+        for part in parents::open_parts(connection, parent).await? {
+            if cancel(connection, part).await?.as_deref() == Some("cancelled") {
+                close(connection, part).await?;
+                refresh_dependants(connection, part).await?;
+            }
+            parents.push(part);
+        }
+    }
+    Ok(())
+}
+
 impl Tasks<'_> {
-    /// Stops a task: at once, or, where it runs, as soon as its node hears of it.
+    /// Stops a task and its sub-tasks: at once, or, where one runs, as soon as its node hears of it.
     /// [`StoreError::Conflict`] where it has ended.
     pub async fn request_cancel(
         &self,
         acting: &Acting<'_>,
         id: TaskId,
     ) -> Result<Task, StoreError> {
-        self.wish(acting, id, CANCEL, "cannot be cancelled").await
+        let mut transaction = self.0.begin(acting).await?;
+        let status = cancel(&mut transaction, id).await?;
+        if status.is_some() {
+            cancel_parts(&mut transaction, id).await?;
+        }
+        self.settle(transaction, id, status, "cannot be cancelled").await
     }
 
     /// Holds a task until [`Tasks::resume`]; what its run did so far is kept.
@@ -150,10 +180,7 @@ impl Tasks<'_> {
             return Err(StoreError::Conflict(refused));
         };
         match status.as_str() {
-            "cancelled" => {
-                ready::leave(&mut transaction, id.as_uuid()).await?;
-                close_suspended(&mut transaction, id).await?;
-            }
+            "cancelled" => close(&mut transaction, id).await?,
             "paused" => ready::leave(&mut transaction, id.as_uuid()).await?,
             "pending" => {
                 refresh(&mut transaction, &[id.as_uuid()]).await?;
