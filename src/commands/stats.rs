@@ -48,12 +48,12 @@ fn describe_queue(stats: &Value) -> String {
         ));
     }
     for row in rows_of("states") {
-        let state = match row["waiting_for"].as_str() {
+        let named = match row["waiting_for"].as_str() {
             Some("retry_at") => "waiting to retry".to_owned(),
             Some(reason) => format!("waiting for {reason}"),
             None => word(&row, "status"),
         };
-        text.push_str(&format!("{} {state}\n", number(&row, "tasks")));
+        text.push_str(&format!("{} {named}\n", number(&row, "tasks")));
     }
     for row in rows_of("running") {
         let node: String = word(&row, "node").chars().rev().take(8).collect();
@@ -71,6 +71,13 @@ fn describe_queue(stats: &Value) -> String {
         number(pace, "completed"),
         number(pace, "failed"),
     ));
+    if let (Some(half), Some(most)) = (pace["wait_p50_s"].as_f64(), pace["wait_p99_s"].as_f64()) {
+        text.push_str(&format!(
+            "they waited {} (p50), {} (p99) for their turn\n",
+            seconds(half),
+            seconds(most)
+        ));
+    }
     if let (Some(name), Some(at)) =
         (stats["next_schedule"]["name"].as_str(), stats["next_schedule"]["next_at"].as_str())
     {
@@ -86,6 +93,12 @@ fn describe_queue(stats: &Value) -> String {
     text
 }
 
+fn seconds(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a task")]
+    let ms = (seconds * 1000.0) as i64;
+    output::duration(ms)
+}
+
 fn describe(days: u32, stats: &Value) -> String {
     let tasks = &stats["tasks"];
     let count = |key: &str| tasks[key].as_i64().unwrap_or_default();
@@ -97,10 +110,8 @@ fn describe(days: u32, stats: &Value) -> String {
         count("failed"),
         count("open"),
     );
-    if let Some(seconds) = tasks["average_s"].as_f64() {
-        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a task")]
-        let ms = (seconds * 1000.0) as i64;
-        text.push_str(&format!("a completed task took {} on average\n", output::duration(ms)));
+    if let Some(average) = tasks["average_s"].as_f64() {
+        text.push_str(&format!("a completed task took {} on average\n", seconds(average)));
     }
     let models = stats["models"].as_array().cloned().unwrap_or_default();
     if models.is_empty() {

@@ -7,6 +7,7 @@ mod clock;
 mod files;
 mod graphs;
 mod journal;
+mod lists;
 mod parts;
 mod stuck;
 mod upgrade;

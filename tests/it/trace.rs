@@ -93,7 +93,7 @@ async fn a_run_of_the_mechanic_is_one_trace() {
     let spans = trace(&receiver, &trace_id(&task));
     insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"
     POST /api/v1/tasks (server) http.request.method=POST http.response.status_code=200 http.route=/api/v1/tasks
-    execute_task driver=mechanic execution.attempt=1 execution.id=[id] execution.outcome=completed run.id=[id] task.id=[id] verified=true -> POST /api/v1/tasks
+    execute_task driver=mechanic execution.attempt=1 execution.id=[id] execution.outcome=completed queue.wait_ms=[n] run.id=[id] task.id=[id] verified=true -> POST /api/v1/tasks
       prepare_workspace
       invoke_agent General Assistant gen_ai.agent.id=[id] gen_ai.agent.name=General Assistant gen_ai.conversation.id=[id] gen_ai.operation.name=invoke_agent gen_ai.provider.name=mechanic
         execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=101 step.seq=2
@@ -157,7 +157,7 @@ async fn a_failure_is_in_its_trace_and_the_next_attempt_leads_back_to_it() {
     let spans = trace(&receiver, &trace_id(&first));
     insta::assert_snapshot!(shown(&receiver.spans(), &spans), @"
     POST /api/v1/tasks (server) http.request.method=POST http.response.status_code=200 http.route=/api/v1/tasks
-    execute_task driver=command execution.attempt=1 execution.id=[id] execution.outcome=failed run.id=[id] task.id=[id] verified=false -> POST /api/v1/tasks
+    execute_task driver=command execution.attempt=1 execution.id=[id] execution.outcome=failed queue.wait_ms=[n] run.id=[id] task.id=[id] verified=false -> POST /api/v1/tasks
       prepare_workspace
       invoke_agent General Assistant gen_ai.agent.id=[id] gen_ai.agent.name=General Assistant gen_ai.conversation.id=[id] gen_ai.operation.name=invoke_agent gen_ai.provider.name=command
         execute_tool exec gen_ai.operation.name=execute_tool gen_ai.tool.call.id=[id] gen_ai.tool.name=exec gen_ai.tool.type=function process.exit.code=0 step.seq=2

@@ -109,6 +109,7 @@ pub(super) async fn execute(mut work: Work) {
         task.id = %work.held.task.id,
         execution.id = %work.held.execution.id,
         execution.attempt = work.held.execution.attempt,
+        queue.wait_ms = work.held.execution.wait_ms(),
         run.id = %work.held.run.id,
         driver = %work.driver(),
         execution.outcome = tracing::field::Empty,

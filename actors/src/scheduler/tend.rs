@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// Between the end of a look over all tasks and the next one.
-const REST: Duration = Duration::from_mins(1);
+const REST: Duration = Duration::from_mins(5);
 
 /// One at a time: a look that takes longer than the clock's beat is not joined by another.
 #[derive(Debug, Default)]

@@ -177,9 +177,10 @@ const CLAIM: &str = concat!(
              ORDER BY e.attempt DESC LIMIT 1) s ON true), ",
     "fresh AS ( \
          INSERT INTO task_executions (task_id, agent_type, status, attempt, node_id, lease_epoch, \
-             lease_expires_at, traceparent) \
+             lease_expires_at, traceparent, metrics) \
          SELECT id, agent_type, 'running', attempts + 1, $1, 1, now() + make_interval(secs => $6), \
-             traceparent FROM candidate WHERE suspended IS NULL \
+             traceparent, jsonb_build_object('wait_s', \
+                 extract(epoch FROM clock_timestamp() - ready_since)::float8) FROM candidate WHERE suspended IS NULL \
          RETURNING id, task_id), \
      resumed AS ( \
          UPDATE task_executions e SET status = 'running', node_id = $1, \

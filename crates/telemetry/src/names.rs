@@ -70,6 +70,7 @@ names! {
     ATTR_EXECUTION_ID = "execution.id", Attribute, "string", "The execution of the task.";
     ATTR_EXECUTION_ATTEMPT = "execution.attempt", Attribute, "int", "Its number among the task's executions, from 1.";
     ATTR_EXECUTION_OUTCOME = "execution.outcome", Attribute, "string", "The state that it ended in.";
+    ATTR_QUEUE_WAIT_MS = "queue.wait_ms", Attribute, "int", "Milliseconds from when the task could be claimed to its first claim of this execution.";
     ATTR_RUN_ID = "run.id", Attribute, "string", "The agent's run.";
     ATTR_STEP_SEQ = "step.seq", Attribute, "int", "The step of the run's journal that holds the intent.";
     ATTR_DRIVER = "driver", Attribute, "string", "How the agent acts: mechanic, command, native, acp or codegen.";

@@ -70,6 +70,25 @@ async fn a_cancelled_run_leaves_nothing_and_can_be_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_stopped_by_a_word_from_elsewhere() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    // It would not look at its leases by itself within the time of this test.
+    let _daemon = home.up_with(|command| {
+        command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3600");
+        command.env("JOURNEYMAN__SCHEDULER__POLL_MS", "3600000");
+    });
+    let task = add_command(&home, &repository, GATED, CHECK);
+    wait_at_gate(&home, &home.data(), &task);
+    let run = run_of(&home, &task);
+    let mut elsewhere = home.command(&["task", "cancel", &task]);
+    elsewhere.env("JOURNEYMAN_DATA", home.folder.path().join("elsewhere"));
+    assert!(elsewhere.status().unwrap().success());
+    wait_until("the task is cancelled", || status(&home, &task) == "cancelled");
+    assert_eq!(processes(run), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_run_is_steered_at_once() {
     let home = Home::new().await;
     let repository = notes(&home, "notes");

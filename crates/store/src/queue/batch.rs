@@ -50,7 +50,8 @@ const COMPLETE: &str = "WITH held AS ( \
          RETURNING id), \
      event AS (INSERT INTO audit_events (id, kind, table_name, record_ids, actor, attributes) \
          SELECT $4, 'tasks_completed', 'tasks', array_agg(id), $3, jsonb_build_object('lease', $1) \
-         FROM done HAVING count(*) > 0) \
+         FROM done HAVING count(*) > 0), \
+     listed AS (INSERT INTO completed_spans (span) SELECT unnest($5::bigint[]) ON CONFLICT DO NOTHING) \
      SELECT (SELECT array_agg(id) FROM done) FROM held";
 const LOST: &str = "DELETE FROM task_leases l WHERE l.expires_at <= now() RETURNING ids";
 
@@ -94,6 +95,7 @@ impl Queue<'_> {
             .bind(node.as_uuid())
             .bind(acting.actor)
             .bind(Uuid::now_v7())
+            .bind(spans(&batch.tasks))
             .fetch_optional(&mut *transaction)
             .await?;
         let done = done.ok_or(StoreError::Fenced)?.unwrap_or_default();
@@ -103,6 +105,15 @@ impl Queue<'_> {
         transaction.commit().await?;
         self.0.used(line, Ok(()))
     }
+}
+
+/// Where the lists of completed tasks look for these: `span_of` their ids, each once.
+fn spans(tasks: &[Uuid]) -> Vec<i64> {
+    let mut spans: Vec<i64> =
+        tasks.iter().filter_map(|id| i64::try_from(id.as_u128() >> 84).ok()).collect();
+    spans.sort_unstable();
+    spans.dedup();
+    spans
 }
 
 /// Makes tasks ready again whose batch was not ended within its lease.

@@ -14,7 +14,7 @@ use crate::tables::tasks::refresh;
 use crate::{Acting, StoreError, TASKS_CHANNEL};
 
 /// Tasks that one look takes in.
-const PAGE: i64 = 20_000;
+const PAGE: i64 = 100_000;
 
 /// What came of one look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

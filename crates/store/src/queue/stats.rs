@@ -49,7 +49,7 @@ pub struct RunningAgent {
 }
 
 /// What happened lately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, FromRow)]
 pub struct Pace {
     /// Executions that began within the last hour.
     pub begun: i64,
@@ -57,6 +57,10 @@ pub struct Pace {
     pub completed: i64,
     /// Of them, those that did not.
     pub failed: i64,
+    /// Seconds that half of them waited at the most, from when their tasks could be claimed.
+    pub wait_p50_s: Option<f64>,
+    /// The same for 99 of 100.
+    pub wait_p99_s: Option<f64>,
 }
 
 /// The queue.
@@ -84,7 +88,9 @@ const RUNNING: &str = "SELECT g.name AS agent, e.node_id AS node, count(*) AS ru
      JOIN agent_tasks r ON r.execution_id = e.id AND r.status = 'running' \
      JOIN codegen_agents g ON g.id = r.agent_id WHERE e.status = 'running' GROUP BY 1, 2 ORDER BY 1, 2";
 const PACE: &str = "SELECT count(*) AS begun, count(*) FILTER (WHERE status = 'completed') AS completed, \
-     count(*) FILTER (WHERE status IN ('failed', 'timeout', 'retrying')) AS failed \
+     count(*) FILTER (WHERE status IN ('failed', 'timeout', 'retrying')) AS failed, \
+     percentile_cont(0.5) WITHIN GROUP (ORDER BY (metrics ->> 'wait_s')::float8) AS wait_p50_s, \
+     percentile_cont(0.99) WITHIN GROUP (ORDER BY (metrics ->> 'wait_s')::float8) AS wait_p99_s \
      FROM task_executions WHERE created_at > now() - interval '1 hour'";
 
 pub(crate) const ALL: &[&str] = &[READY, STATES, RUNNING, PACE];

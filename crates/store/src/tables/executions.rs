@@ -1,5 +1,7 @@
 //! `task_executions`: one attempt at a task, and the lease on it. Written by [`crate::queue`].
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{ExecutionId, NodeId, TaskId};
 use journeyman_domain::status::Status;
@@ -61,9 +63,17 @@ pub struct Execution {
     pub completed_at: Option<DateTime<Utc>>,
     /// Wall time from start to end.
     pub duration_ms: Option<i64>,
+    /// Seconds from when the task could be claimed to its claim.
+    pub wait_s: Option<f64>,
 }
 
 impl Execution {
+    /// Milliseconds from when the task could be claimed to its claim.
+    pub fn wait_ms(&self) -> Option<i64> {
+        let waited = Duration::try_from_secs_f64(self.wait_s?).ok()?;
+        i64::try_from(waited.as_millis()).ok()
+    }
+
     /// The fence of its present owner.
     pub fn fence(&self) -> Option<Fence> {
         let node_id = self.node_id?;
@@ -75,7 +85,8 @@ macro_rules! columns {
     () => {
         "id, task_id, agent_type, status::text, attempt, node_id, lease_epoch, lease_expires_at, \
          reclaims, last_step_seq, workspace, branch, base_commit, head_commit, verification, \
-         result, error_message, traceparent, started_at, completed_at, duration_ms"
+         result, error_message, traceparent, started_at, completed_at, duration_ms, \
+         (metrics ->> 'wait_s')::float8 AS wait_s"
     };
 }
 const GET: &str = concat!("SELECT ", columns!(), " FROM task_executions WHERE id = $1");

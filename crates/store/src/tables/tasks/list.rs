@@ -44,7 +44,7 @@ impl Default for TaskFilter {
 }
 
 macro_rules! page_of {
-    ($from:literal) => {
+    ($from:literal, $order:literal) => {
         concat!(
             "SELECT ",
             columns!(),
@@ -56,19 +56,37 @@ macro_rules! page_of {
              AND ($5::uuid IS NULL OR t.codebase_id = $5) \
              AND ($6::uuid IS NULL OR t.parent_task_id = $6) \
              AND ($7::text IS NULL OR t.priority = $7::priority_level) \
-             AND ($8::uuid IS NULL OR t.agent_id = $8) ORDER BY t.id DESC LIMIT $2"
+             AND ($8::uuid IS NULL OR t.agent_id = $8) ORDER BY ",
+            $order,
+            " LIMIT $2"
         )
     };
 }
 
-const ANY: &str = page_of!("tasks t");
+const ANY: &str = page_of!("tasks t", "t.id DESC");
 // Few tasks are in such a state, and they stand apart.
 const MARKED: &str = page_of!(
-    "(SELECT task_id FROM task_marks WHERE status = $3::status_type AND ($1::uuid IS NULL OR task_id < $1) \
-     ORDER BY task_id DESC) m JOIN tasks t ON t.id = m.task_id"
+    "task_marks m JOIN tasks t ON t.id = m.task_id AND m.status = $3::status_type \
+     AND ($1::uuid IS NULL OR m.task_id < $1)",
+    "m.task_id DESC"
+);
+// Where many are ready, the newest tasks are among them; where few are, the queue has them all.
+const MANY_READY: i64 = 50_000;
+const COUNT_READY: &str = "SELECT coalesce(sum(cardinality(ids)), 0)::bigint FROM ready_tasks";
+const READY: &str = page_of!(
+    "(SELECT DISTINCT r.id FROM (SELECT unnest(ids) AS id FROM ready_tasks \
+         UNION ALL SELECT unnest(ids) FROM task_leases) r ORDER BY r.id DESC OFFSET 0) q \
+     JOIN tasks t ON t.id = q.id",
+    "q.id DESC"
+);
+// Span by span, from the newest that has any.
+const COMPLETED: &str = page_of!(
+    "completed_spans s JOIN tasks t ON t.id >= span_begins(s.span) AND t.id < span_begins(s.span + 1) \
+     AND ($1::uuid IS NULL OR s.span <= span_of($1))",
+    "s.span DESC, t.id DESC"
 );
 
-pub(crate) const ALL: &[&str] = &[ANY, MARKED];
+pub(crate) const ALL: &[&str] = &[ANY, MARKED, COUNT_READY, READY, COMPLETED];
 
 impl Tasks<'_> {
     /// A page, newest first, and the cursor of the next one.
@@ -80,8 +98,18 @@ impl Tasks<'_> {
             (None, Some(_)) => Some(Status::Waiting),
             (status, _) => status,
         };
+        let is_seldom = filter.parent.is_some()
+            || filter.agent.is_some()
+            || filter.priority.is_some_and(|priority| priority != Priority::Normal);
         let statement = match status {
-            None | Some(Status::Pending | Status::Ready | Status::Completed) => ANY,
+            // By an index on what is seldom.
+            _ if is_seldom => ANY,
+            None | Some(Status::Pending) => ANY,
+            Some(Status::Ready) => {
+                let ready: i64 = sqlx::query_scalar(COUNT_READY).fetch_one(self.0.pool()).await?;
+                if ready > MANY_READY { ANY } else { READY }
+            }
+            Some(Status::Completed) => COMPLETED,
             Some(_) => MARKED,
         };
         let rows: Vec<Task> = sqlx::query_as(statement)
