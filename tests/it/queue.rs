@@ -6,10 +6,14 @@ mod batches;
 mod clock;
 mod files;
 mod graphs;
+pub(crate) mod invariants;
 mod journal;
+mod kills;
 mod lists;
+mod nodes;
 mod parts;
 mod stuck;
+mod terminated;
 mod upgrade;
 mod wishes;
 

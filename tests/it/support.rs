@@ -64,14 +64,27 @@ impl Home {
 
     /// The same, its command changed first.
     pub(crate) fn up_with(&self, change: impl FnOnce(&mut Command)) -> Daemon {
+        self.up_on(&self.data(), "daemon.log", change)
+    }
+
+    /// One more node: a daemon of another data folder on the same database.
+    pub(crate) fn up_beside(&self, name: &str, change: impl FnOnce(&mut Command)) -> Daemon {
+        self.up_on(&self.folder.path().join(name), &format!("{name}.log"), change)
+    }
+
+    fn up_on(&self, data: &Path, log: &str, change: impl FnOnce(&mut Command)) -> Daemon {
         let mut command = self.command(&["up"]);
+        command.env("JOURNEYMAN_DATA", data);
         change(&mut command);
-        let log = std::fs::File::create(self.folder.path().join("daemon.log")).unwrap();
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap();
-        let daemon = Daemon { child };
-        let answers = came_about(|| self.run(&["tree", "--json"]).code == 0);
-        assert!(answers, "the daemon does not answer: {}", self.daemon_log());
+        let log = self.folder.path().join(log);
+        let file = std::fs::File::create(&log).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let daemon = Daemon { child: command.spawn().unwrap() };
+        let answers = came_about(|| {
+            let mut asked = self.command(&["tree", "--json"]);
+            Ran::from(asked.env("JOURNEYMAN_DATA", data).output().unwrap()).code == 0
+        });
+        assert!(answers, "the daemon does not answer: {:?}", std::fs::read_to_string(log));
         daemon
     }
 

@@ -10,10 +10,10 @@ use journeyman_store::{ClaimRequest, NewTask, NodeKind, Store};
 use super::{ACTING, database, finish, node, request, status};
 
 /// A generator whose numbers follow from its seed.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % limit
@@ -21,14 +21,15 @@ impl Random {
 }
 
 /// A graph, and what the model says of each of its tasks.
-struct Model {
-    edges: BTreeMap<TaskId, (AfterFailure, Vec<TaskId>)>,
-    states: BTreeMap<TaskId, Status>,
+#[derive(Clone)]
+pub(super) struct Model {
+    pub(super) edges: BTreeMap<TaskId, (AfterFailure, Vec<TaskId>)>,
+    pub(super) states: BTreeMap<TaskId, Status>,
 }
 
 impl Model {
     /// Judges everything anew that waits, until nothing changes.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let mut changed = false;
             for (task, (policy, awaited)) in &self.edges {
@@ -51,7 +52,7 @@ impl Model {
         }
     }
 
-    async fn is_what_the_rows_say(&self, store: &Store, seed: u64) {
+    pub(super) async fn is_what_the_rows_say(&self, store: &Store, seed: u64) {
         for (task, state) in &self.states {
             let waits = (*state == Status::Waiting).then_some(WaitingFor::Dependency);
             assert_eq!(status(store, *task).await, (*state, waits), "seed {seed}, {task}");

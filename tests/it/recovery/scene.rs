@@ -49,9 +49,15 @@ pub(crate) fn add_command(home: &Home, repository: &Path, program: &str, check: 
 
 /// Starts a daemon, and does not wait until it answers.
 pub(super) fn start(home: &Home) -> Daemon {
+    start_with(home, |_| {})
+}
+
+/// The same, its command changed first.
+pub(crate) fn start_with(home: &Home, change: impl FnOnce(&mut Command)) -> Daemon {
     let log = home.folder.path().join("daemon.log");
     let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
     let mut command = home.command(&["up"]);
+    change(&mut command);
     command.stdout(log.try_clone().unwrap()).stderr(log);
     Daemon { child: command.spawn().unwrap() }
 }
