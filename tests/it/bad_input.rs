@@ -3,14 +3,17 @@
 
 mod calls;
 mod checks;
+mod clock;
 mod database;
 mod disk;
 mod hostile;
 mod lines;
+mod many;
 mod pages;
 mod repositories;
 mod settings;
 mod taking;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 

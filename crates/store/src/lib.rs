@@ -179,6 +179,7 @@ pub fn statements() -> Vec<&'static str> {
         tables::errors::ALL,
         tables::executions::ALL,
         tables::files::ALL,
+        tables::keys::ALL,
         tables::nodes::ALL,
         tables::patterns::ALL,
         tables::runs::ALL,

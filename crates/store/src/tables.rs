@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod errors;
 pub mod executions;
 pub mod files;
+pub mod keys;
 pub mod nodes;
 pub mod patterns;
 pub mod runs;

@@ -72,7 +72,7 @@ async fn a_unique_key_is_taken_until_its_task_ends() {
     let add = ["task", "add", "--repo", path, "--unique", "nightly"];
     home.run(&[&add[..], &["first"]].concat()).ok();
     let refused = refuse(&home, &[&add[..], &["second"]].concat(), 2, "conflict");
-    assert_eq!(refused.message, "an unfinished task has this unique key already");
+    assert!(refused.message.ends_with(" has this unique key already"), "{refused:?}");
     home.run(&["task", "cancel", "latest"]).ok();
     home.run(&[&add[..], &["third"]].concat()).ok();
     assert_eq!(tasks(&home), ["third", "first"]);
