@@ -2,7 +2,9 @@
 //! the release build. Nothing in here is a test: a figure beyond its bar is printed, not an error.
 //!
 //! `cargo bench --bench figures` prints all of them, words after `--` choose: `journal`,
-//! `first-step`, `list`, `classifier`, `model`, `idle`. `--idle-seconds N` shortens the look at the idle daemon.
+//! `first-step`, `list`, `classifier`, `model`, `queue`, `pages`, `idle`. `--idle-seconds N` shortens the look at
+//! the idle daemon; `--ready 1000,1000000`, `--finished 5000000` and `--listed 1000000` choose the sizes of
+//! `queue` and `pages`, which are small where nothing is said.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
@@ -14,6 +16,7 @@ mod journal;
 mod list;
 mod machine;
 mod model;
+mod queue;
 
 use std::time::Duration;
 
@@ -36,12 +39,18 @@ impl Figure {
 async fn main() -> Result<()> {
     let mut wanted = Vec::new();
     let mut idle_for = Duration::from_mins(5);
+    let mut sizes = queue::Sizes::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--idle-seconds" => {
                 let seconds = arguments.next().context("--idle-seconds needs a number")?;
                 idle_for = Duration::from_secs(seconds.parse()?);
+            }
+            "--ready" => sizes.ready = numbers(arguments.next())?,
+            "--finished" => sizes.finished = numbers(arguments.next())?,
+            "--listed" => {
+                sizes.listed = arguments.next().context("--listed needs a number")?.parse()?;
             }
             // From cargo.
             "--bench" => {}
@@ -64,10 +73,23 @@ async fn main() -> Result<()> {
     if is_wanted("model") {
         print("the native loop, with a model that answers at once", &model::figures().await?);
     }
+    if is_wanted("queue") {
+        print("a claim, by what is ready and what is finished", &queue::claims(&sizes).await?);
+    }
+    if is_wanted("pages") {
+        print("a page of tasks through the API of a daemon", &queue::lists(&sizes).await?);
+    }
     if is_wanted("idle") {
         print("the idle daemon, PostgreSQL apart", &idle::figures(idle_for).await?);
     }
     Ok(())
+}
+
+/// Numbers with commas between them; none where the word is empty.
+fn numbers(words: Option<String>) -> Result<Vec<u32>> {
+    let words = words.context("a list of numbers is needed, such as 1000,10000")?;
+    let words = words.split(',').filter(|word| !word.is_empty());
+    Ok(words.map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn print(title: &str, figures: &[Figure]) {
