@@ -50,6 +50,7 @@ fn describe_queue(stats: &Value) -> String {
     for row in rows_of("states") {
         let named = match row["waiting_for"].as_str() {
             Some("retry_at") => "waiting to retry".to_owned(),
+            Some("lock") => "waiting for files".to_owned(),
             Some(reason) => format!("waiting for {reason}"),
             None => word(&row, "status"),
         };

@@ -36,7 +36,7 @@ pub use listen::TASKS_CHANNEL;
 pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
 pub use queue::{
     Batch, Claim, ClaimRequest, Fence, Finish, Held, QueueStats, Reconciled, TakeOver,
-    TakeOverRequest, TakenOver,
+    TakeOverRequest, TakenOver, Turn,
 };
 pub use tables::agents::{Agent, AgentChange};
 pub use tables::calls::{ModelCall, ModelTotals};
@@ -171,6 +171,7 @@ pub fn statements() -> Vec<&'static str> {
         queue::ready::ALL,
         queue::reconcile::ALL,
         queue::stats::ALL,
+        queue::turn::ALL,
         tables::agents::ALL,
         tables::calls::ALL,
         tables::children::ALL,

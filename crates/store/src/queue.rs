@@ -10,6 +10,7 @@ pub(crate) mod leases;
 pub(crate) mod ready;
 pub(crate) mod reconcile;
 pub(crate) mod stats;
+pub(crate) mod turn;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use finish::Finish;
 pub use leases::{Held, TakeOver, TakeOverRequest, TakenOver};
 pub use reconcile::Reconciled;
 pub use stats::QueueStats;
+pub use turn::Turn;
 
 use crate::tables::{agents, executions, files, runs, tasks};
 use crate::{Acting, Agent, Execution, Run, Store, StoreError, Task};

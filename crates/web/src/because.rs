@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use journeyman_domain::check::output::without_escapes;
 use journeyman_domain::status::{Status, WaitingFor};
-use journeyman_store::Task;
+use journeyman_store::{Task, Turn};
 
+/// What is said where nothing more is known.
+const TURN: &str = "waits for its turn";
 /// Tasks that a sentence names at the most.
 const NAMED: usize = 3;
 
@@ -15,6 +17,8 @@ pub(crate) struct Around<'a> {
     pub(crate) awaited: &'a [Task],
     /// Whose files it waits for.
     pub(crate) holder: Option<&'a Task>,
+    /// What is under way around it, where it is ready.
+    pub(crate) turn: Option<&'a Turn>,
     /// No runtime is alive that could take it.
     pub(crate) forsaken: bool,
     /// Nothing is begun, since the user said so.
@@ -43,7 +47,7 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
         Status::Ready if around.maintenance => {
             Some("maintenance mode is on; end it with: journeyman config set --system system.maintenance_mode false".to_owned())
         }
-        Status::Ready => with("waits for its turn"),
+        Status::Ready => with(&around.turn.map_or_else(|| TURN.to_owned(), turn)),
         Status::Waiting => Some(waiting(task, around, error)),
         Status::Running if task.cancel_requested_at.is_some() => {
             Some("is being cancelled".to_owned())
@@ -74,6 +78,30 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
         | Status::Completed
         | Status::Active
         | Status::Inactive => None,
+    }
+}
+
+/// Why a ready task is not claimed yet.
+fn turn(turn: &Turn) -> String {
+    let limited = |most: Option<i64>, runs: i64| most.filter(|most| runs >= *most);
+    if let (Some(agent), Some(false)) = (&turn.agent, turn.agent_is_active) {
+        return format!("its agent is inactive; journeyman agent set '{agent}' active=true");
+    }
+    if let (Some(name), Some(most)) =
+        (&turn.codebase, limited(turn.codebase_most, turn.codebase_runs))
+    {
+        return format!(
+            "{} of {most} runs of the codebase {name} are under way",
+            turn.codebase_runs
+        );
+    }
+    if let (Some(name), Some(most)) = (&turn.agent, limited(turn.agent_most, turn.agent_runs)) {
+        return format!("{} of {most} runs of the agent {name} are under way", turn.agent_runs);
+    }
+    match turn.runs {
+        0 => TURN.to_owned(),
+        1 => format!("{TURN}; 1 run is under way"),
+        runs => format!("{TURN}; {runs} runs are under way"),
     }
 }
 
@@ -194,6 +222,35 @@ pub(crate) mod tests {
         );
         let many = vec![other("00000005", Status::Ready); 6];
         assert!(say(&many).ends_with("00000005 (ready), 3 more"));
+    }
+
+    #[test]
+    fn what_keeps_a_ready_task_is_named() {
+        let ready = task(Status::Ready, None);
+        let say = |turn: Turn| {
+            because(&ready, Around { turn: Some(&turn), ..Around::default() }).unwrap()
+        };
+        let full = Turn {
+            codebase: Some("notes".into()),
+            codebase_most: Some(2),
+            codebase_runs: 2,
+            agent: Some("Test Generator".into()),
+            agent_is_active: Some(true),
+            agent_most: Some(1),
+            agent_runs: 1,
+            runs: 3,
+        };
+        assert_eq!(say(full.clone()), "2 of 2 runs of the codebase notes are under way");
+        let full = Turn { codebase_most: None, ..full };
+        assert_eq!(say(full.clone()), "1 of 1 runs of the agent Test Generator are under way");
+        let full = Turn { agent_most: Some(4), ..full };
+        assert_eq!(say(full.clone()), "waits for its turn; 3 runs are under way");
+        let off = Turn { agent_is_active: Some(false), ..full };
+        assert_eq!(
+            say(off),
+            "its agent is inactive; journeyman agent set 'Test Generator' active=true"
+        );
+        assert_eq!(say(Turn::default()), "waits for its turn");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::future::try_join_all;
 use journeyman_domain::ids::{AgentId, CodebaseId};
 use journeyman_domain::status::{Status, WaitingFor};
-use journeyman_store::{ErrorFilter, Execution, Run, StepPosition, Store, StoreError, Usage};
+use journeyman_store::{ErrorFilter, Execution, Run, StepPosition, Store, StoreError, Turn, Usage};
 use journeyman_telemetry::TraceContext;
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ pub(crate) struct Surroundings {
     awaited: Vec<journeyman_store::Task>,
     holder: Option<journeyman_store::Task>,
     files: Vec<String>,
+    turn: Option<Turn>,
     readiness: Readiness,
 }
 
@@ -66,12 +67,23 @@ impl Surroundings {
         };
         let readiness = Readiness::of(store, std::slice::from_ref(row)).await?;
         let files = files.map_or_else(Vec::new, |files| files.globs);
-        Ok(Self { awaited, holder, files, readiness })
+        let turn = if row.status == Status::Ready {
+            Some(store.queue().turn(row.id).await?)
+        } else {
+            None
+        };
+        Ok(Self { awaited, holder, files, turn, readiness })
     }
 
     pub(crate) fn around(&self) -> Around<'_> {
         let Readiness { forsaken, maintenance } = self.readiness;
-        Around { awaited: &self.awaited, holder: self.holder.as_ref(), forsaken, maintenance }
+        Around {
+            awaited: &self.awaited,
+            holder: self.holder.as_ref(),
+            turn: self.turn.as_ref(),
+            forsaken,
+            maintenance,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn state(task: &Task) -> String {
         ("completed", _, _) if task.driver.as_deref() == Some("none") => "completed".to_owned(),
         ("completed", _, _) => "completed, not verified".to_owned(),
         ("waiting", Some(reason), _) if reason == "retry_at" => "waiting to retry".to_owned(),
+        ("waiting", Some(reason), _) if reason == "lock" => "waiting for files".to_owned(),
         ("waiting", Some(reason), _) => format!("waiting for {reason}"),
         (status, _, _) => status.to_owned(),
     }

@@ -150,4 +150,23 @@ async fn the_queue_says_what_it_holds() {
     );
     home.run(&["task", "cancel", &third]).ok();
     assert_eq!(home.task(&part)["status"], "cancelled");
+    assert_eq!(
+        home.task(&first)["because"],
+        "no runtime is running; start one with: journeyman up"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ready_task_says_what_keeps_it() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let _daemon = home.up();
+    let first = add_command(&home, &repository, GATED, CHECK);
+    home.run(&["codebase", "set", "notes", "--max-concurrent", "1"]).ok();
+    let tree = wait_at_gate(&home, &home.data(), &first);
+    let second = add_command(&home, &repository, QUICK, CHECK);
+    let because = home.task(&second)["because"].clone();
+    assert_eq!(because, "1 of 1 runs of the codebase notes are under way");
+    open(&tree);
+    wait_until("both are over", || is_over(&home, &first) && is_over(&home, &second));
 }
