@@ -6,6 +6,7 @@ mod batches;
 mod clock;
 mod files;
 mod graphs;
+mod handoff;
 pub(crate) mod invariants;
 mod journal;
 mod kills;

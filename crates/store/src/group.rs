@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::StoreError;
+use crate::{Store, StoreError};
 
 /// Writes of one flush at the most.
 const MOST: usize = 512;
@@ -56,6 +56,8 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
             answer = &mut told => return answer.unwrap_or_else(|_| Err(lost())),
             lane = Arc::clone(&self.lanes).acquire_owned() => {
                 if let Ok(lane) = lane {
+                    // Those who were answered together write again together: let them come.
+                    tokio::task::yield_now().await;
                     self.lead(lane, flush);
                 }
             }
@@ -82,11 +84,12 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
         let flushed = flush(writes);
         tokio::spawn(async move {
             let answers = flushed.await;
-            drop(lane);
             for (caller, answer) in callers.into_iter().zip(answers) {
                 // Whoever is gone needs no answer.
                 let _ = caller.send(answer);
             }
+            // Only now, or whoever waits for it would go without those who were answered.
+            drop(lane);
         });
     }
 
@@ -96,8 +99,41 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     }
 }
 
+/// A write that may go out with others of its kind.
+pub(crate) trait Write: Sized + Send + Sync {
+    /// What its caller learns.
+    type Answer: Send;
+
+    /// Writes all of these in one commit; an error is one of the whole.
+    fn write(store: &Store, batch: &[Self]) -> impl Future<Output = Written<Self>> + Send;
+}
+
+/// An answer for each of a batch, in their order.
+pub(crate) type Written<W> = Result<Vec<Result<<W as Write>::Answer, StoreError>>, StoreError>;
+
+/// Writes a batch; where that fails, each by itself, so that each caller learns only of its own.
+pub(crate) async fn flush<W: Write>(
+    store: Store,
+    batch: Vec<W>,
+) -> Vec<Result<W::Answer, StoreError>> {
+    match W::write(&store, &batch).await {
+        Ok(answers) => answers,
+        Err(error) if batch.len() == 1 => vec![Err(error)],
+        // It may have arrived all the same: written again, it would be refused for that.
+        Err(StoreError::Unavailable(_)) => batch.iter().map(|_| Err(lost())).collect(),
+        Err(_) => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for one in &batch {
+                let written = W::write(&store, std::slice::from_ref(one)).await;
+                answers.push(written.and_then(|mut one| one.pop().unwrap_or_else(|| Err(lost()))));
+            }
+            answers
+        }
+    }
+}
+
 /// The flush was cut off with its runtime: whether it arrived is not known.
-pub(crate) fn lost() -> StoreError {
+fn lost() -> StoreError {
     StoreError::Unavailable(sqlx::Error::WorkerCrashed)
 }
 

@@ -16,6 +16,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use self::append::Append;
+use crate::group;
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
 use crate::{Store, StoreError};
@@ -173,7 +174,7 @@ impl Journal<'_> {
         step: &NewStep<'_>,
     ) -> Result<i32, StoreError> {
         let (append, store) = (Append::of(fence, run, step), self.0.clone());
-        self.0.appends.submit(append, |batch| append::flush(store, batch)).await
+        self.0.appends.submit(append, |batch| group::flush(store, batch)).await
     }
 
     /// All steps of a run.

@@ -80,6 +80,7 @@ impl Default for PoolOptions {
 pub struct Store {
     pool: PgPool,
     appends: Arc<journal::append::Appends>,
+    ends: Arc<journal::append::Ends>,
     inserts: Arc<tables::tasks::insert::Inserts>,
     lanes: tables::tasks::insert::Lanes,
     hints: Arc<listen::Hints>,
@@ -101,6 +102,7 @@ impl Store {
             Ok(pool) => Ok(Self {
                 pool,
                 appends: Arc::default(),
+                ends: Arc::default(),
                 inserts: Arc::default(),
                 lanes: Arc::default(),
                 hints: Arc::default(),

@@ -16,7 +16,7 @@ use super::{
     take_over,
 };
 
-fn runless(title: &str) -> NewTask {
+pub(super) fn runless(title: &str) -> NewTask {
     NewTask { driver: Some("none".to_owned()), ..NewTask::new(title) }
 }
 
@@ -76,7 +76,7 @@ async fn add_one(store: &Store, task: NewTask) -> TaskId {
     store.tasks().insert(&ACTING, &task, &[]).await.unwrap().id
 }
 
-async fn codebase(store: &Store, name: &str) -> CodebaseId {
+pub(super) async fn codebase(store: &Store, name: &str) -> CodebaseId {
     let new = NewCodebase { name, local_path: name, default_branch: None, language: None };
     store.codebases().register(&ACTING, &new).await.unwrap().id
 }

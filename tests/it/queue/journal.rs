@@ -3,7 +3,7 @@
 use journeyman_domain::ids::RunId;
 use journeyman_domain::status::Status;
 use journeyman_store::{
-    BlobHash, Claim, ModelCall, NewChild, NewStep, NodeKind, Store, StoreError,
+    BlobHash, Claim, ModelCall, NewChild, NewStep, NodeKind, PoolOptions, Store, StoreError,
 };
 use serde_json::json;
 
@@ -268,4 +268,30 @@ async fn children_of_earlier_epochs_are_known_until_they_end() {
         assert_eq!((found[0].boot_id.as_str(), found[0].start_time), ("boot", 99));
     }
     assert_eq!(children.left_over("elsewhere").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_end_that_is_remembered_wrongly_is_looked_for_again_and_none_is_of_another_run() {
+    let database = database().await;
+    let store = database.store();
+    let (one, other) = (add(store, "one", &[]).await, add(store, "other", &[]).await);
+    let mine = node(store, NodeKind::Daemon).await;
+    let claims = claim(store, mine).await;
+    let of = |task| claims.iter().find(|claim| claim.task.id == task).unwrap();
+    let (one, other) = (of(one), of(other));
+    assert_eq!(append(store, one, "first").await.unwrap(), 1);
+    // Who writes under the same fence from elsewhere is not known of here.
+    let elsewhere = Store::connect(&database.url(), PoolOptions::default()).await.unwrap();
+    assert_eq!(append(&elsewhere, one, "second").await.unwrap(), 2);
+    assert_eq!(append(store, one, "third").await.unwrap(), 3);
+    assert_eq!(append(&elsewhere, one, "fourth").await.unwrap(), 4);
+    // Both in one statement, one of them wrong.
+    assert_eq!(append(store, other, "first").await.unwrap(), 1);
+    let (fifth, second) = tokio::join!(append(store, one, "fifth"), append(store, other, "second"));
+    assert_eq!((fifth.unwrap(), second.unwrap()), (5, 2));
+    // A run of another execution is not this one's to write to, known or not.
+    let mixed = Claim { run: other.run.clone(), ..one.clone() };
+    let refused = append(store, &mixed, "mixed").await;
+    assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+    elsewhere.close().await;
 }

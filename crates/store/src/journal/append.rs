@@ -4,6 +4,7 @@
 //! stale owner cannot write, whoever's steps go out beside its own.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use journeyman_domain::ids::RunId;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{BlobHash, NewStep};
-use crate::group::{self, Group};
+use crate::group::{self, Group, Write};
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
 use crate::{Store, StoreError};
@@ -47,78 +48,136 @@ impl Append {
             call: step.call.cloned(),
         }
     }
+
+    /// Whether nothing lies beside the entries.
+    fn is_entries(&self) -> bool {
+        self.output.is_none()
+            && self.pack.is_none()
+            && self.snapshot.is_none()
+            && self.call.is_none()
+    }
 }
 
 // FOR SHARE waits for a take-over that is under way and then finds the epoch changed; in one order,
-// so that two flushes never wait for each other.
-const APPEND: &str = "WITH held AS ( \
-     SELECT o.n, o.run, e.lease_epoch FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[]) \
-         WITH ORDINALITY AS o (execution, node, epoch, run, n) \
-     JOIN task_executions e ON e.id = o.execution AND e.node_id = o.node \
-         AND e.lease_epoch = o.epoch AND e.status = 'running' \
-     JOIN agent_tasks r ON r.id = o.run AND r.execution_id = e.id ORDER BY e.id FOR SHARE OF e), \
- last AS ( \
-     SELECT h.n, h.run, h.lease_epoch, \
-         coalesce((SELECT max(s.seq) FROM run_steps s WHERE s.run_id = h.run), 0) AS seq FROM held h), \
- stored AS ( \
-     INSERT INTO blobs (hash, size, bytes) \
-     SELECT DISTINCT ON (b.hash) b.hash, length(b.bytes), b.bytes \
-     FROM unnest($5::bigint[], $6::bytea[], $7::bytea[]) AS b (n, hash, bytes) JOIN held USING (n) \
-     ORDER BY b.hash ON CONFLICT DO NOTHING), \
- called AS ( \
-     INSERT INTO model_calls SELECT c.* FROM unnest($8::bigint[], $9::jsonb[]) AS k (n, call) \
-     JOIN held USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), \
- written AS ( \
-     INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob) \
-     SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack \
-     FROM unnest($10::bigint[], $11::integer[], $12::text[], $13::jsonb[], $14::bytea[], $15::text[], \
-         $16::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
-     ORDER BY l.run, s.place) \
- SELECT n, seq FROM last";
+// so that two flushes never wait for each other. Where the last number is known, the run is known to be
+// the execution's, too.
+macro_rules! held_and_last {
+    () => {
+        "WITH held AS ( \
+             SELECT o.n, o.run, o.last, e.lease_epoch \
+             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::integer[]) \
+                 WITH ORDINALITY AS o (execution, node, epoch, run, last, n) \
+             JOIN task_executions e ON e.id = o.execution AND e.node_id = o.node \
+                 AND e.lease_epoch = o.epoch AND e.status = 'running' \
+             WHERE CASE WHEN o.last IS NOT NULL THEN true \
+                 ELSE (SELECT r.execution_id FROM agent_tasks r WHERE r.id = o.run) = e.id END \
+             ORDER BY e.id FOR SHARE OF e), \
+         last AS ( \
+             SELECT h.n, h.run, h.lease_epoch, coalesce(h.last, \
+                 (SELECT max(s.seq) FROM run_steps s WHERE s.run_id = h.run), 0) AS seq FROM held h), "
+    };
+}
 
-pub(crate) const ALL: &[&str] = &[APPEND];
+// Nothing but entries: most steps of most runs.
+const APPEND_ENTRIES: &str = concat!(
+    held_and_last!(),
+    "written AS ( \
+         INSERT INTO run_steps (run_id, seq, epoch, kind, payload) \
+         SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload \
+         FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[]) AS s (n, place, kind, payload) \
+         JOIN last l USING (n) ORDER BY l.run, s.place) \
+     SELECT n, seq FROM last"
+);
+const APPEND: &str = concat!(
+    held_and_last!(),
+    "stored AS ( \
+         INSERT INTO blobs (hash, size, bytes) \
+         SELECT DISTINCT ON (b.hash) b.hash, length(b.bytes), b.bytes \
+         FROM unnest($13::bigint[], $14::bytea[], $15::bytea[]) AS b (n, hash, bytes) JOIN held USING (n) \
+         ORDER BY b.hash ON CONFLICT DO NOTHING), \
+     called AS ( \
+         INSERT INTO model_calls SELECT c.* FROM unnest($16::bigint[], $17::jsonb[]) AS k (n, call) \
+         JOIN held USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), \
+     written AS ( \
+         INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob) \
+         SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack \
+         FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[], $10::bytea[], $11::text[], \
+             $12::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
+         ORDER BY l.run, s.place) \
+     SELECT n, seq FROM last"
+);
 
-/// Writes appends in one commit; each one's last number, or why it was not written.
-pub(super) async fn flush(store: Store, batch: Vec<Append>) -> Vec<Result<i32, StoreError>> {
-    match written(&store, &batch).await {
-        Ok(numbers) => batch
-            .iter()
-            .enumerate()
-            .map(|(at, append)| {
-                let seq = numbers.get(&count(at + 1)).ok_or(StoreError::Fenced)?;
-                Ok(seq.saturating_add(i32::try_from(append.entries.len()).unwrap_or(i32::MAX)))
-            })
-            .collect(),
-        Err(error) if batch.len() == 1 => vec![Err(error)],
-        // It may have arrived all the same: each one looks for itself.
-        Err(StoreError::Unavailable(_)) => batch.iter().map(|_| Err(group::lost())).collect(),
-        // Of one that cannot be written, the others must not learn.
-        Err(_) => one_by_one(&store, batch).await,
+pub(crate) const ALL: &[&str] = &[APPEND_ENTRIES, APPEND];
+
+impl Write for Append {
+    type Answer = i32;
+
+    /// Each one's last number, or why it was not written.
+    async fn write(store: &Store, batch: &[Self]) -> group::Written<Self> {
+        let before = match written(store, batch, true).await {
+            Err(StoreError::Conflict(_)) => written(store, batch, false).await?,
+            before => before?,
+        };
+        let answers = (1..).zip(batch).map(|(n, append): (i64, &Self)| {
+            let seq = before.get(&n).ok_or(StoreError::Fenced)?;
+            Ok(seq.saturating_add(i32::try_from(append.entries.len()).unwrap_or(i32::MAX)))
+        });
+        let answers: Vec<_> = answers.collect();
+        store.ends.learn(batch, &answers);
+        Ok(answers)
     }
 }
 
-async fn one_by_one(store: &Store, batch: Vec<Append>) -> Vec<Result<i32, StoreError>> {
-    let mut answers = Vec::with_capacity(batch.len());
-    for append in batch {
-        let entries = i32::try_from(append.entries.len()).unwrap_or(i32::MAX);
-        let numbers = written(store, std::slice::from_ref(&append)).await;
-        answers.push(numbers.and_then(|numbers| {
-            let seq = numbers.get(&1).ok_or(StoreError::Fenced)?;
-            Ok(seq.saturating_add(entries))
-        }));
+/// The last numbers of journals that were written here, by fence and run: it saves the look for them.
+/// Under one fence nobody else writes; if somebody does, the number is taken, and is looked for again.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(Mutex<HashMap<(Fence, RunId), i32>>);
+
+/// Journals whose ends are known at the most.
+const ENDS: usize = 4096;
+
+impl Ends {
+    /// What is known of these; it is known no more until they are written.
+    fn forget(&self, batch: &[Append]) -> Vec<Option<i32>> {
+        let mut ends = self.lock();
+        batch.iter().map(|append| ends.remove(&(append.fence, append.run))).collect()
     }
-    answers
+
+    fn learn(&self, batch: &[Append], answers: &[Result<i32, StoreError>]) {
+        let mut ends = self.lock();
+        if ends.len() + batch.len() > ENDS {
+            ends.clear();
+        }
+        for (append, answer) in batch.iter().zip(answers) {
+            if let Ok(last) = answer {
+                let end = ends.entry((append.fence, append.run)).or_insert(*last);
+                *end = (*end).max(*last);
+            }
+        }
+    }
+
+    /// Forgets all: the database may be another one, or one of an earlier day.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Fence, RunId), i32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The number of the last step before each append, by its place from 1; none where its fence is lost.
-async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, StoreError> {
+async fn written(
+    store: &Store,
+    batch: &[Append],
+    remembers: bool,
+) -> Result<HashMap<i64, i32>, StoreError> {
     let (mut executions, mut nodes, mut epochs, mut runs) = (vec![], vec![], vec![], vec![]);
     let (mut blobs_of, mut hashes, mut contents): (Vec<i64>, Vec<&[u8]>, Vec<&[u8]>) =
         (vec![], vec![], vec![]);
     let (mut calls_of, mut calls): (Vec<i64>, Vec<Json<&ModelCall>>) = (vec![], vec![]);
     let mut steps = Steps::default();
-    for (at, append) in batch.iter().enumerate() {
-        let n = count(at + 1);
+    for (n, append) in (1..).zip(batch) {
         executions.push(append.fence.execution_id.as_uuid());
         nodes.push(append.fence.node_id.as_uuid());
         epochs.push(append.fence.lease_epoch);
@@ -134,26 +193,33 @@ async fn written(store: &Store, batch: &[Append]) -> Result<HashMap<i64, i32>, S
         }
         steps.take(n, append);
     }
+    let are_entries = batch.iter().all(Append::is_entries);
     let mut line = store.line().await?;
-    let written = sqlx::query_as(APPEND)
+    // After the line: with a new one all is forgotten.
+    let known = store.ends.forget(batch);
+    let known = if remembers { known } else { vec![None; batch.len()] };
+    let mut query = sqlx::query_as(if are_entries { APPEND_ENTRIES } else { APPEND })
         .bind::<Vec<Uuid>>(executions)
         .bind::<Vec<Uuid>>(nodes)
         .bind::<Vec<i64>>(epochs)
         .bind::<Vec<Uuid>>(runs)
-        .bind(blobs_of)
-        .bind(hashes)
-        .bind(contents)
-        .bind(calls_of)
-        .bind(calls)
+        .bind(known)
         .bind(steps.of)
         .bind(steps.places)
         .bind(steps.kinds)
-        .bind(steps.payloads)
-        .bind(steps.outputs)
-        .bind(steps.snapshots)
-        .bind(steps.packs)
-        .fetch_all(&mut line)
-        .await;
+        .bind(steps.payloads);
+    if !are_entries {
+        query = query
+            .bind(steps.outputs)
+            .bind(steps.snapshots)
+            .bind(steps.packs)
+            .bind(blobs_of)
+            .bind(hashes)
+            .bind(contents)
+            .bind(calls_of)
+            .bind(calls);
+    }
+    let written = query.fetch_all(&mut line).await;
     let rows: Vec<(i64, i32)> = store.used(line, written.map_err(StoreError::from))?;
     Ok(rows.into_iter().collect())
 }
@@ -188,8 +254,4 @@ impl<'a> Steps<'a> {
             self.packs.push(hash(&append.pack));
         }
     }
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,8 +11,9 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Queue, ready};
+use crate::tables::tasks::insert::Insert;
 use crate::tables::tasks::refresh_waiting_for;
-use crate::{Acting, StoreError, acting};
+use crate::{Acting, NewTask, StoreError, TASKS_CHANNEL, acting, group};
 
 /// Rows of the queue that one claim takes; each has up to 200 tasks.
 const ROWS: i64 = 2;
@@ -58,6 +59,25 @@ const LOST: &str = "DELETE FROM task_leases l WHERE l.expires_at <= now() RETURN
 pub(crate) const ALL: &[&str] = &[CLAIM, COMPLETE, LOST];
 
 impl Queue<'_> {
+    /// Adds a task that waits for nothing, and claims it in the same commit, so that this node can end
+    /// it at once; nobody is told of it. `None` where it stands in the queue as any other: it has a run,
+    /// is reserved for another node, others are ready before it, or are added at once.
+    pub async fn add_and_claim(
+        &self,
+        acting: &Acting<'_>,
+        node: NodeId,
+        task: NewTask,
+        lease: Duration,
+    ) -> Result<Option<Batch>, StoreError> {
+        let (id, store) = (task.id, self.0.clone());
+        let added = Insert::for_hand_off(acting, task, node, lease);
+        let claimed = self.0.inserts.submit(added, |batch| group::flush(store, batch)).await?;
+        if claimed.is_none() {
+            self.0.hint_soon(TASKS_CHANNEL, id);
+        }
+        Ok(claimed)
+    }
+
     /// Claims the next tasks without a run; `None` where none is ready.
     pub async fn claim_batch(
         &self,

@@ -4,6 +4,7 @@
 //! that makes it so. Must never: hold the truth about a task's state; that is its row's, and an id
 //! whose task is not ready any more is passed over.
 
+use journeyman_domain::status::Priority;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -40,13 +41,13 @@ const ENQUEUE: &str = concat!(
                  ",
     capability!(),
     " AS capability, \
-                 floor(extract(epoch FROM created_at) / 86400)::integer - CASE priority \
-                     WHEN 'low' THEN 0 WHEN 'normal' THEN 1 WHEN 'high' THEN 2 WHEN 'urgent' THEN 3 \
-                     ELSE 4 END AS bucket, coalesce(due_date, 'infinity') AS due FROM fresh), \
+                 floor(extract(epoch FROM created_at) / 86400)::integer \
+                     - (array_position(enum_range(NULL::priority_level), priority) - 1) AS bucket, \
+                 coalesce(due_date, 'infinity') AS due FROM fresh), \
          chunked AS ( \
              SELECT k.*, (row_number() OVER (PARTITION BY codebase_id, agent_id, capability, is_runless, \
                  bucket, due, chain, reserved_for ORDER BY id) - 1) \
-                 / CASE WHEN is_runless THEN 200 ELSE 16 END AS chunk FROM kind k), \
+                 / CASE WHEN is_runless THEN $2::bigint ELSE $3::bigint END AS chunk FROM kind k), \
          batch AS ( \
              SELECT codebase_id, agent_id, capability, is_runless, bucket, due, chain, reserved_for, \
                  array_agg(id ORDER BY id) AS ids FROM chunked \
@@ -109,8 +110,13 @@ pub(crate) async fn open_lanes(
 }
 
 /// Tasks that one row of the queue holds at the most.
-pub(crate) const fn chunk(is_runless: bool) -> usize {
+pub(crate) const fn chunk(is_runless: bool) -> u16 {
     if is_runless { 200 } else { 16 }
+}
+
+/// The days that a priority is worth: its place in the order of the type, there as here.
+pub(crate) const fn level(priority: Priority) -> i32 {
+    priority as i32
 }
 
 /// Gives those of these tasks that are ready their place.
@@ -123,7 +129,12 @@ pub(crate) async fn enqueue(
     }
     let kinds: Vec<Kind> = sqlx::query_as(LANES_OF).bind(tasks).fetch_all(&mut *connection).await?;
     open_lanes(connection, &kinds).await?;
-    sqlx::query(ENQUEUE).bind(tasks).execute(connection).await?;
+    sqlx::query(ENQUEUE)
+        .bind(tasks)
+        .bind(i64::from(chunk(true)))
+        .bind(i64::from(chunk(false)))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use self::insert::Insert;
 use crate::column::{IdPart, MaybeId, MaybeText, Text, only};
+use crate::group;
 use crate::queue::ready;
 use crate::tables::files;
 use crate::{Acting, Store, StoreError, TASKS_CHANNEL};
@@ -443,7 +444,7 @@ impl Tasks<'_> {
         if batch.iter().all(stands_alone) {
             let added = Insert::new(acting, batch.iter().map(|(task, _)| task.clone()).collect());
             let store = self.0.clone();
-            self.0.inserts.submit(added, |batch| insert::flush(store, batch)).await?;
+            self.0.inserts.submit(added, |batch| group::flush(store, batch)).await?;
         } else {
             let mut transaction = self.0.begin(acting).await?;
             add(&mut transaction, acting, batch).await?;
