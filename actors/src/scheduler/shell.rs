@@ -10,7 +10,8 @@ use futures_util::StreamExt as _;
 use journeyman_domain::ids::{NodeId, RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
 use journeyman_store::{
-    Acting, Claim, ClaimRequest, Fence, Held, NewTask, Store, StoreError, TakeOverRequest, Task,
+    Acting, Batch, Claim, ClaimRequest, Fence, Held, NewTask, Store, StoreError, TakeOverRequest,
+    Task,
 };
 use journeyman_supervision::{Child, ChildContext};
 use journeyman_telemetry::metrics::metrics;
@@ -215,10 +216,24 @@ impl State {
             }
             SchedulerMessage::AddTasks { tasks, reply } => {
                 let (store, handle) = (self.runtime.store.clone(), self.handle.clone());
+                let (node, settings) = (self.runtime.node, self.settings());
+                let works = self.runtime.mode == Mode::Daemon && self.decided.begins(&settings);
+                let lease = works.then(|| Duration::from_millis(settings.lease_ms));
                 // Many tasks take a while, and this handler must go on answering.
                 self.tasks.spawn(move |_| async move {
-                    let added = add(&store, tasks).await;
+                    let (added, claimed) = match add(&store, tasks, node, lease).await {
+                        Ok((added, claimed)) => (Ok(added), claimed),
+                        Err(error) => (Err(error), None),
+                    };
                     answer(reply, added);
+                    if let Some(batch) = claimed
+                        && let Err(error) = store
+                            .queue()
+                            .complete_batch(&Acting::now("scheduler"), node, &batch)
+                            .await
+                    {
+                        tracing::warn!(error = %error, "a task without a run is ended later");
+                    }
                     handle.hint();
                 });
             }
@@ -508,10 +523,26 @@ async fn complete_batch(store: &Store, node: NodeId, lease: Duration) -> Result<
     Ok(true)
 }
 
-async fn add(store: &Store, tasks: Vec<(NewTask, Vec<TaskId>)>) -> Result<Vec<Task>, StoreError> {
-    store.tasks().insert_many(&Acting::now("scheduler"), &tasks).await?;
+/// Adds tasks. One without a run may be this node's at once, where it works (then `lease` is given): the
+/// batch is to be ended.
+async fn add(
+    store: &Store,
+    tasks: Vec<(NewTask, Vec<TaskId>)>,
+    node: NodeId,
+    lease: Option<Duration>,
+) -> Result<(Vec<Task>, Option<Batch>), StoreError> {
+    let acting = Acting::now("scheduler");
     let ids: Vec<TaskId> = tasks.iter().map(|(task, _)| task.id).collect();
+    let claimed = match (&*tasks, lease) {
+        ([(task, after)], Some(lease)) if after.is_empty() && task.parent_task_id.is_none() => {
+            store.queue().add_and_claim(&acting, node, task.clone(), lease).await?
+        }
+        _ => {
+            store.tasks().insert_many(&acting, &tasks).await?;
+            None
+        }
+    };
     let added = store.tasks().get_many(&ids).await?;
     let mut added: HashMap<TaskId, Task> = added.into_iter().map(|task| (task.id, task)).collect();
-    Ok(ids.iter().filter_map(|id| added.remove(id)).collect())
+    Ok((ids.iter().filter_map(|id| added.remove(id)).collect(), claimed))
 }

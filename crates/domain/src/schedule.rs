@@ -58,6 +58,13 @@ pub struct State {
     pub held: bool,
 }
 
+impl State {
+    /// Whether anything new is begun here.
+    pub const fn begins(&self, settings: &Settings) -> bool {
+        !(self.draining || self.held || settings.maintenance)
+    }
+}
+
 /// What happens to the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -124,8 +131,7 @@ pub fn step(settings: &Settings, state: &State, input: Input, now_ms: u64) -> (S
     }
     let poll = due(state.looked_at_ms, settings.poll_ms, now_ms);
     let free = settings.max_concurrent.saturating_sub(state.running);
-    let begins = !(state.draining || state.held || settings.maintenance);
-    if begins && free > 0 && (look || poll) {
+    if state.begins(settings) && free > 0 && (look || poll) {
         if due(state.took_over_at_ms, settings.poll_ms, now_ms) {
             state.took_over_at_ms = Some(now_ms);
             effects.push(Effect::TakeOver { limit: free });
