@@ -14,6 +14,8 @@ use crate::support::{AskError, Mailbox};
 const PATH: &str = "root/scheduler";
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// How much longer for each task that is added.
+const EACH: Duration = Duration::from_millis(1);
 
 /// The typed way to the scheduler.
 #[derive(Clone, Debug)]
@@ -30,7 +32,9 @@ impl SchedulerHandle {
         &self,
         tasks: Vec<(NewTask, Vec<TaskId>)>,
     ) -> Result<Vec<Task>, AskError<StoreError>> {
-        self.0.ask(LIMIT, |reply| SchedulerMessage::AddTasks { tasks, reply }).await
+        let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        let limit = LIMIT + EACH * count;
+        self.0.ask(limit, |reply| SchedulerMessage::AddTasks { tasks, reply }).await
     }
 
     /// Does with a task what the user wishes; the task as it is then.

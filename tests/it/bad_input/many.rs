@@ -11,6 +11,8 @@ use crate::support::{Home, wait_until};
 
 const LINES: usize = 100_000;
 const BROKEN: usize = 57_312;
+/// Lines of a graph, in layers of a hundred.
+const LINKED: usize = 20_000;
 
 /// A file of so many good tasks, but for the line that `broken` has.
 fn write(home: &Home, repository: &Path, broken: Option<(usize, &str)>) {
@@ -70,4 +72,36 @@ async fn a_hundred_thousand_lines_are_added_at_once() {
     });
     assert_eq!(daemon.stop(), 0);
     crate::queue::invariants::assert_drained(&mut connection).await;
+}
+
+/// Each waits for two of the layer before it: what looks for cycles looks at each edge once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_graph_is_added_at_once() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut text = String::new();
+    for number in 0..LINKED {
+        let layer = number / 100 * 100;
+        let before = [number % 100, (number + 1) % 100].map(|place| layer.checked_sub(100 - place));
+        let after: Vec<_> = before.into_iter().flatten().map(|other| other.to_string()).collect();
+        let task = json!({ "key": number.to_string(), "repo": repository, "prompt": "x",
+            "driver": "none", "after": after });
+        writeln!(text, "{task}").unwrap();
+    }
+    std::fs::write(home.folder.path().join("graph.jsonl"), text).unwrap();
+    let _daemon = home.up_with(|command| {
+        command.env("JOURNEYMAN__SYSTEM__MAINTENANCE_MODE", "true");
+    });
+    home.run(&["task", "add", "--file", "graph.jsonl"]).ok();
+    let mut connection = PgConnection::connect(&home.database_url()).await.unwrap();
+    let counts: (i64, i64, i64) = sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE status = 'ready'), count(*) FILTER (WHERE status = 'waiting'), \
+             (SELECT count(*) FROM task_dependencies) FROM tasks",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    let [waiting, edges] = [LINKED - 100, 2 * (LINKED - 100)].map(|n| i64::try_from(n).unwrap());
+    assert_eq!(counts, (100, waiting, edges));
+    crate::queue::invariants::assert_holds(&mut connection).await;
 }
