@@ -23,6 +23,7 @@ pub fn newest() -> i64 {
 pub fn fingerprint() -> String {
     let mut hash = Sha256::new();
     for migration in MIGRATOR.iter() {
+        hash.update(migration.version.to_be_bytes());
         hash.update(&*migration.checksum);
     }
     let mut name = crate::BlobHash::of(&hash.finalize()).to_string();

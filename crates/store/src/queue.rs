@@ -47,7 +47,7 @@ pub struct Fence {
 pub struct ClaimRequest {
     /// Who claims.
     pub node_id: NodeId,
-    /// How many at the most.
+    /// How many at the most, and never more than 200.
     pub limit: u32,
     /// How many executions this node may run at once (`system.max_concurrent_tasks`).
     pub max_concurrent: u32,
@@ -92,14 +92,16 @@ const WAKE: &str = "UPDATE tasks SET updated_at = now(), status = 'pending', wai
 // no more than that. `placed`: the first ready tasks in the order of claims, each with its slot.
 // A task whose execution was put aside (waiting, paused) goes on with it under a new epoch; a new one
 // is linked to the trace of the one before it. A ready task's last change made it ready. The updates
-// take their rows from arrays: joined, the planner would expect a tenth of all tasks.
+// take their rows from arrays, and the queue's from so few that the planner looks them up one by one: it
+// would expect a tenth of all. With what was claimed it says how many ids were used up: some of them may
+// not have been ready any more.
 const CLAIM: &str = concat!(
     "WITH busy AS ( \
          SELECT t.codebase_id, r.agent_id FROM task_executions e JOIN tasks t ON t.id = e.task_id \
          JOIN agent_tasks r ON r.execution_id = e.id AND r.status = 'running' \
          WHERE e.status = 'running'), \
      room AS ( \
-         SELECT greatest(0, least($2::bigint, $3::bigint - (SELECT count(*) FROM task_executions \
+         SELECT greatest(0, least($2::bigint, 200, $3::bigint - (SELECT count(*) FROM task_executions \
              WHERE node_id = $1 AND status = 'running'))) AS slots), \
      agent AS ( \
          SELECT l.id AS lane_id, l.codebase_id, g.id, g.agent_type, g.created_at, g.name, \
@@ -157,13 +159,13 @@ const CLAIM: &str = concat!(
          LEFT JOIN taken k ON k.row = h.row AND k.n = u.n \
          GROUP BY h.lane_id, h.bucket, h.due, h.chain, h.first_id, h.row HAVING bool_or(k.id IS NOT NULL)), \
      used_up AS ( \
-         DELETE FROM ready_tasks q USING kept k WHERE q.lane_id = k.lane_id AND q.bucket = k.bucket \
-             AND q.due = k.due AND q.chain = k.chain AND q.first_id = k.first_id AND q.place = k.row \
-             AND k.ids IS NULL), \
+         DELETE FROM ready_tasks q USING (SELECT * FROM kept WHERE ids IS NULL LIMIT 200) k \
+         WHERE q.lane_id = k.lane_id AND q.bucket = k.bucket AND q.due = k.due AND q.chain = k.chain \
+             AND q.first_id = k.first_id AND q.place = k.row), \
      shortened AS ( \
-         UPDATE ready_tasks q SET ids = k.ids FROM kept k WHERE q.lane_id = k.lane_id \
-             AND q.bucket = k.bucket AND q.due = k.due AND q.chain = k.chain \
-             AND q.first_id = k.first_id AND q.place = k.row AND k.ids IS NOT NULL), \
+         UPDATE ready_tasks q SET ids = k.ids FROM (SELECT * FROM kept WHERE ids IS NOT NULL LIMIT 200) k \
+         WHERE q.lane_id = k.lane_id AND q.bucket = k.bucket AND q.due = k.due AND q.chain = k.chain \
+             AND q.first_id = k.first_id AND q.place = k.row), \
      locked AS ( \
          SELECT t.id, t.attempts, t.priority, coalesce(t.description, t.title) AS prompt, t.driver, \
              t.model, t.updated_at AS ready_since, t.traceparent FROM tasks t \
@@ -203,9 +205,10 @@ const CLAIM: &str = concat!(
          UPDATE tasks t SET updated_at = now(), status = 'running', started_at = coalesce(t.started_at, now()), \
              attempts = t.attempts + (t.id = ANY (ARRAY(SELECT task_id FROM fresh)))::integer, \
              error = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))) \
-     SELECT claimed.id, extract(epoch FROM clock_timestamp() - c.ready_since)::float8 \
-     FROM (SELECT id, task_id FROM fresh UNION ALL SELECT id, task_id FROM resumed) claimed \
-     JOIN candidate c ON c.id = claimed.task_id"
+     SELECT used.ids, claimed.id, extract(epoch FROM clock_timestamp() - claimed.ready_since)::float8 \
+     FROM (SELECT count(*) AS ids FROM taken) used LEFT JOIN ( \
+         SELECT e.id, c.ready_since FROM (SELECT id, task_id FROM fresh \
+             UNION ALL SELECT id, task_id FROM resumed) e JOIN candidate c ON c.id = e.task_id) claimed ON true"
 );
 
 // What several nodes must not decide at once without each other: nobody else claims until the end of this
@@ -243,29 +246,25 @@ impl Queue<'_> {
         request: &ClaimRequest,
     ) -> Result<Vec<Claim>, StoreError> {
         loop {
-            match self.try_claim(acting, request).await? {
-                Ok(claims) => return Ok(claims),
-                // They have left the queue, so this ends.
-                Err((met, claimed)) => {
+            // Each look takes something out of the queue, so this ends.
+            match self.look(acting, request).await? {
+                Look::Claimed(claims) => return Ok(claims),
+                Look::NothingReady => {}
+                Look::Met { met, claimed } => {
                     files::put_aside(self.0, acting, &met, &claimed).await?;
                 }
             }
         }
     }
 
-    /// A claim, or which of the tasks that would be claimed meet files of others.
-    async fn try_claim(
-        &self,
-        acting: &Acting<'_>,
-        request: &ClaimRequest,
-    ) -> Result<Result<Vec<Claim>, (Vec<Collision>, Vec<Uuid>)>, StoreError> {
+    async fn look(&self, acting: &Acting<'_>, request: &ClaimRequest) -> Result<Look, StoreError> {
         let wanted: Option<Vec<Uuid>> =
             request.agents.as_ref().map(|ids| ids.iter().map(|id| id.as_uuid()).collect());
         let mut transaction = self.0.begin(acting).await?;
         let woken: Vec<Uuid> = sqlx::query_scalar(WAKE).fetch_all(&mut *transaction).await?;
         tasks::refresh(&mut transaction, &woken).await?;
         sqlx::query(SERIALIZE).execute(&mut *transaction).await?;
-        let claimed: HashMap<Uuid, f64> = sqlx::query_as(CLAIM)
+        let rows: Vec<(i64, Option<Uuid>, Option<f64>)> = sqlx::query_as(CLAIM)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))
             .bind(i64::from(request.max_concurrent))
@@ -273,9 +272,10 @@ impl Queue<'_> {
             .bind(wanted)
             .bind(request.lease.as_secs_f64())
             .fetch_all(&mut *transaction)
-            .await?
-            .into_iter()
-            .collect();
+            .await?;
+        let used_up = rows.first().map_or(0, |(ids, _, _)| *ids);
+        let claimed: HashMap<Uuid, f64> =
+            rows.into_iter().filter_map(|(_, id, waited_s)| Some((id?, waited_s?))).collect();
         let ids: Vec<Uuid> = claimed.keys().copied().collect();
         let mut claims = load(&mut transaction, &ids).await?;
         in_order(&mut claims);
@@ -283,15 +283,28 @@ impl Queue<'_> {
         let met = files::hold(&mut transaction, &taken).await?;
         if !met.is_empty() {
             transaction.rollback().await?;
-            return Ok(Err((met, taken)));
+            return Ok(Look::Met { met, claimed: taken });
         }
         transaction.commit().await?;
+        if claims.is_empty() && used_up > 0 {
+            return Ok(Look::NothingReady);
+        }
         for claim in &mut claims {
             let waited_s = claimed.get(&claim.execution.id.as_uuid()).copied().unwrap_or_default();
             claim.waited = Duration::try_from_secs_f64(waited_s).unwrap_or_default();
         }
-        Ok(Ok(claims))
+        Ok(Look::Claimed(claims))
     }
+}
+
+/// What came of one look at the queue.
+enum Look {
+    /// These are ours; none, where none is ready.
+    Claimed(Vec<Claim>),
+    /// None of the ids that came first was ready any more; they are out of the queue.
+    NothingReady,
+    /// Some of those that would be claimed meet files of others, or of each other.
+    Met { met: Vec<Collision>, claimed: Vec<Uuid> },
 }
 
 /// As claims go: by priority, then by due date, then by age.

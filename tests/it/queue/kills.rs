@@ -67,7 +67,7 @@ async fn in_the_addition_of_a_task_whose_answer_nobody_hears() {
         ["task", "add", "--repo", &repo, "--driver", "none", "--unique", "nightly", "Nightly"];
     scene.hold(&Held::Table("audit_events"));
     let adding = scene.spawn(&add);
-    scene.kill_at("WITH new AS (SELECT * FROM unnest", &mut daemon);
+    scene.kill_at("WITH ahead AS MATERIALIZED", &mut daemon);
     let told = Ran::from(adding.wait_with_output().unwrap());
     assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
     let arrived = scene.count_tasks() == 1;

@@ -15,9 +15,6 @@ use crate::tables::tasks::insert::Insert;
 use crate::tables::tasks::refresh_waiting_for;
 use crate::{Acting, NewTask, StoreError, TASKS_CHANNEL, acting, group};
 
-/// Rows of the queue that one claim takes; each has up to 200 tasks.
-const ROWS: i64 = 2;
-
 /// Tasks that end together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -27,22 +24,22 @@ pub struct Batch {
     pub tasks: Vec<Uuid>,
 }
 
-// It need not be on the disk: whatever a crash loses of it was not ended, and is ready again.
+// Two rows of the queue, of up to 200 tasks each: a number that the planner knows. It need not be on the disk: whatever a crash loses of it was not ended, and is ready again.
 const CLAIM: &str = "WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true) AS mode), \
      head AS ( \
          SELECT q.lane_id, q.bucket, q.due, q.chain, q.first_id, q.place, q.ids FROM queue_lanes l \
          CROSS JOIN LATERAL (SELECT * FROM ready_tasks q WHERE q.lane_id = l.id \
-             ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT $2 FOR UPDATE SKIP LOCKED) q \
-         WHERE l.is_runless AND (SELECT mode FROM relaxed) = 'off' ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT $2), \
+             ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT 2 FOR UPDATE SKIP LOCKED) q \
+         WHERE l.is_runless AND (SELECT mode FROM relaxed) = 'off' ORDER BY q.bucket, q.due, q.chain, q.first_id LIMIT 2), \
      gone AS (DELETE FROM ready_tasks q USING head h WHERE q.lane_id = h.lane_id \
          AND q.bucket = h.bucket AND q.due = h.due AND q.chain = h.chain AND q.first_id = h.first_id \
          AND q.place = h.place), \
      claimed AS (SELECT array_agg(u.id) AS ids FROM head h, unnest(h.ids) AS u (id)), \
      leased AS (INSERT INTO task_leases (id, node_id, expires_at, ids) \
-         SELECT $5, $1, now() + make_interval(secs => $3), ids FROM claimed WHERE ids IS NOT NULL \
+         SELECT $4, $1, now() + make_interval(secs => $2), ids FROM claimed WHERE ids IS NOT NULL \
          RETURNING id, ids), \
      event AS (INSERT INTO audit_events (id, kind, table_name, record_ids, actor, attributes) \
-         SELECT $6, 'tasks_claimed', 'tasks', ids, $4, jsonb_build_object('lease', id) FROM leased) \
+         SELECT $5, 'tasks_claimed', 'tasks', ids, $3, jsonb_build_object('lease', id) FROM leased) \
      SELECT id, ids FROM leased";
 const COMPLETE: &str = "WITH held AS ( \
          DELETE FROM task_leases WHERE id = $1 AND node_id = $2 RETURNING ids), \
@@ -88,7 +85,6 @@ impl Queue<'_> {
         let mut line = self.0.line().await?;
         let claimed = sqlx::query_as(CLAIM)
             .bind(node.as_uuid())
-            .bind(ROWS)
             .bind(lease.as_secs_f64())
             .bind(acting.actor)
             .bind(Uuid::now_v7())

@@ -24,9 +24,11 @@ const LENGTHEN: &str = "WITH RECURSIVE up (id, length, away) AS ( \
      INSERT INTO task_chains AS c (task_id, length) SELECT id, length FROM longest \
      ON CONFLICT (task_id) DO UPDATE SET length = excluded.length WHERE excluded.length > c.length \
      RETURNING c.task_id";
-const READY: &str = "SELECT id FROM tasks WHERE id = ANY ($1) AND status = 'ready'";
+// What stands in the queue: one that is claimed already keeps its lease.
+const QUEUED: &str = "SELECT t.id FROM tasks t WHERE t.id = ANY ($1) AND t.status = 'ready' \
+     AND EXISTS (SELECT FROM ready_tasks q WHERE q.ids @> ARRAY[t.id])";
 
-pub(crate) const ALL: &[&str] = &[LENGTHEN, READY];
+pub(crate) const ALL: &[&str] = &[LENGTHEN, QUEUED];
 
 /// The longest chain of others that wait for each of these and for what they wait for. `order`: what is waited
 /// for comes first.
@@ -51,12 +53,12 @@ pub(super) async fn lengthen(
         lengths.iter().map(|(id, length)| (id.as_uuid(), *length)).unzip();
     let longer: Vec<Uuid> =
         sqlx::query_scalar(LENGTHEN).bind(ids).bind(lengths).fetch_all(&mut *connection).await?;
-    let ready: Vec<Uuid> =
-        sqlx::query_scalar(READY).bind(&longer).fetch_all(&mut *connection).await?;
-    for task in &ready {
+    let queued: Vec<Uuid> =
+        sqlx::query_scalar(QUEUED).bind(&longer).fetch_all(&mut *connection).await?;
+    for task in &queued {
         ready::leave(&mut *connection, *task).await?;
     }
-    ready::enqueue(connection, &ready).await
+    ready::enqueue(connection, &queued).await
 }
 
 #[cfg(test)]

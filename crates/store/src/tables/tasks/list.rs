@@ -66,8 +66,10 @@ macro_rules! page_of {
 const ANY: &str = page_of!("tasks t", "t.id DESC");
 // Few tasks are in such a state, and they stand apart.
 const MARKED: &str = page_of!(
-    "task_marks m JOIN tasks t ON t.id = m.task_id AND m.status = $3::status_type \
-     AND ($1::uuid IS NULL OR m.task_id < $1)",
+    "(SELECT task_id FROM task_marks WHERE status = $3::status_type \
+         AND ($1::uuid IS NULL OR task_id < $1) AND ($4::text IS NULL OR waiting_for = $4::waiting_reason) \
+         AND ($5::uuid IS NULL OR codebase_id = $5) ORDER BY task_id DESC OFFSET 0) m \
+     JOIN tasks t ON t.id = m.task_id",
     "m.task_id DESC"
 );
 // Where many are ready, the newest tasks are among them; where few are, the queue has them all.
@@ -104,7 +106,7 @@ impl Tasks<'_> {
         let statement = match status {
             // By an index on what is seldom.
             _ if is_seldom => ANY,
-            None | Some(Status::Pending) => ANY,
+            None => ANY,
             Some(Status::Ready) => {
                 let ready: i64 = sqlx::query_scalar(COUNT_READY).fetch_one(self.0.pool()).await?;
                 if ready > MANY_READY { ANY } else { READY }
