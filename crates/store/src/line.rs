@@ -4,14 +4,14 @@
 mod prompt;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sqlx::PgConnection;
 
 use crate::{Store, StoreError};
 
-/// Connections that are kept at the most.
-const KEPT: usize = 4;
+/// Connections that are kept at the most for each: two flushes, or two workers, may be under way.
+const KEPT: usize = 2;
 
 /// What these statements do does not hang on their values.
 const GENERIC: &str = "SET plan_cache_mode = force_generic_plan";
@@ -21,18 +21,29 @@ const PORT: &str = "SELECT inet_client_port()";
 
 pub(crate) const ALL: &[&str] = &[GENERIC, PORT];
 
-/// Idle ones of one kind of work.
+/// What a line is for: one that was used for something else would have to learn its statements first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// Adding tasks.
+    Add,
+    /// Appending to journals.
+    Append,
+    /// Claiming and ending tasks without a run.
+    Batch,
+}
+
+/// Idle ones, by their work.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    idle: Mutex<Vec<PgConnection>>,
+    idle: [Mutex<Vec<PgConnection>>; 3],
     /// Whether a small write after another one goes out at once.
     is_prompt: AtomicBool,
 }
 
 impl Store {
     /// A line that is free, else a new one.
-    pub(crate) async fn line(&self) -> Result<PgConnection, StoreError> {
-        let idle = self.lines.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    pub(crate) async fn line(&self, work: Work) -> Result<PgConnection, StoreError> {
+        let idle = self.lines.idle(work).pop();
         if let Some(line) = idle {
             return Ok(line);
         }
@@ -58,11 +69,12 @@ impl Store {
     /// dead, too.
     pub(crate) fn used<T>(
         &self,
+        work: Work,
         line: PgConnection,
         done: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match &done {
-            Ok(_) => self.lines.give(line),
+            Ok(_) => self.lines.give(work, line),
             Err(StoreError::Unavailable(_)) => self.lines.close(),
             Err(_) => {}
         }
@@ -71,10 +83,20 @@ impl Store {
 }
 
 impl Lines {
+    fn idle(&self, work: Work) -> MutexGuard<'_, Vec<PgConnection>> {
+        let [add, append, batch] = &self.idle;
+        let idle = match work {
+            Work::Add => add,
+            Work::Append => append,
+            Work::Batch => batch,
+        };
+        idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps one for the next use. One whose use failed or was cut off is not given back: what it is in
     /// the middle of is not known.
-    fn give(&self, line: PgConnection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    fn give(&self, work: Work, line: PgConnection) {
+        let mut idle = self.idle(work);
         if idle.len() < KEPT {
             idle.push(line);
         }
@@ -87,6 +109,8 @@ impl Lines {
 
     /// Closes them.
     pub(crate) fn close(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for work in [Work::Add, Work::Append, Work::Batch] {
+            self.idle(work).clear();
+        }
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{BlobHash, NewStep};
 use crate::group::{self, Group, Write};
+use crate::line::Work;
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
 use crate::{Store, StoreError};
@@ -194,7 +195,7 @@ async fn written(
         steps.take(n, append);
     }
     let are_entries = batch.iter().all(Append::is_entries);
-    let mut line = store.line().await?;
+    let mut line = store.line(Work::Append).await?;
     // After the line: with a new one all is forgotten.
     let known = store.ends.forget(batch);
     let known = if remembers { known } else { vec![None; batch.len()] };
@@ -220,7 +221,8 @@ async fn written(
             .bind(calls);
     }
     let written = query.fetch_all(&mut line).await;
-    let rows: Vec<(i64, i32)> = store.used(line, written.map_err(StoreError::from))?;
+    let rows: Vec<(i64, i32)> =
+        store.used(Work::Append, line, written.map_err(StoreError::from))?;
     Ok(rows.into_iter().collect())
 }
 

@@ -11,6 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Queue, ready};
+use crate::line::Work;
 use crate::tables::tasks::insert::Insert;
 use crate::tables::tasks::refresh_waiting_for;
 use crate::{Acting, NewTask, StoreError, TASKS_CHANNEL, acting, group};
@@ -82,7 +83,7 @@ impl Queue<'_> {
         node: NodeId,
         lease: Duration,
     ) -> Result<Option<Batch>, StoreError> {
-        let mut line = self.0.line().await?;
+        let mut line = self.0.line(Work::Batch).await?;
         let claimed = sqlx::query_as(CLAIM)
             .bind(node.as_uuid())
             .bind(lease.as_secs_f64())
@@ -92,7 +93,7 @@ impl Queue<'_> {
             .fetch_optional(&mut line)
             .await;
         let batch: Option<(Uuid, Vec<Uuid>)> =
-            self.0.used(line, claimed.map_err(StoreError::from))?;
+            self.0.used(Work::Batch, line, claimed.map_err(StoreError::from))?;
         Ok(batch.map(|(id, tasks)| Batch { id, tasks }))
     }
 
@@ -104,7 +105,7 @@ impl Queue<'_> {
         node: NodeId,
         batch: &Batch,
     ) -> Result<(), StoreError> {
-        let mut line = self.0.line().await?;
+        let mut line = self.0.line(Work::Batch).await?;
         let mut transaction = line.begin().await?;
         let done: Option<Option<Vec<Uuid>>> = sqlx::query_scalar(COMPLETE)
             .bind(batch.id)
@@ -119,7 +120,7 @@ impl Queue<'_> {
         // In a statement of its own: it must see what was linked while the first one waited.
         refresh_waiting_for(&mut transaction, &done).await?;
         transaction.commit().await?;
-        self.0.used(line, Ok(()))
+        self.0.used(Work::Batch, line, Ok(()))
     }
 }
 

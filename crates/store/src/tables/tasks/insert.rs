@@ -45,6 +45,7 @@ use self::columns::Columns;
 use self::places::Places;
 use super::NewTask;
 use crate::group::{self, Group, Write};
+use crate::line::Work;
 use crate::queue::Batch;
 use crate::queue::ready::{self, Kind};
 use crate::{Acting, Store, StoreError};
@@ -100,9 +101,9 @@ impl Write for Insert {
 
     /// Adds what waits for nothing.
     async fn write(store: &Store, batch: &[Self]) -> group::Written<Self> {
-        let mut line = store.line().await?;
+        let mut line = store.line(Work::Add).await?;
         let added = add(&mut line, store, batch).await;
-        let claimed = store.used(line, added)?;
+        let claimed = store.used(Work::Add, line, added)?;
         Ok(batch.iter().map(|_| Ok(claimed.clone())).collect())
     }
 }
