@@ -215,11 +215,13 @@ impl Git {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(GitError::Failed {
-            command: name(&arguments),
-            status: output.status,
-            message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        })
+        let mut message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // Git does not always say it.
+        let full = "No space left on device";
+        if is_full(&self.folder) && !message.contains(full) {
+            message = format!("{message}: {full}");
+        }
+        Err(GitError::Failed { command: name(&arguments), status: output.status, message })
     }
 
     fn command(&self, arguments: &[OsString]) -> Command {
@@ -253,6 +255,11 @@ impl Git {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// Whether the disk of a folder has no room for any file.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < 4096)
 }
 
 fn name<I>(arguments: I) -> String
