@@ -52,6 +52,10 @@ pub struct State {
     completing: Arc<AtomicBool>,
     /// Schedules, and what is stuck.
     tending: Arc<Tending>,
+    /// Whether anything new is begun here, for what is under way outside of a handler.
+    begins: Arc<AtomicBool>,
+    /// What the node's row says of why not.
+    told_idle: Option<&'static str>,
 }
 
 /// A run that has an actor here, or gets one.
@@ -96,6 +100,7 @@ impl Actor for SchedulerActor {
         let decided = schedule::State {
             running: u32::try_from(runs.len()).unwrap_or(u32::MAX),
             draining: runtime.mode == Mode::Observer,
+            held: is_held(&runtime).await?,
             ..schedule::State::default()
         };
         let state = State {
@@ -110,6 +115,8 @@ impl Actor for SchedulerActor {
             tasks: TrackedTasks::default(),
             completing: Arc::default(),
             tending: Arc::default(),
+            begins: Arc::default(),
+            told_idle: None,
             runtime,
         };
         state.start_clock();
@@ -147,12 +154,14 @@ impl State {
         if self.runtime.mode == Mode::Observer {
             return;
         }
-        let settings = self.settings();
-        let every = Duration::from_millis(settings.poll_ms.min(settings.lease_ms / 3));
-        let handle = self.handle.clone();
+        let (handle, now) = (self.handle.clone(), self.runtime.schedule.clone());
         self.tasks.spawn(move |stop| async move {
             handle.tick();
             loop {
+                let every = {
+                    let settings = now.borrow();
+                    Duration::from_millis(settings.poll_ms.min(settings.lease_ms / 3))
+                };
                 tokio::select! {
                     () = tokio::time::sleep(every) => {
                         handle.tick();
@@ -283,6 +292,7 @@ impl State {
         if self.runtime.mode == Mode::Observer {
             return;
         }
+        self.tell_why_idle(&settings).await;
         for effect in effects {
             let done = match effect {
                 Effect::Renew => self.renew().await,
@@ -429,10 +439,11 @@ impl State {
         let (store, node) = (self.runtime.store.clone(), self.runtime.node);
         let lease = Duration::from_millis(self.settings().lease_ms);
         let (completing, handle) = (Arc::clone(&self.completing), self.handle.clone());
+        let begins = Arc::clone(&self.begins);
         self.tasks.spawn(move |stop| async move {
             let mut any = false;
             let ended = loop {
-                if stop.is_cancelled() {
+                if stop.is_cancelled() || !begins.load(Ordering::Acquire) {
                     break Ok(());
                 }
                 match complete_batch(&store, node, lease).await {
@@ -449,6 +460,20 @@ impl State {
                 handle.hint();
             }
         });
+    }
+
+    /// Writes down why nothing is begun here, once for each change.
+    async fn tell_why_idle(&mut self, settings: &schedule::Settings) {
+        let idle = self.decided.idle_because(settings);
+        self.begins.store(self.decided.begins(settings), Ordering::Release);
+        if idle == self.told_idle {
+            return;
+        }
+        let (nodes, acting) = (self.runtime.store.nodes(), Acting::now("scheduler"));
+        match nodes.set_idle(&acting, self.runtime.node, idle).await {
+            Ok(()) => self.told_idle = idle,
+            Err(error) => tracing::debug!(error = %error, "it is said later"),
+        }
     }
 
     /// Looks after schedules and stuck tasks, outside of this handler.
@@ -513,6 +538,15 @@ impl State {
     }
 }
 
+/// Whether the user wants this node to begin nothing, as the row of its life says.
+async fn is_held(runtime: &Runtime) -> Result<bool, StoreError> {
+    if runtime.mode != Mode::Daemon {
+        return Ok(false);
+    }
+    let node = runtime.store.nodes().get(runtime.node).await?;
+    Ok(node.idle_because.as_deref() == Some("drained"))
+}
+
 /// Ends the next tasks without a run; whether there were any.
 async fn complete_batch(store: &Store, node: NodeId, lease: Duration) -> Result<bool, StoreError> {
     let acting = Acting::now("scheduler");
@@ -534,7 +568,7 @@ async fn add(
     let acting = Acting::now("scheduler");
     let ids: Vec<TaskId> = tasks.iter().map(|(task, _)| task.id).collect();
     let claimed = match (&*tasks, lease) {
-        ([(task, after)], Some(lease)) if after.is_empty() && task.parent_task_id.is_none() => {
+        ([(task, after)], Some(lease)) if after.is_empty() => {
             store.queue().add_and_claim(&acting, node, task.clone(), lease).await?
         }
         _ => {

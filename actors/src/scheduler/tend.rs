@@ -5,16 +5,23 @@
 use std::time::{Duration, Instant};
 
 use journeyman_domain::ids::TaskId;
-use journeyman_store::{Acting, Store, StoreError};
+use journeyman_store::{Acting, Store, StoreError, Stuck};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Between the end of a look over all tasks and the next one.
+/// Between the end of a walk over what waits, and over all tasks, and the next one.
 const REST: Duration = Duration::from_mins(5);
+const LONG_REST: Duration = Duration::from_hours(1);
 
 /// One at a time: a look that takes longer than the clock's beat is not joined by another.
 #[derive(Debug, Default)]
-pub(super) struct Tending(Mutex<Walk>);
+pub(super) struct Tending(Mutex<Walks>);
+
+#[derive(Debug, Default)]
+struct Walks {
+    waiting: Walk,
+    unplaced: Walk,
+}
 
 #[derive(Debug, Default)]
 struct Walk {
@@ -25,15 +32,20 @@ struct Walk {
 impl Tending {
     /// Adds what is due, and looks at the next page of tasks; whether there may be work now.
     pub(super) async fn once(&self, store: &Store, stop: &CancellationToken) -> bool {
-        let Ok(mut walk) = self.0.try_lock() else { return false };
+        let Ok(mut walks) = self.0.try_lock() else { return false };
         let mut any = false;
         match fire(store, stop).await {
             Ok(fired) => any |= fired,
             Err(error) => tracing::warn!(error = %error, "schedules are looked at later"),
         }
-        match walk.on(store).await {
-            Ok(mended) => any |= mended,
-            Err(error) => tracing::warn!(error = %error, "stuck tasks are looked for later"),
+        let Walks { waiting, unplaced } = &mut *walks;
+        for (walk, stuck, rest) in
+            [(waiting, Stuck::Waiting, REST), (unplaced, Stuck::Unplaced, LONG_REST)]
+        {
+            match walk.on(store, stuck, rest).await {
+                Ok(mended) => any |= mended,
+                Err(error) => tracing::warn!(error = %error, "stuck tasks are looked for later"),
+            }
         }
         any
     }
@@ -54,11 +66,16 @@ async fn fire(store: &Store, stop: &CancellationToken) -> Result<bool, StoreErro
 
 impl Walk {
     /// One page; whether anything was stuck.
-    async fn on(&mut self, store: &Store) -> Result<bool, StoreError> {
-        if self.after.is_none() && self.ended.is_some_and(|ended| ended.elapsed() < REST) {
+    async fn on(
+        &mut self,
+        store: &Store,
+        stuck: Stuck,
+        rest: Duration,
+    ) -> Result<bool, StoreError> {
+        if self.after.is_none() && self.ended.is_some_and(|ended| ended.elapsed() < rest) {
             return Ok(false);
         }
-        let found = store.queue().reconcile(&Acting::now("scheduler"), self.after).await?;
+        let found = store.queue().reconcile(&Acting::now("scheduler"), stuck, self.after).await?;
         self.after = found.next;
         if self.after.is_none() {
             self.ended = Some(Instant::now());

@@ -107,7 +107,12 @@ impl<'a> Rows<'a> {
 
     /// What autovacuum does within a minute or so.
     pub(super) async fn analyze(&self) -> Result<()> {
-        for table in ["VACUUM ANALYZE tasks", "ANALYZE ready_tasks", "ANALYZE task_marks"] {
+        for table in [
+            "VACUUM ANALYZE tasks",
+            "ANALYZE ready_tasks",
+            "ANALYZE task_marks",
+            "ANALYZE completed_spans",
+        ] {
             sqlx::query(table).execute(self.pool).await?;
         }
         Ok(())

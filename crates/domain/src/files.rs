@@ -7,7 +7,7 @@
 use crate::ids::{CodebaseId, TaskId};
 
 /// Characters of a pattern.
-const LONGEST: usize = 512;
+const LONGEST: usize = 256;
 
 /// What a task declared, as far as the decision asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn fault(pattern: &str) -> Option<&'static str> {
     if pattern.trim().is_empty() {
         Some("is empty")
     } else if pattern.chars().count() > LONGEST {
-        Some("is longer than 512 characters")
+        Some("is longer than 256 characters")
     } else if pattern.starts_with('/') {
         Some("begins with a slash; it counts from the repository's top")
     } else if pattern.split('/').any(|segment| segment == "..") {

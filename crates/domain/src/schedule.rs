@@ -59,6 +59,17 @@ pub struct State {
 }
 
 impl State {
+    /// Why nothing is begun here, where the user wants that.
+    pub const fn idle_because(&self, settings: &Settings) -> Option<&'static str> {
+        if self.held {
+            Some("drained")
+        } else if settings.maintenance {
+            Some("maintenance")
+        } else {
+            None
+        }
+    }
+
     /// Whether anything new is begun here.
     pub const fn begins(&self, settings: &Settings) -> bool {
         !(self.draining || self.held || settings.maintenance)
@@ -94,9 +105,9 @@ pub enum Effect {
     },
     /// Add what schedules are due to add, and look for tasks that are stuck.
     Tend,
-    /// Claim ready tasks.
+    /// Claim ready tasks, and end those without a run.
     Claim {
-        /// How many at the most.
+        /// How many with a run at the most.
         limit: u32,
     },
 }
@@ -131,8 +142,8 @@ pub fn step(settings: &Settings, state: &State, input: Input, now_ms: u64) -> (S
     }
     let poll = due(state.looked_at_ms, settings.poll_ms, now_ms);
     let free = settings.max_concurrent.saturating_sub(state.running);
-    if state.begins(settings) && free > 0 && (look || poll) {
-        if due(state.took_over_at_ms, settings.poll_ms, now_ms) {
+    if state.begins(settings) && (look || poll) {
+        if free > 0 && due(state.took_over_at_ms, settings.poll_ms, now_ms) {
             state.took_over_at_ms = Some(now_ms);
             effects.push(Effect::TakeOver { limit: free });
         }
@@ -254,10 +265,12 @@ mod tests {
         assert_eq!(effects, [Effect::Renew, Effect::Tend, take_over, claim]);
         let (state, effects) = step(&settings, &state, Input::RunStarted, 1);
         assert_eq!(effects, []);
+        // What needs no run needs no room.
+        let none = Effect::Claim { limit: 0 };
         let (state, effects) = step(&settings, &state, Input::Hint, 2);
-        assert_eq!(effects, []);
+        assert_eq!(effects, [none]);
         let (state, effects) = step(&settings, &state, Input::Tick, 6_000);
-        assert_eq!(effects, [Effect::Renew, Effect::Tend]);
+        assert_eq!(effects, [Effect::Renew, Effect::Tend, none]);
         let (state, effects) = step(&settings, &state, Input::RunEnded, 6_001);
         assert_eq!(effects, [take_over, claim]);
         let (state, effects) = step(&settings, &state, Input::Hint, 7_500);

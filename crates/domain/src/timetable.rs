@@ -1,6 +1,6 @@
 //! When a schedule adds its task: the times of a cron line in a time zone.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -10,6 +10,8 @@ use crate::status::Missed;
 /// How late a time may be and still count as kept, not as missed: the clock is looked at every few seconds, and a
 /// restart takes some more.
 const GRACE: TimeDelta = TimeDelta::minutes(1);
+/// Minutes that a clock change may leave out: a zone that crosses the date line leaves out a day.
+const GAP: i64 = 24 * 60 + 1;
 /// Tasks that missed times add at once.
 const MOST: usize = 100;
 
@@ -40,6 +42,8 @@ pub struct Timetable {
     line: String,
     cron: Cron,
     zone: Tz,
+    /// Its hours are every one, or every so many: it beats through a clock change. Others are times of the day.
+    beats: bool,
 }
 
 /// What is due of a timetable.
@@ -64,19 +68,45 @@ impl Timetable {
             reason: error.to_string().trim_end_matches('.').to_owned(),
         })?;
         let zone = zone.parse().map_err(|_| TimetableError::Zone(zone.to_owned()))?;
-        let table = Self { line: line.to_owned(), cron, zone };
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let beats =
+            fields.get(1).is_some_and(|hours| hours.starts_with('*')) || line.trim() == "@hourly";
+        let table = Self { line: line.to_owned(), cron, zone, beats };
         table.after(now)?;
         Ok(table)
     }
 
-    /// The first time after this one. Where a clock change leaves a time out, it is the first one after the gap;
+    /// The first time after this one. Where a clock change leaves a time of the day out, it is right after the gap;
     /// where it repeats one, the first of the two.
     pub fn after(&self, time: DateTime<Utc>) -> Result<DateTime<Utc>, TimetableError> {
-        let next = self.cron.find_next_occurrence(&time.with_timezone(&self.zone), false);
-        match next {
-            Ok(next) => Ok(next.to_utc()),
-            Err(_) => Err(TimetableError::Never(self.line.clone())),
+        let never = || TimetableError::Never(self.line.clone());
+        let local = time.with_timezone(&self.zone);
+        if self.beats {
+            let next = self.cron.find_next_occurrence(&local, false).map_err(|_| never())?;
+            return Some(next.to_utc()).filter(|next| *next > time).ok_or_else(never);
         }
+        // What the clock on the wall shows, looked at as if it were never changed.
+        let mut shown = local.naive_local().and_utc();
+        // The hour that is there twice has some that have passed.
+        for _ in 0..GAP {
+            shown = self.cron.find_next_occurrence(&shown, false).map_err(|_| never())?;
+            match self.real(shown.naive_utc()) {
+                Some(next) if next > time => return Ok(next),
+                Some(_) => {}
+                None => return Err(never()),
+            }
+        }
+        Err(never())
+    }
+
+    /// When a clock on the wall shows this.
+    fn real(&self, shown: NaiveDateTime) -> Option<DateTime<Utc>> {
+        (0..GAP).find_map(|minutes| {
+            match self.zone.from_local_datetime(&(shown + TimeDelta::minutes(minutes))) {
+                LocalResult::Single(real) | LocalResult::Ambiguous(real, _) => Some(real.to_utc()),
+                LocalResult::None => None,
+            }
+        })
     }
 
     /// What is due now, where the first time that was not dealt with is `next`.
@@ -133,6 +163,27 @@ mod tests {
         let first = berlin.after(at("2026-10-24T12:00:00Z")).unwrap();
         assert_eq!(first, at("2026-10-25T00:30:00Z"));
         assert_eq!(berlin.after(first), Ok(at("2026-10-26T01:30:00Z")));
+    }
+
+    #[test]
+    fn several_times_of_a_day_are_kept_through_clock_changes_and_a_beat_goes_on() {
+        let days = table("0,30 2,14 * * *", "Europe/Berlin");
+        let from = |table: &Timetable, start: &str, count: usize| {
+            let mut times = vec![at(start)];
+            for _ in 0..count {
+                times.push(table.after(times[times.len() - 1]).unwrap());
+            }
+            times[1..].iter().map(|time| time.format("%dT%H:%M").to_string()).collect::<Vec<_>>()
+        };
+        // Both times of the hour that is left out come once, right after it.
+        let spring = from(&days, "2026-03-28T14:00:00Z", 3);
+        assert_eq!(spring, ["29T01:00", "29T12:00", "29T12:30"]);
+        let autumn = from(&days, "2026-10-24T14:00:00Z", 4);
+        assert_eq!(autumn, ["25T00:00", "25T00:30", "25T13:00", "25T13:30"]);
+        let second = days.after(at("2026-10-25T01:10:00Z")).unwrap();
+        assert_eq!(second, at("2026-10-25T13:00:00Z"), "half past two was there already");
+        let beat = from(&table("30 * * * *", "Europe/Berlin"), "2026-10-24T23:40:00Z", 3);
+        assert_eq!(beat, ["25T00:30", "25T01:30", "25T02:30"]);
     }
 
     #[test]

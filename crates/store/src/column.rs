@@ -7,7 +7,7 @@ use std::error::Error;
 use std::str::FromStr;
 
 use journeyman_domain::ids::{AgentId, CodebaseId, ExecutionId, NodeId, RunId, TaskId};
-use journeyman_domain::status::{Missed, Overlap, Priority, Status, WaitingFor};
+use journeyman_domain::status::{AfterFailure, Missed, Overlap, Priority, Status, WaitingFor};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueRef};
 use sqlx::{Decode, Postgres, Type, ValueRef};
@@ -94,6 +94,7 @@ words!(
     Status,
     Priority,
     WaitingFor,
+    AfterFailure,
     Missed,
     Overlap,
     journeyman_domain::failure::ErrorClass,

@@ -35,7 +35,7 @@ pub use journal::{Blob, BlobHash, NewStep, Step, StepPosition};
 pub use listen::TASKS_CHANNEL;
 pub use migrations::{fingerprint as migrations_fingerprint, newest as newest_migration};
 pub use queue::{
-    Batch, Claim, ClaimRequest, Fence, Finish, Held, QueueStats, Reconciled, TakeOver,
+    Batch, Claim, ClaimRequest, Fence, Finish, Held, QueueStats, Reconciled, Stuck, TakeOver,
     TakeOverRequest, TakenOver, Turn,
 };
 pub use tables::agents::{Agent, AgentChange};

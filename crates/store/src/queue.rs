@@ -18,18 +18,19 @@ use std::time::Duration;
 use journeyman_domain::files::Collision;
 use journeyman_domain::ids::{AgentId, ExecutionId, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 pub use batch::Batch;
 pub use finish::Finish;
 pub use leases::{Held, TakeOver, TakeOverRequest, TakenOver};
-pub use reconcile::Reconciled;
+pub use reconcile::{Reconciled, Stuck};
 pub use stats::QueueStats;
 pub use turn::Turn;
 
-use crate::tables::{agents, executions, files, runs, tasks};
-use crate::{Acting, Agent, Execution, Run, Store, StoreError, Task};
+use crate::tables::files::{self, Holding};
+use crate::tables::{agents, executions, runs, tasks};
+use crate::{Acting, Agent, Execution, Run, Store, StoreError, TASKS_CHANNEL, Task};
 
 /// The right to write for an execution: its owner in one epoch of its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -150,7 +151,8 @@ const CLAIM: &str = concat!(
                  ORDER BY o.bucket, o.due, o.chain, o.id) AS in_agent \
          FROM one o JOIN slot s USING (lane_id, place)), \
      taken AS ( \
-         SELECT * FROM placed WHERE in_codebase <= codebase_slots AND in_agent <= agent_slots \
+         SELECT *, row_number() OVER (ORDER BY bucket, due, chain, id) AS rank FROM placed \
+         WHERE in_codebase <= codebase_slots AND in_agent <= agent_slots \
          ORDER BY bucket, due, chain, id LIMIT (SELECT slots FROM room)), \
      kept AS ( \
          SELECT h.lane_id, h.bucket, h.due, h.chain, h.first_id, h.row, \
@@ -173,7 +175,7 @@ const CLAIM: &str = concat!(
          ORDER BY t.id FOR UPDATE), \
      candidate AS ( \
          SELECT t.id, t.attempts, t.priority, t.prompt, t.driver, t.model, t.ready_since, k.agent_id, \
-             k.agent_type, s.id AS suspended, coalesce((SELECT e.traceparent FROM task_executions e \
+             k.agent_type, k.rank, s.id AS suspended, coalesce((SELECT e.traceparent FROM task_executions e \
                  WHERE e.task_id = t.id ORDER BY e.attempt DESC LIMIT 1), t.traceparent) AS traceparent \
          FROM locked t CROSS JOIN LATERAL (SELECT * FROM taken k WHERE k.id = t.id LIMIT 1) k \
          LEFT JOIN LATERAL (SELECT e.id FROM task_executions e \
@@ -205,18 +207,20 @@ const CLAIM: &str = concat!(
          UPDATE tasks t SET updated_at = now(), status = 'running', started_at = coalesce(t.started_at, now()), \
              attempts = t.attempts + (t.id = ANY (ARRAY(SELECT task_id FROM fresh)))::integer, \
              error = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))) \
-     SELECT used.ids, claimed.id, extract(epoch FROM clock_timestamp() - claimed.ready_since)::float8 \
+     SELECT used.ids AS used_up, claimed.id, claimed.rank, \
+         extract(epoch FROM clock_timestamp() - claimed.ready_since)::float8 AS waited_s \
      FROM (SELECT count(*) AS ids FROM taken) used LEFT JOIN ( \
-         SELECT e.id, c.ready_since FROM (SELECT id, task_id FROM fresh \
+         SELECT e.id, c.ready_since, c.rank FROM (SELECT id, task_id FROM fresh \
              UNION ALL SELECT id, task_id FROM resumed) e JOIN candidate c ON c.id = e.task_id) claimed ON true"
 );
 
 // What several nodes must not decide at once without each other: nobody else claims until the end of this
 // transaction, where a limit over all nodes or files that tasks share could be overstepped.
-const SERIALIZE: &str = "SELECT pg_advisory_xact_lock(hashtext('journeyman.claims')) \
-     WHERE EXISTS (SELECT FROM codegen_agents WHERE configuration ? 'max_concurrent') \
+// What somebody else holds for long, as a large addition does with what it waits for, is claimed later.
+const SERIALIZE: &str = "SELECT set_config('lock_timeout', '2s', true), ( \
+     SELECT pg_advisory_xact_lock(hashtext('journeyman.claims')) IS NOT NULL WHERE EXISTS (SELECT FROM codegen_agents WHERE configuration ? 'max_concurrent') \
          OR EXISTS (SELECT FROM codebases WHERE settings ? 'max_concurrent') \
-         OR EXISTS (SELECT FROM task_files)";
+         OR EXISTS (SELECT FROM task_files)) IS TRUE";
 
 pub(crate) const ALL: &[&str] = &[WAKE, SERIALIZE, CLAIM];
 
@@ -237,7 +241,8 @@ impl Store {
 }
 
 impl Queue<'_> {
-    /// Takes ready tasks: by priority, then by due date (none is last), then by age. Each comes
+    /// Takes ready tasks, and gives them in their order: by priority, which grows with the days, then by due date
+    /// (none is last), then by the longest chain that waits for it, then by age. Each comes
     /// with its execution, its agent and its run, all of it committed before this returns. A task
     /// whose wanted agent is inactive stays ready.
     pub async fn claim(
@@ -245,16 +250,20 @@ impl Queue<'_> {
         acting: &Acting<'_>,
         request: &ClaimRequest,
     ) -> Result<Vec<Claim>, StoreError> {
-        loop {
-            // Each look takes something out of the queue, so this ends.
-            match self.look(acting, request).await? {
-                Look::Claimed(claims) => return Ok(claims),
-                Look::NothingReady => {}
-                Look::Met { met, claimed } => {
+        for _ in 0..LOOKS {
+            match self.look(acting, request).await {
+                Ok(Look::Claimed(claims)) => return Ok(claims),
+                Ok(Look::Again) => {}
+                Ok(Look::Met { met, claimed }) => {
                     files::put_aside(self.0, acting, &met, &claimed).await?;
                 }
+                Err(error) if error.sqlstate().as_deref() == Some("55P03") => return Ok(Vec::new()),
+                Err(error) => return Err(error),
             }
         }
+        // Much was passed over: whoever claims has other things to do, too, and comes again.
+        self.0.hint_soon(TASKS_CHANNEL, request.only_task.unwrap_or_else(|| Uuid::nil().into()));
+        Ok(Vec::new())
     }
 
     async fn look(&self, acting: &Acting<'_>, request: &ClaimRequest) -> Result<Look, StoreError> {
@@ -263,8 +272,13 @@ impl Queue<'_> {
         let mut transaction = self.0.begin(acting).await?;
         let woken: Vec<Uuid> = sqlx::query_scalar(WAKE).fetch_all(&mut *transaction).await?;
         tasks::refresh(&mut transaction, &woken).await?;
-        sqlx::query(SERIALIZE).execute(&mut *transaction).await?;
-        let rows: Vec<(i64, Option<Uuid>, Option<f64>)> = sqlx::query_as(CLAIM)
+        if request.only_task.is_some() {
+            // Where no daemon runs, nobody else would.
+            files::bring_back(&mut transaction, None).await?;
+        }
+        let (_, is_alone): (String, bool) =
+            sqlx::query_as(SERIALIZE).fetch_one(&mut *transaction).await?;
+        let rows: Vec<Row> = sqlx::query_as(CLAIM)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))
             .bind(i64::from(request.max_concurrent))
@@ -273,52 +287,61 @@ impl Queue<'_> {
             .bind(request.lease.as_secs_f64())
             .fetch_all(&mut *transaction)
             .await?;
-        let used_up = rows.first().map_or(0, |(ids, _, _)| *ids);
-        let claimed: HashMap<Uuid, f64> =
-            rows.into_iter().filter_map(|(_, id, waited_s)| Some((id?, waited_s?))).collect();
+        let used_up = rows.first().map_or(0, |row| row.used_up);
+        let claimed: HashMap<Uuid, (f64, i64)> = rows
+            .into_iter()
+            .filter_map(|row| Some((row.id?, (row.waited_s?, row.rank?))))
+            .collect();
         let ids: Vec<Uuid> = claimed.keys().copied().collect();
         let mut claims = load(&mut transaction, &ids).await?;
-        in_order(&mut claims);
+        claims.sort_by_key(|claim| claimed.get(&claim.execution.id.as_uuid()).map(|found| found.1));
         let taken: Vec<Uuid> = claims.iter().map(|claim| claim.task.id.as_uuid()).collect();
-        let met = files::hold(&mut transaction, &taken).await?;
-        if !met.is_empty() {
-            transaction.rollback().await?;
-            return Ok(Look::Met { met, claimed: taken });
+        match files::hold(&mut transaction, &taken).await? {
+            Holding::Met(met) => {
+                transaction.rollback().await?;
+                return Ok(Look::Met { met, claimed: taken });
+            }
+            // The first files of all came after the look at whether there are any.
+            Holding::Held if !is_alone => {
+                transaction.rollback().await?;
+                return Ok(Look::Again);
+            }
+            Holding::Held | Holding::Undeclared => {}
         }
         transaction.commit().await?;
         if claims.is_empty() && used_up > 0 {
-            return Ok(Look::NothingReady);
+            return Ok(Look::Again);
         }
         for claim in &mut claims {
-            let waited_s = claimed.get(&claim.execution.id.as_uuid()).copied().unwrap_or_default();
+            let (waited_s, _) =
+                claimed.get(&claim.execution.id.as_uuid()).copied().unwrap_or_default();
             claim.waited = Duration::try_from_secs_f64(waited_s).unwrap_or_default();
         }
         Ok(Look::Claimed(claims))
     }
 }
 
+/// Looks of one claim at the most.
+const LOOKS: u32 = 4;
+
+/// What a claim says of each task that it took, and of all together.
+#[derive(FromRow)]
+struct Row {
+    used_up: i64,
+    id: Option<Uuid>,
+    waited_s: Option<f64>,
+    rank: Option<i64>,
+}
+
 /// What came of one look at the queue.
 enum Look {
     /// These are ours; none, where none is ready.
     Claimed(Vec<Claim>),
-    /// None of the ids that came first was ready any more; they are out of the queue.
-    NothingReady,
+    /// None of the ids that came first was ready any more, and they are out of the queue; or what was found must be
+    /// decided alone.
+    Again,
     /// Some of those that would be claimed meet files of others, or of each other.
     Met { met: Vec<Collision>, claimed: Vec<Uuid> },
-}
-
-/// As claims go: by priority, then by due date, then by age.
-fn in_order(claims: &mut [Claim]) {
-    claims.sort_by_key(|claim| {
-        let task = &claim.task;
-        (
-            std::cmp::Reverse(task.priority),
-            task.due_date.is_none(),
-            task.due_date,
-            task.created_at,
-            task.id,
-        )
-    });
 }
 
 /// Everything about these executions. One whose run or agent is gone is left out.

@@ -7,8 +7,9 @@ mod words;
 use std::collections::{HashMap, HashSet};
 
 use axum::http::StatusCode;
+use journeyman_actors::support::AskError;
 use journeyman_domain::ids::{CodebaseId, TaskId};
-use journeyman_store::NewTask as Row;
+use journeyman_store::{NewTask as Row, StoreError};
 
 use self::rows::Adding;
 use crate::api::Shared;
@@ -38,7 +39,11 @@ pub(crate) async fn add(
         let rows = Adding::new(shared, &tasks, first).rows(&tasks).await?;
         match shared.scheduler.add(rows).await {
             Ok(added) => Ok(added),
-            Err(refused) => Err(taken(shared, &tasks).await.unwrap_or_else(|| refused.into())),
+            // Only then is it known that nothing was added.
+            Err(refused @ AskError::Refused(StoreError::Conflict(_))) => {
+                Err(taken(shared, &tasks).await.unwrap_or_else(|| refused.into()))
+            }
+            Err(refused) => Err(refused.into()),
         }
     }
     .await;
@@ -115,23 +120,30 @@ fn check_keys(tasks: &[NewTask]) -> Result<(), Refusal> {
 /// too, but could name the tasks only by ids that nobody has seen.
 fn check_order(tasks: &[NewTask]) -> Result<(), Refusal> {
     let in_order = || tasks.iter().filter_map(|task| Some((task.key.as_deref()?, task)));
-    let keyed: HashMap<&str, &NewTask> = in_order().collect();
+    // What each waits for: those that it comes after, and its parts.
+    let mut keyed: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (key, task) in in_order() {
+        keyed.entry(key).or_default().extend(task.after.iter().map(String::as_str));
+        if let Some(parent) = &task.parent {
+            keyed.entry(parent).or_default().push(key);
+        }
+    }
     let mut seen = HashSet::new();
     let mut on_path = HashSet::new();
-    for (start, task) in in_order() {
+    for (start, _) in in_order() {
         if !seen.insert(start) {
             continue;
         }
         on_path.insert(start);
         // Depth first without recursion: a request may be one long chain.
-        let mut path = vec![(start, task.after.iter())];
+        let mut path = vec![(start, keyed[start].iter())];
         while let Some((key, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {
                 on_path.remove(key);
                 path.pop();
                 continue;
             };
-            let Some((next, task)) = keyed.get_key_value(next.as_str()) else { continue };
+            let Some((next, awaited)) = keyed.get_key_value(next) else { continue };
             if on_path.contains(next) {
                 let keys = path.iter().map(|(key, _)| *key).skip_while(|key| key != next);
                 let cycle: Vec<_> = keys.chain([*next]).collect();
@@ -139,7 +151,7 @@ fn check_order(tasks: &[NewTask]) -> Result<(), Refusal> {
             }
             if seen.insert(*next) {
                 on_path.insert(*next);
-                path.push((*next, task.after.iter()));
+                path.push((*next, awaited.iter()));
             }
         }
     }
@@ -179,6 +191,10 @@ mod tests {
         assert_eq!(itself.code, "cycle");
         let around = said(&[("x", &["a"]), ("a", &["b", "old"]), ("b", &["c"]), ("c", &["a"])]);
         assert_eq!(around.message, "the tasks wait for each other: a -> b -> c -> a");
+        let mut parts = tasks(&[("a", &["b"]), ("b", &["c"]), ("c", &[])]);
+        parts[0].parent = Some("c".into());
+        let whole = check_order(&parts).unwrap_err().detail.message;
+        assert_eq!(whole, "the tasks wait for each other: a -> b -> c -> a");
         // Two ways to the same task are no cycle, and a chain may be as long as a request.
         let diamond = tasks(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d"]), ("d", &[])]);
         assert_eq!(check_order(&diamond), Ok(()));

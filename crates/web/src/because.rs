@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::check::output::without_escapes;
-use journeyman_domain::status::{Status, WaitingFor};
+use journeyman_domain::status::{AfterFailure, Status, WaitingFor};
 use journeyman_store::{Task, Turn};
 
 /// What is said where nothing more is known.
@@ -21,8 +21,8 @@ pub(crate) struct Around<'a> {
     pub(crate) turn: Option<&'a Turn>,
     /// No runtime is alive that could take it.
     pub(crate) forsaken: bool,
-    /// Nothing is begun, since the user said so.
-    pub(crate) maintenance: bool,
+    /// Why no runtime that is alive begins anything: "drained", "maintenance".
+    pub(crate) idle: Option<&'a str>,
 }
 
 /// Why the task is where it is; `None` where its state says it all.
@@ -44,7 +44,10 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
         Status::Ready if around.forsaken => {
             Some("no runtime is running; start one with: journeyman up".to_owned())
         }
-        Status::Ready if around.maintenance => {
+        Status::Ready if around.idle == Some("drained") => {
+            Some("its runtime was drained; let it begin work again with: journeyman drain --off".to_owned())
+        }
+        Status::Ready if around.idle.is_some() => {
             Some("maintenance mode is on; end it with: journeyman config set --system system.maintenance_mode false".to_owned())
         }
         Status::Ready => with(&around.turn.map_or_else(|| TURN.to_owned(), turn)),
@@ -84,6 +87,9 @@ fn sentence(task: &Task, around: Around<'_>) -> Option<String> {
 /// Why a ready task is not claimed yet.
 fn turn(turn: &Turn) -> String {
     let limited = |most: Option<i64>, runs: i64| most.filter(|most| runs >= *most);
+    if !turn.is_anyone_able && turn.agent.is_none() {
+        return "no active agent can do it; journeyman agent list  shows them".to_owned();
+    }
     if let (Some(agent), Some(false)) = (&turn.agent, turn.agent_is_active) {
         return format!("its agent is inactive; journeyman agent set '{agent}' active=true");
     }
@@ -115,7 +121,7 @@ fn waiting(task: &Task, around: Around<'_>, error: Option<&str>) -> String {
         None => text,
     };
     match task.waiting_for {
-        Some(WaitingFor::Dependency) => dependencies(around.awaited),
+        Some(WaitingFor::Dependency) => dependencies(task.after_failure, around.awaited),
         Some(WaitingFor::Approval) => {
             "nothing could check the change; approve it or give a check".to_owned()
         }
@@ -140,8 +146,11 @@ fn waiting(task: &Task, around: Around<'_>, error: Option<&str>) -> String {
 }
 
 /// Open ones first by name; those that will never complete by themselves decide the sentence.
-fn dependencies(awaited: &[Task]) -> String {
-    let open: Vec<_> = awaited.iter().filter(|task| task.status != Status::Completed).collect();
+fn dependencies(after_failure: Option<AfterFailure>, awaited: &[Task]) -> String {
+    let goes_on = after_failure == Some(AfterFailure::Run);
+    let is_open =
+        |task: &&Task| task.status != Status::Completed && !(goes_on && task.status.is_final());
+    let open: Vec<_> = awaited.iter().filter(is_open).collect();
     let lost: Vec<_> = open.iter().filter(|task| task.status.is_final()).collect();
     let names = |tasks: &mut dyn Iterator<Item = &Task>, count: usize| {
         let mut names: Vec<_> = tasks
@@ -220,6 +229,12 @@ pub(crate) mod tests {
             say(&awaited),
             "waits for what did not complete: 00000004 (failed); retry that, or cancel this"
         );
+        let goes_on = Task { after_failure: Some(AfterFailure::Run), ..waiting.clone() };
+        let around = Around { awaited: &awaited, ..Around::default() };
+        assert_eq!(
+            because(&goes_on, around).unwrap(),
+            "waits for 2 tasks: 00000001 (running), 00000003 (ready)"
+        );
         let many = vec![other("00000005", Status::Ready); 6];
         assert!(say(&many).ends_with("00000005 (ready), 3 more"));
     }
@@ -239,6 +254,7 @@ pub(crate) mod tests {
             agent_most: Some(1),
             agent_runs: 1,
             runs: 3,
+            is_anyone_able: true,
         };
         assert_eq!(say(full.clone()), "2 of 2 runs of the codebase notes are under way");
         let full = Turn { codebase_most: None, ..full };
@@ -250,7 +266,10 @@ pub(crate) mod tests {
             say(off),
             "its agent is inactive; journeyman agent set 'Test Generator' active=true"
         );
-        assert_eq!(say(Turn::default()), "waits for its turn");
+        let able = Turn { is_anyone_able: true, ..Turn::default() };
+        assert_eq!(say(able), "waits for its turn");
+        let none = say(Turn::default());
+        assert!(none.starts_with("no active agent can do it"), "{none}");
     }
 
     #[test]

@@ -44,10 +44,10 @@ pub(crate) struct Surroundings {
 }
 
 /// What keeps every ready task from its turn.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Readiness {
     forsaken: bool,
-    maintenance: bool,
+    idle: Option<String>,
 }
 
 impl Surroundings {
@@ -76,13 +76,12 @@ impl Surroundings {
     }
 
     pub(crate) fn around(&self) -> Around<'_> {
-        let Readiness { forsaken, maintenance } = self.readiness;
         Around {
             awaited: &self.awaited,
             holder: self.holder.as_ref(),
             turn: self.turn.as_ref(),
-            forsaken,
-            maintenance,
+            forsaken: self.readiness.forsaken,
+            idle: self.readiness.idle.as_deref(),
         }
     }
 }
@@ -147,8 +146,8 @@ pub(crate) async fn brief(
     rows: &[journeyman_store::Task],
 ) -> Result<Vec<Task>, StoreError> {
     let names = Names::load(store).await?;
-    let Readiness { forsaken, maintenance } = Readiness::of(store, rows).await?;
-    let around = Around { forsaken, maintenance, ..Around::default() };
+    let Readiness { forsaken, idle } = Readiness::of(store, rows).await?;
+    let around = Around { forsaken, idle: idle.as_deref(), ..Around::default() };
     let mut tasks = Vec::with_capacity(rows.len());
     for some in rows.chunks(64) {
         // What was never tried has no run, so a long list of new tasks costs nothing here.
@@ -170,11 +169,10 @@ impl Readiness {
         if rows.iter().all(|row| row.status != Status::Ready) {
             return Ok(Self::default());
         }
-        let maintenance = store.configuration().get("system.maintenance_mode").await?;
-        Ok(Self {
-            forsaken: store.nodes().list_live(SILENCE).await?.is_empty(),
-            maintenance: maintenance.config_value == Value::Bool(true),
-        })
+        let live = store.nodes().list_live(SILENCE).await?;
+        let idle = live.iter().all(|node| node.idle_because.is_some());
+        let because = live.first().and_then(|node| node.idle_because.clone());
+        Ok(Self { forsaken: live.is_empty(), idle: because.filter(|_| idle) })
     }
 }
 

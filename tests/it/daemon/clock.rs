@@ -157,6 +157,32 @@ async fn the_queue_says_what_it_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_of_tasks_that_are_added_to_a_daemon_are_their_own() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let repo = repository.to_str().unwrap();
+    let _daemon = home.up();
+    let add = |program: &str, files: &str| {
+        let fixed = ["task", "add", "--json", "--repo", repo, "--check", CHECK];
+        let options = ["--command", program, "--files", files, "Write two"];
+        let added = home.run(&[&fixed[..], &options].concat()).ok().json();
+        added["tasks"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let first = add(GATED, "note.txt");
+    let tree = wait_at_gate(&home, &home.data(), &first);
+    let second = add(QUICK, "*.txt");
+    wait_until("it waits", || home.task(&second)["waiting_for"] == "lock");
+    let shown = home.task(&second);
+    let holder = &first[first.len() - 8..];
+    assert_eq!(shown["because"], format!("waits for files that {holder} (running) works on"));
+    assert_eq!(shown["files"], json!(["*.txt"]));
+    open(&tree);
+    wait_until("both are over", || is_over(&home, &first) && is_over(&home, &second));
+    let (first, second) = (row(&home, &first), row(&home, &second));
+    assert!(second.started_at.unwrap() >= first.completed_at.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ready_task_says_what_keeps_it() {
     let home = Home::new().await;
     let repository = notes(&home, "notes");

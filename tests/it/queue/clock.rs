@@ -83,13 +83,22 @@ async fn a_time_is_left_out_while_the_last_task_is_open() {
     let store = database.store();
     let schedule = three_hours_late(store, Missed::All, Overlap::Skip).await;
     let fired = fire(store).await.unwrap();
-    assert_eq!(fired.added.len(), 1);
-    let open = format!("task {} of the time before had not ended", fired.added[0].short());
+    assert_eq!(
+        (fired.added.len(), fired.note),
+        (3, None),
+        "missed times do not stand in each other's way"
+    );
+    rewind(store, schedule.id).await;
+    let last = fired.added[2];
+    let fired = fire(store).await.unwrap();
+    assert_eq!(fired.added, []);
+    let open = format!("task {} of the time before had not ended", last.short());
     assert_eq!(fired.note, Some(open.clone()));
     assert_eq!(store.schedules().find("hourly").await.unwrap().note, Some(open));
     let mine = node(store, NodeKind::Daemon).await;
-    let claims = claim(store, mine).await;
-    finish(store, &claims[0], Status::Failed).await;
+    for claim in claim(store, mine).await {
+        finish(store, &claim, Status::Failed).await;
+    }
     rewind(store, schedule.id).await;
     let fired = fire(store).await.unwrap();
     assert_eq!((fired.added.len(), fired.note), (1, None));
@@ -99,6 +108,24 @@ async fn a_time_is_left_out_while_the_last_task_is_open() {
 async fn rewind(store: &Store, id: ScheduleId) {
     let hour = full_hour(store.now().await.unwrap());
     store.schedules().set(&ACTING, id, Status::Active, hour).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_rests_and_keeps_no_other_from_its_time() {
+    let database = database().await;
+    let store = database.store();
+    let damaged = three_hours_late(store, Missed::Once, Overlap::Skip).await;
+    let sound =
+        NewSchedule { name: "sound".into(), ..new(store, Missed::Once, Overlap::Skip).await };
+    store.schedules().add(&ACTING, &sound, damaged.next_at + TimeDelta::hours(1)).await.unwrap();
+    let mut hand = database.connection().await.unwrap();
+    let change = r#"UPDATE task_schedules SET task = '{"priority": "huge"}' WHERE name = 'hourly'"#;
+    sqlx::Executor::execute(&mut hand, change).await.unwrap();
+    let fired = fire(store).await.unwrap();
+    assert_eq!((fired.name.as_str(), fired.added.len()), ("hourly", 0));
+    assert!(fired.note.unwrap().starts_with("its task cannot be read"));
+    assert_eq!(fire(store).await.unwrap().added.len(), 1);
+    assert_eq!(fire(store).await, None);
 }
 
 #[tokio::test]

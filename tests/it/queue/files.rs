@@ -8,6 +8,8 @@ use journeyman_domain::ids::{CodebaseId, TaskId};
 use journeyman_domain::status::{Priority, Status, WaitingFor};
 use journeyman_store::{Claim, ClaimRequest, Finish, NewCodebase, NewTask, NodeKind, Store};
 
+use super::graphs::Random;
+use super::invariants::assert_holds;
 use super::{ACTING, after, claim, database, finish, node, request, status, titles};
 
 const LOCKED: (Status, Option<WaitingFor>) = (Status::Waiting, Some(WaitingFor::Lock));
@@ -82,6 +84,48 @@ async fn what_meets_a_holder_waits_for_its_end_and_goes_on_in_order() {
     store.tasks().retry(&ACTING, everything.task.id).await.unwrap();
     assert_eq!(claim(store, mine).await, []);
     assert_eq!(status(store, everything.task.id).await, LOCKED);
+}
+
+#[tokio::test]
+async fn whoever_is_cancelled_held_or_tried_again_nobody_waits_for_nobody() {
+    let database = database().await;
+    let store = database.store();
+    let codebase = codebase(store, "/one").await;
+    let mine = node(store, NodeKind::Daemon).await;
+    let mut looker = database.connection().await.unwrap();
+    for seed in 1..=6_u64 {
+        let mut random = Random(seed);
+        let tasks: Vec<NewTask> = (0..14)
+            .map(|n| {
+                let globs = [["a", "b"], ["a", "c"], ["b", "d"], ["**", "a"]][random.below(4)];
+                task(codebase, &format!("{seed}-{n}"), &globs)
+            })
+            .collect();
+        let ids = add(store, &tasks).await;
+        for _ in 0..80 {
+            let one = ids[random.below(ids.len())];
+            // What cannot be done to it in its state is refused, and that is all.
+            match random.below(5) {
+                0 => drop(store.tasks().request_cancel(&ACTING, one).await),
+                1 => drop(store.tasks().pause(&ACTING, one).await),
+                2 => drop(store.tasks().resume(&ACTING, one, None, None).await),
+                3 => drop(store.tasks().retry(&ACTING, one).await),
+                _ => {
+                    let few = ClaimRequest { limit: 3, ..request(mine) };
+                    for claim in store.queue().claim(&ACTING, &few).await.unwrap() {
+                        let end = [Status::Completed, Status::Failed, Status::Cancelled];
+                        finish(store, &claim, end[random.below(3)]).await;
+                    }
+                }
+            }
+            assert_holds(&mut looker).await;
+        }
+        for id in &ids {
+            drop(store.tasks().request_cancel(&ACTING, *id).await);
+        }
+        while !claim(store, mine).await.is_empty() {}
+        assert_holds(&mut looker).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -13,13 +13,25 @@ const RUNNING_FOR_NOBODY: &str = "SELECT t.id FROM tasks t WHERE t.status = 'run
 const WORKED_ON_WITHOUT_RUNNING: &str = "SELECT t.id FROM tasks t JOIN task_executions e \
      ON e.task_id = t.id AND e.status = 'running' WHERE t.status <> 'running'";
 const UNMARKED: &str = "SELECT t.id FROM tasks t LEFT JOIN task_marks m ON m.task_id = t.id \
-     WHERE CASE WHEN t.status IN ('pending', 'ready', 'completed') THEN m.task_id IS NOT NULL \
-         ELSE m.status IS DISTINCT FROM t.status END";
+     WHERE CASE WHEN t.status IN ('ready', 'completed') THEN m.task_id IS NOT NULL \
+         ELSE (m.status, m.waiting_for, m.codebase_id) IS DISTINCT FROM (t.status, t.waiting_for, t.codebase_id) END";
+// A list of completed tasks would not have it.
+const UNLISTED: &str = "SELECT t.id FROM tasks t WHERE t.status = 'completed' \
+     AND NOT EXISTS (SELECT FROM completed_spans s WHERE s.span = span_of(t.id))";
+// Nobody's end would bring it back.
+const LOCKED_BY_NOBODY: &str = "SELECT t.id FROM tasks t JOIN task_files f ON f.task_id = t.id \
+     WHERE t.waiting_for = 'lock' AND NOT EXISTS ( \
+         SELECT FROM task_files h WHERE h.task_id = f.waits_for AND h.holds)";
+const HOLDING_AFTER_THE_END: &str = "SELECT t.id FROM tasks t JOIN task_files f ON f.task_id = t.id \
+     WHERE f.holds AND t.status IN ('completed', 'failed', 'cancelled', 'timeout')";
+const KEYED_WRONGLY: &str = "SELECT t.id FROM tasks t LEFT JOIN task_keys k ON k.task_id = t.id \
+     WHERE (k.task_id IS NOT NULL) IS DISTINCT FROM (t.unique_key IS NOT NULL \
+         AND t.status NOT IN ('completed', 'failed', 'cancelled', 'timeout'))";
 // No transaction leaves one behind: it is judged in the one that made it so.
 const PENDING: &str = "SELECT id FROM tasks WHERE status = 'pending'";
 
-/// Every ready task has its place or a lease, every running one its one execution, and every rarer
-/// state its mark.
+/// Every ready task has its place or a lease, every running one its one execution, every rarer state its
+/// mark, files and unique keys their tasks.
 #[track_caller]
 pub(crate) fn assert_holds(connection: &mut PgConnection) -> impl Future<Output = ()> + use<'_> {
     let caller = std::panic::Location::caller();
@@ -30,6 +42,10 @@ pub(crate) fn assert_holds(connection: &mut PgConnection) -> impl Future<Output 
             ("an execution runs without its task", WORKED_ON_WITHOUT_RUNNING),
             ("a task has another mark than its state", UNMARKED),
             ("a task was not judged", PENDING),
+            ("a completed task is in no list", UNLISTED),
+            ("a task waits for files that nobody holds", LOCKED_BY_NOBODY),
+            ("a task that has ended holds files", HOLDING_AFTER_THE_END),
+            ("a unique key is not its unfinished task's", KEYED_WRONGLY),
         ] {
             let found: Vec<Uuid> =
                 sqlx::query_scalar(statement).fetch_all(&mut *connection).await.unwrap();

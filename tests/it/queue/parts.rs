@@ -40,6 +40,25 @@ async fn a_parent_waits_for_its_parts_and_takes_none_after_its_end() {
     assert_eq!(said, format!("task {} is completed and takes no sub-tasks", parent.short()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_add_parts_to_one_parent_at_once() {
+    let database = database().await;
+    let store = database.store();
+    let parent = add(store, "parent", &[]).await;
+    let mut adders = tokio::task::JoinSet::new();
+    for n in 0..24 {
+        let store = store.clone();
+        adders.spawn(async move {
+            let part = part(parent, &n.to_string());
+            store.tasks().insert(&ACTING, &part, &[]).await.unwrap().id
+        });
+    }
+    let parts = adders.join_all().await;
+    let awaited = store.tasks().awaited(parent).await.unwrap();
+    assert_eq!(awaited.len(), parts.len());
+    assert_eq!(status(store, parent).await, (Status::Waiting, Some(WaitingFor::Dependency)));
+}
+
 #[tokio::test]
 async fn a_cancelled_parent_takes_its_parts_along() {
     let database = database().await;

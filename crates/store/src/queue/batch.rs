@@ -67,6 +67,10 @@ impl Queue<'_> {
         task: NewTask,
         lease: Duration,
     ) -> Result<Option<Batch>, StoreError> {
+        if !task.stands_alone() {
+            self.0.tasks().insert_many(acting, &[(task, Vec::new())]).await?;
+            return Ok(None);
+        }
         let (id, store) = (task.id, self.0.clone());
         let added = Insert::for_hand_off(acting, task, node, lease);
         let claimed = self.0.inserts.submit(added, |batch| group::flush(store, batch)).await?;
@@ -106,22 +110,32 @@ impl Queue<'_> {
         batch: &Batch,
     ) -> Result<(), StoreError> {
         let mut line = self.0.line(Work::Batch).await?;
-        let mut transaction = line.begin().await?;
-        let done: Option<Option<Vec<Uuid>>> = sqlx::query_scalar(COMPLETE)
-            .bind(batch.id)
-            .bind(node.as_uuid())
-            .bind(acting.actor)
-            .bind(Uuid::now_v7())
-            .bind(spans(&batch.tasks))
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let done = done.ok_or(StoreError::Fenced)?.unwrap_or_default();
-        acting::say(&mut transaction, acting).await?;
-        // In a statement of its own: it must see what was linked while the first one waited.
-        refresh_waiting_for(&mut transaction, &done).await?;
-        transaction.commit().await?;
-        self.0.used(Work::Batch, line, Ok(()))
+        let done = complete(&mut line, acting, node, batch).await;
+        self.0.used(Work::Batch, line, done)
     }
+}
+
+async fn complete(
+    line: &mut PgConnection,
+    acting: &Acting<'_>,
+    node: NodeId,
+    batch: &Batch,
+) -> Result<(), StoreError> {
+    let mut transaction = line.begin().await?;
+    let done: Option<Option<Vec<Uuid>>> = sqlx::query_scalar(COMPLETE)
+        .bind(batch.id)
+        .bind(node.as_uuid())
+        .bind(acting.actor)
+        .bind(Uuid::now_v7())
+        .bind(spans(&batch.tasks))
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let done = done.ok_or(StoreError::Fenced)?.unwrap_or_default();
+    acting::say(&mut transaction, acting).await?;
+    // In a statement of its own: it must see what was linked while the first one waited.
+    refresh_waiting_for(&mut transaction, &done).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// Where the lists of completed tasks look for these: `span_of` their ids, each once.

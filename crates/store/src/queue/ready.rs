@@ -19,6 +19,7 @@ macro_rules! capability {
              ELSE 'code_generation' END"
     };
 }
+pub(crate) use capability;
 
 // A kind of work that is new: seldom.
 const LANES: &str = concat!(

@@ -82,8 +82,8 @@ const READY: &str = "SELECT c.name AS codebase, g.name AS agent, l.capability, l
      FROM ready_tasks q JOIN queue_lanes l ON l.id = q.lane_id LEFT JOIN codebases c ON c.id = l.codebase_id \
      LEFT JOIN codegen_agents g ON g.id = l.agent_id \
      GROUP BY l.id, c.name, g.name, l.capability, l.is_runless ORDER BY tasks DESC, l.id";
-const STATES: &str = "SELECT m.status::text, t.waiting_for::text, count(*) AS tasks FROM task_marks m \
-     JOIN tasks t ON t.id = m.task_id GROUP BY 1, 2 ORDER BY 1, 2";
+const STATES: &str = "SELECT status::text, waiting_for::text, count(*) AS tasks FROM task_marks \
+     GROUP BY task_marks.status, task_marks.waiting_for ORDER BY 1, 2";
 const RUNNING: &str = "SELECT g.name AS agent, e.node_id AS node, count(*) AS runs FROM task_executions e \
      JOIN agent_tasks r ON r.execution_id = e.id AND r.status = 'running' \
      JOIN codegen_agents g ON g.id = r.agent_id WHERE e.status = 'running' GROUP BY 1, 2 ORDER BY 1, 2";

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::Queue;
+use super::ready::capability;
 use crate::StoreError;
 
 /// What is under way around a ready task, and its limits.
@@ -26,9 +27,12 @@ pub struct Turn {
     pub agent_runs: i64,
     /// All runs that are under way.
     pub runs: i64,
+    /// Whether an active agent can do it; one that can do everything is the last resort.
+    pub is_anyone_able: bool,
 }
 
-const TURN: &str = "SELECT c.name AS codebase, \
+const TURN: &str = concat!(
+    "SELECT c.name AS codebase, \
          CASE WHEN jsonb_typeof(c.settings -> 'max_concurrent') = 'number' \
              THEN (c.settings -> 'max_concurrent')::bigint END AS codebase_most, \
          (SELECT count(*) FROM task_executions e JOIN tasks o ON o.id = e.task_id \
@@ -38,9 +42,14 @@ const TURN: &str = "SELECT c.name AS codebase, \
              THEN (g.configuration -> 'max_concurrent')::bigint END AS agent_most, \
          (SELECT count(*) FROM task_executions e JOIN agent_tasks r ON r.execution_id = e.id \
              WHERE e.status = 'running' AND r.status = 'running' AND r.agent_id = t.agent_id) AS agent_runs, \
-         (SELECT count(*) FROM task_executions e WHERE e.status = 'running') AS runs \
+         (SELECT count(*) FROM task_executions e WHERE e.status = 'running') AS runs, \
+         t.driver IS NOT DISTINCT FROM 'none' OR EXISTS (SELECT FROM codegen_agents a WHERE a.is_active AND ( \
+             a.name = 'General Assistant' OR a.capabilities ? (",
+    capability!(),
+    "))) AS is_anyone_able \
      FROM tasks t LEFT JOIN codebases c ON c.id = t.codebase_id \
-     LEFT JOIN codegen_agents g ON g.id = t.agent_id WHERE t.id = $1";
+     LEFT JOIN codegen_agents g ON g.id = t.agent_id WHERE t.id = $1"
+);
 
 pub(crate) const ALL: &[&str] = &[TURN];
 

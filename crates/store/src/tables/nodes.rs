@@ -69,6 +69,8 @@ pub struct Node {
     pub only_task: Option<TaskId>,
     /// When it stopped in order.
     pub stopped_at: Option<DateTime<Utc>>,
+    /// Why it begins nothing, where its user wants that: "drained", "maintenance".
+    pub idle_because: Option<String>,
 }
 
 /// What registers a node.
@@ -92,7 +94,8 @@ pub struct NewNode<'a> {
 
 macro_rules! columns {
     () => {
-        "id, kind, pid, boot_id, host, data_dir, started_at, heartbeat_at, only_task, stopped_at"
+        "id, kind, pid, boot_id, host, data_dir, started_at, heartbeat_at, only_task, stopped_at, \
+         idle_because"
     };
 }
 const REGISTER: &str = concat!(
@@ -118,7 +121,11 @@ const UNSTOPPED: &str = concat!(
     " FROM runtime_nodes WHERE stopped_at IS NULL AND host = $1 ORDER BY id"
 );
 
-pub(crate) const ALL: &[&str] = &[REGISTER, STOP, EXPIRE, LIST_LIVE, UNSTOPPED];
+const GET: &str = concat!("SELECT ", columns!(), " FROM runtime_nodes WHERE id = $1");
+const SET_IDLE: &str = "UPDATE runtime_nodes SET idle_because = $2 WHERE id = $1 \
+     AND idle_because IS DISTINCT FROM $2";
+
+pub(crate) const ALL: &[&str] = &[GET, SET_IDLE, REGISTER, STOP, EXPIRE, LIST_LIVE, UNSTOPPED];
 
 /// The table `runtime_nodes`.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +165,25 @@ impl Nodes<'_> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
         sqlx::query(EXPIRE).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// One of them.
+    pub async fn get(&self, id: NodeId) -> Result<Node, StoreError> {
+        let found = sqlx::query_as(GET).bind(id.as_uuid()).fetch_optional(self.0.pool()).await?;
+        found.ok_or_else(|| StoreError::not_found("node", id))
+    }
+
+    /// Says why a node begins nothing, or that it works.
+    pub async fn set_idle(
+        &self,
+        acting: &Acting<'_>,
+        id: NodeId,
+        because: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        sqlx::query(SET_IDLE).bind(id.as_uuid()).bind(because).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::tasks::{NewTask, add};
 use crate::column::{MaybeId, Text};
-use crate::{Acting, Store, StoreError, TASKS_CHANNEL};
+use crate::{Acting, Store, StoreError, TASKS_CHANNEL, is_transient};
 
 /// One schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow)]
@@ -96,18 +96,18 @@ const SET: &str = concat!(
     "UPDATE task_schedules s SET status = $2::status_type, next_at = $3 WHERE s.id = $1 RETURNING ",
     columns!()
 );
-const DUE: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task_schedules s WHERE s.status = 'active' AND s.next_at <= now() \
-     ORDER BY s.next_at LIMIT 1 FOR UPDATE SKIP LOCKED"
-);
+const DUE: &str = "SELECT id FROM task_schedules WHERE status = 'active' AND next_at <= now() \
+     ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED";
+const GET: &str = concat!("SELECT ", columns!(), " FROM task_schedules s WHERE s.id = $1");
+const REST: &str =
+    "UPDATE task_schedules SET status = 'paused', note = $2 WHERE id = $1 RETURNING name";
 const LAST_IS_OPEN: &str =
     "SELECT status NOT IN ('completed', 'failed', 'cancelled', 'timeout') FROM tasks WHERE id = $1";
 const MOVE_ON: &str = "UPDATE task_schedules SET next_at = $2, last_at = $3, last_task_id = coalesce($4, last_task_id), \
      note = $5 WHERE id = $1";
 
-pub(crate) const ALL: &[&str] = &[NOW, ADD, LIST, BY_NAME, REMOVE, SET, DUE, LAST_IS_OPEN, MOVE_ON];
+pub(crate) const ALL: &[&str] =
+    &[NOW, ADD, LIST, BY_NAME, REMOVE, SET, DUE, GET, REST, LAST_IS_OPEN, MOVE_ON];
 
 /// The table `task_schedules`.
 #[derive(Clone, Copy, Debug)]
@@ -186,8 +186,21 @@ impl Schedules<'_> {
     /// Adds the tasks of the first schedule whose time has come; `None` where no time has.
     pub async fn fire(&self, acting: &Acting<'_>) -> Result<Option<Fired>, StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        let due: Option<Schedule> = sqlx::query_as(DUE).fetch_optional(&mut *transaction).await?;
-        let Some(schedule) = due else { return Ok(None) };
+        let due: Option<Uuid> = sqlx::query_scalar(DUE).fetch_optional(&mut *transaction).await?;
+        let Some(id) = due else { return Ok(None) };
+        let schedule: Schedule =
+            match sqlx::query_as(GET).bind(id).fetch_one(&mut *transaction).await {
+                Ok(schedule) => schedule,
+                // It must not keep the others from their times.
+                Err(error @ (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))) => {
+                    let note = format!("its task cannot be read: {error}");
+                    let query = sqlx::query_scalar(REST).bind(id).bind(&note);
+                    let name = query.fetch_one(&mut *transaction).await?;
+                    transaction.commit().await?;
+                    return Ok(Some(Fired { name, added: Vec::new(), note: Some(note) }));
+                }
+                Err(error) => return Err(error.into()),
+            };
         let now = sqlx::query_scalar(NOW).fetch_one(&mut *transaction).await?;
         let table = Timetable::parse(&schedule.cron, &schedule.time_zone, now);
         let due = table.and_then(|table| table.due(schedule.next_at, now, schedule.missed));
@@ -201,7 +214,7 @@ impl Schedules<'_> {
         };
         let mut fired = Fired { name: schedule.name.clone(), added: Vec::new(), note };
         for _ in &due.times {
-            match self.add_one(&mut transaction, acting, &schedule, fired.added.last()).await? {
+            match self.add_one(&mut transaction, acting, &schedule).await? {
                 Ok(task) => fired.added.push(task),
                 Err(refused) => fired.note = Some(refused),
             }
@@ -230,12 +243,9 @@ impl Schedules<'_> {
         transaction: &mut PgConnection,
         acting: &Acting<'_>,
         schedule: &Schedule,
-        added: Option<&TaskId>,
     ) -> Result<Result<TaskId, String>, StoreError> {
         use sqlx::Connection as _;
-        if let (Overlap::Skip, Some(last)) =
-            (schedule.overlap, added.or(schedule.last_task_id.as_ref()))
-        {
+        if let (Overlap::Skip, Some(last)) = (schedule.overlap, schedule.last_task_id) {
             let is_open: Option<bool> = sqlx::query_scalar(LAST_IS_OPEN)
                 .bind(last.as_uuid())
                 .fetch_optional(&mut *transaction)
@@ -251,7 +261,8 @@ impl Schedules<'_> {
                 attempt.commit().await?;
                 Ok(Ok(task.id))
             }
-            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            // Its time is not over for that: the whole is tried again.
+            Err(error) if is_transient(&error) => Err(error),
             Err(error) => {
                 attempt.rollback().await?;
                 Ok(Err(journeyman_domain::failure::sentence(&error)))

@@ -45,6 +45,9 @@ pub struct Task {
     pub description: Option<String>,
     /// "feature", "bug", "refactor", "test", "docs", "analysis", "optimization".
     pub task_type: String,
+    /// What becomes of it when one that it waits for does not complete; `None`: it waits on.
+    #[sqlx(try_from = "MaybeText<AfterFailure>")]
+    pub after_failure: Option<AfterFailure>,
     /// Order among ready ones.
     #[sqlx(try_from = "Text<Priority>")]
     pub priority: Priority,
@@ -167,6 +170,11 @@ impl Default for NewTask {
 }
 
 impl NewTask {
+    /// Whether nothing but its row and its place is to be written.
+    pub(crate) fn stands_alone(&self) -> bool {
+        self.files.is_empty() && self.parent_task_id.is_none()
+    }
+
     /// A feature of normal priority for a branch, with a fresh id and the defaults of the schema.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
@@ -202,7 +210,7 @@ impl NewTask {
 
 macro_rules! columns {
     () => {
-        "t.id, t.codebase_id, t.parent_task_id, t.title, t.description, t.task_type, \
+        "t.id, t.codebase_id, t.parent_task_id, t.title, t.description, t.task_type, t.after_failure, \
          t.priority::text, t.status::text, t.waiting_for::text, t.wake_at, t.driver, t.model, \
          t.agent_id, t.check_commands, t.command, t.base_ref, t.deliver, t.allow_unverified, \
          t.budget_usd::float8, t.time_limit_s, t.max_rounds, t.unique_key, t.reserved_for, \
@@ -213,6 +221,9 @@ macro_rules! columns {
 }
 
 pub(crate) use columns;
+
+/// How often an addition is tried that met others in the opposite order.
+const TRIES: u32 = 4;
 
 const LOCK_DEPENDED_ON: &str = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER BY id FOR SHARE";
 const INSERT_DEPENDENCIES: &str = "INSERT INTO task_dependencies (task_id, depends_on) \
@@ -357,8 +368,11 @@ pub(crate) async fn add(
     }
     let chains = chains::lengths(&order);
     // The head of a chain gets its place when its length is known.
-    let is_judged_later = |id: &TaskId| chains.contains_key(id) || waiting.contains(&id.as_uuid());
-    let later: HashSet<TaskId> = tasks.iter().map(|task| task.id).filter(is_judged_later).collect();
+    let is_judged_later = |(task, after): &&(NewTask, Vec<TaskId>)| {
+        chains.contains_key(&task.id) || !after.is_empty()
+    };
+    let later: HashSet<TaskId> =
+        batch.iter().filter(is_judged_later).map(|(task, _)| task.id).collect();
     // Its lanes may be rolled back with it: nobody else shall know them yet.
     let lanes = insert::Lanes::default();
     let added = Insert::new(acting, tasks.iter().map(|task| (*task).clone()).collect());
@@ -438,19 +452,33 @@ impl Tasks<'_> {
         batch: &[(NewTask, Vec<TaskId>)],
     ) -> Result<(), StoreError> {
         let Some(first) = batch.first().map(|(task, _)| task.id) else { return Ok(()) };
-        let stands_alone = |(task, after): &(NewTask, Vec<TaskId>)| {
-            after.is_empty() && task.files.is_empty() && task.parent_task_id.is_none()
-        };
-        if batch.iter().all(stands_alone) {
+        if batch.iter().all(|(task, after)| after.is_empty() && task.stands_alone()) {
             let added = Insert::new(acting, batch.iter().map(|(task, _)| task.clone()).collect());
             let store = self.0.clone();
             self.0.inserts.submit(added, |batch| group::flush(store, batch)).await?;
         } else {
-            let mut transaction = self.0.begin(acting).await?;
-            add(&mut transaction, acting, batch).await?;
-            transaction.commit().await?;
+            let mut tries = 0;
+            while let Err(error) = self.add_together(acting, batch).await {
+                // Whoever was in its way has gone on: nothing of it was written.
+                tries += 1;
+                if tries == TRIES || !matches!(error.sqlstate().as_deref(), Some("40001" | "40P01"))
+                {
+                    return Err(error);
+                }
+            }
         }
         self.0.hint_soon(TASKS_CHANNEL, first);
+        Ok(())
+    }
+
+    async fn add_together(
+        &self,
+        acting: &Acting<'_>,
+        batch: &[(NewTask, Vec<TaskId>)],
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        add(&mut transaction, acting, batch).await?;
+        transaction.commit().await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::types::NewTask;
 /// Characters of a title.
 const TITLE: usize = 120;
 /// Patterns of files of a task.
-const FILES: usize = 100;
+const FILES: usize = 32;
 
 /// The words of one task, understood.
 #[derive(Debug, PartialEq)]

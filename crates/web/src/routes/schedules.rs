@@ -29,6 +29,13 @@ pub(crate) async fn add(
     let next_at = table(&asked.cron, zone, store).await?;
     let missed = adding::parsed(asked.missed.as_deref(), Missed::Once)?;
     let overlap = adding::parsed(asked.overlap.as_deref(), Overlap::Skip)?;
+    match store.schedules().find(asked.name.trim()).await {
+        Err(StoreError::NotFound { .. }) => {}
+        Err(error) => return Err(error.into()),
+        Ok(taken) => {
+            return Err(Refusal::conflict(format!("there is a schedule '{}'", taken.name)));
+        }
+    }
     let (task, codebase_id) = adding::template(&shared, &asked.task).await?;
     let new = Row {
         name: asked.name.trim().to_owned(),
@@ -75,6 +82,9 @@ pub(crate) async fn show(
 async fn set(shared: &Shared, schedule: &str, status: Status) -> Answer<Schedule> {
     let store = &shared.runtime.store;
     let row = store.schedules().find(schedule).await?;
+    if row.status == status {
+        return Ok(Document(document(store, &row).await?));
+    }
     // The times while it rested were no missed ones.
     let next_at = table(&row.cron, &row.time_zone, store).await?;
     let row = store.schedules().set(&Acting::now("user"), row.id, status, next_at).await?;

@@ -24,9 +24,10 @@ const LENGTHEN: &str = "WITH RECURSIVE up (id, length, away) AS ( \
      INSERT INTO task_chains AS c (task_id, length) SELECT id, length FROM longest \
      ON CONFLICT (task_id) DO UPDATE SET length = excluded.length WHERE excluded.length > c.length \
      RETURNING c.task_id";
-// What stands in the queue: one that is claimed already keeps its lease.
+// What stands in the queue: one that is claimed already keeps its lease. Each costs a look at the whole queue, so
+// of many only the first ones change their places.
 const QUEUED: &str = "SELECT t.id FROM tasks t WHERE t.id = ANY ($1) AND t.status = 'ready' \
-     AND EXISTS (SELECT FROM ready_tasks q WHERE q.ids @> ARRAY[t.id])";
+     AND EXISTS (SELECT FROM ready_tasks q WHERE q.ids @> ARRAY[t.id]) ORDER BY t.id LIMIT 16";
 
 pub(crate) const ALL: &[&str] = &[LENGTHEN, QUEUED];
 

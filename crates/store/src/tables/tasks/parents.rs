@@ -11,8 +11,8 @@ use super::NewTask;
 use crate::StoreError;
 use crate::column::Text;
 
-const LOCK: &str =
-    "SELECT id, status::text, attempts FROM tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+// Not more than that: an addition beside this one has looked at the parent for its foreign key already.
+const LOCK: &str = "SELECT id, status::text, attempts FROM tasks WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
 const OPEN_PARTS: &str = "SELECT id FROM tasks WHERE parent_task_id = $1 \
      AND status NOT IN ('completed', 'failed', 'cancelled', 'timeout') ORDER BY id";
 

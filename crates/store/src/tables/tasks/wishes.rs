@@ -75,7 +75,8 @@ async fn cancel_parts(connection: &mut PgConnection, id: TaskId) -> Result<(), S
     while let Some(parent) = parents.pop() {
         for part in parents::open_parts(connection, parent).await? {
             if cancel(connection, part).await?.as_deref() == Some("cancelled") {
-                close(connection, part).await?;
+                // Of many, each look at the queue would cost more than passing the id over.
+                close_suspended(connection, part).await?;
                 refresh_dependants(connection, part).await?;
             }
             parents.push(part);
