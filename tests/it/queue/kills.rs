@@ -2,6 +2,7 @@
 //! transaction at a known statement; it is killed there, and the next daemon brings all of it to the
 //! end that the domain's own model says.
 
+mod beside;
 mod scene;
 
 use journeyman_domain::status::Status;
