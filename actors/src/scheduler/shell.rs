@@ -1,5 +1,8 @@
 //! The scheduler's shell: translates messages into inputs, and effects into calls of the store.
 
+mod adding;
+mod leases;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,12 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use journeyman_domain::ids::{NodeId, RunId, TaskId};
+use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
-use journeyman_store::{
-    Acting, Batch, Claim, ClaimRequest, Fence, Held, NewTask, Store, StoreError, TakeOverRequest,
-    Task,
-};
+use journeyman_store::{Acting, Claim, ClaimRequest, StoreError, Task};
 use journeyman_supervision::{Child, ChildContext};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -223,29 +223,7 @@ impl State {
                 }
                 self.settle_drain();
             }
-            SchedulerMessage::AddTasks { tasks, reply } => {
-                let (store, handle) = (self.runtime.store.clone(), self.handle.clone());
-                let (node, settings) = (self.runtime.node, self.settings());
-                let works = self.runtime.mode == Mode::Daemon && self.decided.begins(&settings);
-                let lease = works.then(|| Duration::from_millis(settings.lease_ms));
-                // Many tasks take a while, and this handler must go on answering.
-                self.tasks.spawn(move |_| async move {
-                    let (added, claimed) = match add(&store, tasks, node, lease).await {
-                        Ok((added, claimed)) => (Ok(added), claimed),
-                        Err(error) => (Err(error), None),
-                    };
-                    answer(reply, added);
-                    if let Some(batch) = claimed
-                        && let Err(error) = store
-                            .queue()
-                            .complete_batch(&Acting::now("scheduler"), node, &batch)
-                            .await
-                    {
-                        tracing::warn!(error = %error, "a task without a run is ended later");
-                    }
-                    handle.hint();
-                });
-            }
+            SchedulerMessage::AddTasks { tasks, reply } => self.add(tasks, reply),
             SchedulerMessage::Wish { task, wish, reply } => {
                 let done = self.wish(task, wish).await;
                 answer(reply, done);
@@ -309,93 +287,11 @@ impl State {
         }
     }
 
-    async fn renew(&mut self) -> Result<(), StoreError> {
-        let lease = Duration::from_millis(self.settings().lease_ms);
-        let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
-        for run in &held {
-            if self.runs.values().any(|started| started.task == run.task_id) {
-                self.steer(run);
-            } else {
-                self.give_back(run).await?;
-            }
-        }
-        let lost = self.runs.iter().filter(|(_, started)| {
-            !held.iter().any(|run| run.task_id == started.task && run.lease_epoch >= started.epoch)
-        });
-        let lost: Vec<RunId> = lost.map(|(run, _)| *run).collect();
-        let alive = self.agents.runs();
-        for run in alive.iter().filter(|run| lost.contains(&run.run)) {
-            tracing::debug!(run.id = %run.run, "a run holds no lease any more; it stops");
-            run.stop(StopReason::Shutdown);
-        }
-        // The news of its end may have been lost; its place must not be.
-        for run in lost.iter().filter(|run| !alive.iter().any(|other| other.run == **run)) {
-            self.runs.remove(run);
-        }
-        self.decided.running = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
-        self.settle_drain();
-        Ok(())
-    }
-
-    /// A lease whose run has no actor here: the end of its work could not be written, as when the
-    /// database was away. Renewed, it would keep everybody from it for good.
-    async fn give_back(&self, held: &Held) -> Result<(), StoreError> {
-        tracing::warn!(task.id = %held.task_id, "a lease is held without a run; it is given back");
-        let fence = Fence {
-            execution_id: held.execution_id,
-            node_id: self.runtime.node,
-            lease_epoch: held.lease_epoch,
-        };
-        match self.runtime.store.queue().abandon(&Acting::now("scheduler"), fence).await {
-            Ok(()) | Err(StoreError::Fenced) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Passes on to a run what the user wishes of its task.
-    fn steer(&self, held: &Held) {
-        let reason = if held.cancel_requested {
-            StopReason::Cancelled
-        } else if held.pause_requested {
-            StopReason::Paused
-        } else {
-            return;
-        };
-        if let Some((run, _)) = self.runs.iter().find(|(_, started)| started.task == held.task_id)
-            && let Some(run) = self.agents.runs().into_iter().find(|other| other.run == *run)
-        {
-            run.stop(reason);
-        }
-    }
-
     const fn only_task(&self) -> Option<TaskId> {
         match self.runtime.mode {
             Mode::Foreground(task) => Some(task),
             Mode::Daemon | Mode::Observer => None,
         }
-    }
-
-    async fn take_over(&mut self, limit: u32) -> Result<(), StoreError> {
-        let settings = self.settings();
-        let request = TakeOverRequest {
-            node_id: self.runtime.node,
-            limit,
-            only_task: self.only_task(),
-            lease: Duration::from_millis(settings.lease_ms),
-            max_reclaims: settings.max_reclaims,
-        };
-        let acting = Acting::now("scheduler");
-        let taken = self.runtime.store.queue().take_over(&acting, &request).await?;
-        for parked in taken.parked {
-            tracing::warn!(task.id = %parked, "a task is parked: no progress over its reclaims");
-            self.changed(parked);
-        }
-        for over in taken.taken {
-            tracing::info!(task.id = %over.claim.task.id, "a run is taken over");
-            self.done.taken_over += 1;
-            self.start(over.claim);
-        }
-        Ok(())
     }
 
     async fn claim(&mut self, limit: u32) -> Result<(), StoreError> {
@@ -428,38 +324,6 @@ impl State {
             self.complete_runless();
         }
         Ok(())
-    }
-
-    /// Ends the tasks that are ready and have no run, outside of this handler: they may be many.
-    fn complete_runless(&self) {
-        if self.completing.swap(true, Ordering::AcqRel) {
-            // It looks once more before it ends.
-            return;
-        }
-        let (store, node) = (self.runtime.store.clone(), self.runtime.node);
-        let lease = Duration::from_millis(self.settings().lease_ms);
-        let (completing, handle) = (Arc::clone(&self.completing), self.handle.clone());
-        let begins = Arc::clone(&self.begins);
-        self.tasks.spawn(move |stop| async move {
-            let mut any = false;
-            let ended = loop {
-                if stop.is_cancelled() || !begins.load(Ordering::Acquire) {
-                    break Ok(());
-                }
-                match complete_batch(&store, node, lease).await {
-                    Ok(true) => any = true,
-                    Ok(false) => break Ok(()),
-                    Err(error) => break Err(error),
-                }
-            };
-            completing.store(false, Ordering::Release);
-            if let Err(error) = ended {
-                tracing::warn!(error = %error, "tasks without a run are ended later");
-            } else if any {
-                // What waited for them may be ready, and what came after the last look.
-                handle.hint();
-            }
-        });
     }
 
     /// Writes down why nothing is begun here, once for each change.
@@ -545,38 +409,4 @@ async fn is_held(runtime: &Runtime) -> Result<bool, StoreError> {
     }
     let node = runtime.store.nodes().get(runtime.node).await?;
     Ok(node.idle_because.as_deref() == Some("drained"))
-}
-
-/// Ends the next tasks without a run; whether there were any.
-async fn complete_batch(store: &Store, node: NodeId, lease: Duration) -> Result<bool, StoreError> {
-    let acting = Acting::now("scheduler");
-    let Some(batch) = store.queue().claim_batch(&acting, node, lease).await? else {
-        return Ok(false);
-    };
-    store.queue().complete_batch(&acting, node, &batch).await?;
-    Ok(true)
-}
-
-/// Adds tasks. One without a run may be this node's at once, where it works (then `lease` is given): the
-/// batch is to be ended.
-async fn add(
-    store: &Store,
-    tasks: Vec<(NewTask, Vec<TaskId>)>,
-    node: NodeId,
-    lease: Option<Duration>,
-) -> Result<(Vec<Task>, Option<Batch>), StoreError> {
-    let acting = Acting::now("scheduler");
-    let ids: Vec<TaskId> = tasks.iter().map(|(task, _)| task.id).collect();
-    let claimed = match (&*tasks, lease) {
-        ([(task, after)], Some(lease)) if after.is_empty() => {
-            store.queue().add_and_claim(&acting, node, task.clone(), lease).await?
-        }
-        _ => {
-            store.tasks().insert_many(&acting, &tasks).await?;
-            None
-        }
-    };
-    let added = store.tasks().get_many(&ids).await?;
-    let mut added: HashMap<TaskId, Task> = added.into_iter().map(|task| (task.id, task)).collect();
-    Ok((ids.iter().filter_map(|id| added.remove(id)).collect(), claimed))
 }

@@ -193,6 +193,7 @@ pub fn statements() -> Vec<&'static str> {
         tables::tasks::insert::ALL,
         tables::tasks::list::ALL,
         tables::tasks::parents::ALL,
+        tables::tasks::readiness::ALL,
         tables::tasks::wishes::ALL,
     ]
     .concat()

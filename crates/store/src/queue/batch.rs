@@ -44,7 +44,7 @@ const CLAIM: &str = "WITH relaxed AS (SELECT set_config('synchronous_commit', 'o
      SELECT id, ids FROM leased";
 const COMPLETE: &str = "WITH held AS ( \
          DELETE FROM task_leases WHERE id = $1 AND node_id = $2 RETURNING ids), \
-     done AS (UPDATE tasks SET status = 'completed', started_at = now(), completed_at = now(), \
+     done AS (UPDATE tasks SET status = 'completed', completed_at = now(), \
          updated_at = now() WHERE id = ANY ((SELECT ids FROM held)::uuid[]) AND status = 'ready' \
          RETURNING id), \
      event AS (INSERT INTO audit_events (id, kind, table_name, record_ids, actor, attributes) \

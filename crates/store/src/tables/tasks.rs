@@ -1,6 +1,6 @@
 //! `tasks` and `task_dependencies`: what the user asked for, and what waits for what.
 //!
-//! Readiness is decided in one statement (`REFRESH`), in the transaction of whatever changed it.
+//! Whether one may begin is decided in `readiness`, in the transaction of whatever changed it.
 
 pub(crate) mod chains;
 pub(crate) mod graph;
@@ -8,6 +8,7 @@ pub(crate) mod insert;
 pub(crate) mod list;
 mod order;
 pub(crate) mod parents;
+pub(crate) mod readiness;
 pub mod wishes;
 
 use std::collections::HashSet;
@@ -21,6 +22,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use self::insert::Insert;
+pub(crate) use self::readiness::{refresh, refresh_dependants, refresh_waiting_for};
 use crate::column::{IdPart, MaybeId, MaybeText, Text, only};
 use crate::group;
 use crate::queue::ready;
@@ -212,7 +214,8 @@ macro_rules! columns {
     () => {
         "t.id, t.codebase_id, t.parent_task_id, t.title, t.description, t.task_type, t.after_failure, \
          t.priority::text, t.status::text, t.waiting_for::text, t.wake_at, t.driver, t.model, \
-         t.agent_id, t.check_commands, t.command, t.base_ref, t.deliver, t.allow_unverified, \
+         t.agent_id, coalesce(t.check_commands, '[]') AS check_commands, \
+         coalesce(t.command, '[]') AS command, t.base_ref, t.deliver, t.allow_unverified, \
          t.budget_usd::float8, t.time_limit_s, t.max_rounds, t.unique_key, t.reserved_for, \
          t.attempts, t.cancel_requested_at, t.pause_requested_at, t.approved_at, t.resumed_at, \
          t.branch, t.base_commit, t.head_commit, t.verified, t.done_by_word, t.error, t.traceparent, \
@@ -229,30 +232,6 @@ const LOCK_DEPENDED_ON: &str = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER B
 const INSERT_DEPENDENCIES: &str = "INSERT INTO task_dependencies (task_id, depends_on) \
      SELECT e.task_id, e.depends_on FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY \
      AS e (task_id, depends_on, n) ORDER BY e.n ON CONFLICT DO NOTHING";
-// Locked before readiness is judged, so that of two tasks that end at once, the later one sees the
-// earlier one's end.
-const LOCK_DEPENDANTS: &str = "SELECT t.id FROM tasks t WHERE t.id = ANY (ARRAY( \
-     SELECT task_id FROM task_dependencies WHERE depends_on = ANY ($1))) ORDER BY t.id FOR UPDATE";
-// As `readiness` of the domain has it.
-const REFRESH: &str = "UPDATE tasks t SET updated_at = now(), wake_at = NULL, \
-     status = r.state::status_type, \
-     waiting_for = CASE WHEN r.state = 'waiting' THEN 'dependency' END::waiting_reason, \
-     completed_at = CASE WHEN r.state IN ('failed', 'cancelled') THEN now() ELSE t.completed_at END, \
-     error = CASE WHEN r.state IN ('failed', 'cancelled') \
-         THEN 'what it waited for did not complete: ' || r.lost ELSE t.error END \
-     FROM (SELECT x.id, d.lost, CASE WHEN x.after_failure = 'fail' AND d.lost IS NOT NULL THEN 'failed' \
-             WHEN x.after_failure = 'skip' AND d.lost IS NOT NULL THEN 'cancelled' \
-             WHEN d.is_open THEN 'waiting' ELSE 'ready' END AS state \
-         FROM tasks x CROSS JOIN LATERAL (SELECT \
-             string_agg(right(o.id::text, 8) || ' (' || o.status::text || ')', ', ' ORDER BY o.id) \
-                 FILTER (WHERE o.status IN ('failed', 'cancelled', 'timeout')) AS lost, \
-             coalesce(bool_or(o.status <> 'completed' AND NOT ((d.kind = 'ended' \
-                 OR x.after_failure IS NOT DISTINCT FROM 'run') \
-                 AND o.status IN ('failed', 'cancelled', 'timeout'))), false) AS is_open \
-             FROM task_dependencies d JOIN tasks o ON o.id = d.depends_on WHERE d.task_id = x.id) d \
-         WHERE x.id = ANY ($1) AND (x.status IN ('pending', 'ready') \
-         OR x.status = 'waiting' AND x.waiting_for = 'dependency')) r \
-     WHERE t.id = r.id AND t.status::text <> r.state RETURNING t.id, t.status::text";
 const GET: &str = concat!("SELECT ", columns!(), " FROM tasks t WHERE t.id = $1");
 const GET_MANY: &str = concat!("SELECT ", columns!(), " FROM tasks t WHERE t.id = ANY ($1)");
 const LATEST: &str = "SELECT id FROM tasks ORDER BY id DESC LIMIT 1";
@@ -277,8 +256,6 @@ const SET_STATUS: &str = concat!(
 pub(crate) const ALL: &[&str] = &[
     LOCK_DEPENDED_ON,
     INSERT_DEPENDENCIES,
-    LOCK_DEPENDANTS,
-    REFRESH,
     GET,
     GET_MANY,
     LATEST,
@@ -297,58 +274,6 @@ impl Store {
     pub const fn tasks(&self) -> Tasks<'_> {
         Tasks(self)
     }
-}
-
-/// Judges the readiness of these tasks anew, and of those that wait for what ends by that.
-pub(crate) async fn refresh(
-    connection: &mut PgConnection,
-    tasks: &[Uuid],
-) -> Result<(), StoreError> {
-    let mut judged = tasks.to_vec();
-    while !judged.is_empty() {
-        let changed: Vec<(Uuid, String)> =
-            sqlx::query_as(REFRESH).bind(&judged).fetch_all(&mut *connection).await?;
-        let of = |states: &[&str]| -> Vec<Uuid> {
-            let found = changed.iter().filter(|(_, state)| states.contains(&state.as_str()));
-            found.map(|(id, _)| *id).collect()
-        };
-        ready::enqueue(connection, &of(&["ready"])).await?;
-        let ended = of(&["failed", "cancelled"]);
-        for task in &ended {
-            wishes::close_suspended(connection, TaskId::from_uuid(*task)).await?;
-        }
-        judged = dependants(connection, &ended).await?;
-    }
-    Ok(())
-}
-
-/// What waits for any of these, locked.
-async fn dependants(
-    connection: &mut PgConnection,
-    tasks: &[Uuid],
-) -> Result<Vec<Uuid>, StoreError> {
-    if tasks.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(sqlx::query_scalar(LOCK_DEPENDANTS).bind(tasks).fetch_all(connection).await?)
-}
-
-/// The same for everything that waits for this task directly, after its state changed.
-pub(crate) async fn refresh_dependants(
-    connection: &mut PgConnection,
-    task: TaskId,
-) -> Result<(), StoreError> {
-    files::release(connection, task).await?;
-    refresh_waiting_for(connection, &[task.as_uuid()]).await
-}
-
-/// The same for what waits for any of these.
-pub(crate) async fn refresh_waiting_for(
-    connection: &mut PgConnection,
-    tasks: &[Uuid],
-) -> Result<(), StoreError> {
-    let dependants = dependants(connection, tasks).await?;
-    refresh(connection, &dependants).await
 }
 
 /// Adds tasks that may wait for others, be parts of others, or have files of their own.

@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use journeyman_domain::ids::{AgentId, CodebaseId, NodeId, TaskId};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use self::columns::Columns;
 use self::places::Places;
@@ -94,6 +95,11 @@ impl Insert {
         let hand_off = can_be.then_some(HandOff { node, lease });
         Self { hand_off, ..Self::new(acting, vec![task]) }
     }
+}
+
+/// A list of words as its column has it: nothing, where it is empty.
+fn words(words: &[String]) -> Option<Json<&[String]>> {
+    (!words.is_empty()).then_some(Json(words))
 }
 
 impl Write for Insert {

@@ -13,7 +13,7 @@ use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
 use super::places::Places;
-use super::{Insert, count};
+use super::{Insert, count, words};
 use crate::{NewTask, StoreError};
 
 // Those that wait for others are `pending` until that is judged; the rest are ready.
@@ -50,8 +50,8 @@ pub(super) struct Columns<'a> {
     drivers: Vec<Option<&'a str>>,
     models: Vec<Option<&'a str>>,
     agents: Vec<Option<Uuid>>,
-    checks: Vec<Json<&'a [String]>>,
-    commands: Vec<Json<&'a [String]>>,
+    checks: Vec<Option<Json<&'a [String]>>>,
+    commands: Vec<Option<Json<&'a [String]>>>,
     bases: Vec<Option<&'a str>>,
     deliver: Vec<&'a str>,
     allow_unverified: Vec<bool>,
@@ -88,8 +88,8 @@ impl<'a> Columns<'a> {
         self.drivers.push(task.driver.as_deref());
         self.models.push(task.model.as_deref());
         self.agents.push(task.agent_id.map(AgentId::as_uuid));
-        self.checks.push(Json(&task.check_commands));
-        self.commands.push(Json(&task.command));
+        self.checks.push(words(&task.check_commands));
+        self.commands.push(words(&task.command));
         self.bases.push(task.base_ref.as_deref());
         self.deliver.push(&task.deliver);
         self.allow_unverified.push(task.allow_unverified);

@@ -60,8 +60,8 @@ impl Rows {
         self.next_text(task.driver.as_deref());
         self.next_text(task.model.as_deref());
         self.next_value(task.agent_id.map(AgentId::as_uuid));
-        self.next_json(&task.check_commands)?;
-        self.next_json(&task.command)?;
+        self.next_words(&task.check_commands)?;
+        self.next_words(&task.command)?;
         self.next_text(task.base_ref.as_deref());
         self.next_text(Some(&task.deliver));
         self.next_value(Some(task.allow_unverified));
@@ -101,6 +101,14 @@ impl Rows {
             Some(text) => self.escaped(text),
             None => self.0.push_str("\\N"),
         }
+    }
+
+    fn next_words(&mut self, words: &[String]) -> Result<(), StoreError> {
+        if words.is_empty() {
+            self.next_text(None);
+            return Ok(());
+        }
+        self.next_json(&words)
     }
 
     fn next_json(&mut self, value: &impl Serialize) -> Result<(), StoreError> {

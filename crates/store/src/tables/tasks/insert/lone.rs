@@ -7,11 +7,10 @@ use journeyman_domain::status::AfterFailure;
 use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::types::Json;
 use sqlx::{Postgres, Row as _};
 use uuid::Uuid;
 
-use super::{HandOff, Insert, kind};
+use super::{HandOff, Insert, kind, words};
 use crate::queue::Batch;
 use crate::queue::ready::{self, Kind};
 use crate::{NewTask, StoreError};
@@ -106,8 +105,8 @@ fn bound<'q>(
         .bind(task.driver.as_deref())
         .bind(task.model.as_deref())
         .bind(task.agent_id.map(AgentId::as_uuid))
-        .bind(Json(&*task.check_commands))
-        .bind(Json(&*task.command))
+        .bind(words(&task.check_commands))
+        .bind(words(&task.command))
         .bind(task.base_ref.as_deref())
         .bind(&task.deliver)
         .bind(task.allow_unverified)
