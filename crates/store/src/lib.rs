@@ -50,7 +50,7 @@ pub use tables::nodes::{NewNode, Node, NodeKind};
 pub use tables::patterns::{NewResolution, Pattern};
 pub use tables::runs::{Run, Usage, Used};
 pub use tables::schedules::{Fired, NewSchedule, Schedule};
-pub use tables::tasks::graph::Edge;
+pub use tables::tasks::graph::{Edge, MOST_EDGES};
 pub use tables::tasks::list::TaskFilter;
 pub use tables::tasks::{NewTask, Task, TaskTotals};
 
@@ -95,7 +95,15 @@ impl Store {
             .min_connections(0)
             .acquire_timeout(options.acquire_timeout)
             .idle_timeout(options.idle_timeout)
-            .test_before_acquire(false) // a round trip for each use; a dead one shows at once anyway
+            .test_before_acquire(false) // a round trip for each use
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for >= line::RESTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect(url)
             .await;
         match connected {

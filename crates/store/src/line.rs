@@ -1,17 +1,22 @@
 //! Connections of their own for what is written or claimed often: they know their statements already, and
-//! nothing is asked of them between two uses, as a pool does.
+//! nothing is asked of them between two uses that follow each other, as a pool does.
 
 mod prompt;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{Store, StoreError};
 
 /// Connections that are kept at the most for each: two flushes, or two workers, may be under way.
 const KEPT: usize = 2;
+
+/// A connection that rested so long is asked whether it is alive before it is used: the server may have been
+/// started anew.
+pub(crate) const RESTED: Duration = Duration::from_secs(2);
 
 /// What these statements do does not hang on their values.
 const GENERIC: &str = "SET plan_cache_mode = force_generic_plan";
@@ -35,7 +40,7 @@ pub(crate) enum Work {
 /// Idle ones, by their work.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    idle: [Mutex<Vec<PgConnection>>; 3],
+    idle: [Mutex<Vec<(PgConnection, Instant)>>; 3],
     /// Whether a small write after another one goes out at once.
     is_prompt: AtomicBool,
 }
@@ -44,8 +49,12 @@ impl Store {
     /// A line that is free, else a new one.
     pub(crate) async fn line(&self, work: Work) -> Result<PgConnection, StoreError> {
         let idle = self.lines.idle(work).pop();
-        if let Some(line) = idle {
-            return Ok(line);
+        if let Some((mut line, since)) = idle {
+            if since.elapsed() < RESTED || line.ping().await.is_ok() {
+                return Ok(line);
+            }
+            // The server was started anew: the others have nobody at their end, either.
+            self.lines.close();
         }
         let mut line = self.pool().acquire().await?.detach();
         sqlx::query(GENERIC).execute(&mut line).await?;
@@ -83,7 +92,7 @@ impl Store {
 }
 
 impl Lines {
-    fn idle(&self, work: Work) -> MutexGuard<'_, Vec<PgConnection>> {
+    fn idle(&self, work: Work) -> MutexGuard<'_, Vec<(PgConnection, Instant)>> {
         let [add, append, batch] = &self.idle;
         let idle = match work {
             Work::Add => add,
@@ -98,7 +107,7 @@ impl Lines {
     fn give(&self, work: Work, line: PgConnection) {
         let mut idle = self.idle(work);
         if idle.len() < KEPT {
-            idle.push(line);
+            idle.push((line, Instant::now()));
         }
     }
 

@@ -25,6 +25,9 @@ fn describe(document: &Value) -> String {
             branches(&document[key], key, "", &mut text);
         }
     }
+    if document["is_cut"] == true {
+        text.push_str("there is more of it than is shown here\n");
+    }
     text
 }
 

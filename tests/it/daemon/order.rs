@@ -55,7 +55,7 @@ async fn a_task_waits_for_those_before_it() {
     let deps = home.run(&["task", "deps", &second, "--json"]).ok().json();
     let before =
         json!([{ "id": first, "status": "running", "title": "Write two", "depends_on": [] }]);
-    let whole = |id: &str, status: &str, title: &str, before: &Value, after: &Value| json!({ "id": id, "status": status, "title": title, "depends_on": before, "blocks": after });
+    let whole = |id: &str, status: &str, title: &str, before: &Value, after: &Value| json!({ "id": id, "status": status, "title": title, "is_cut": false, "depends_on": before, "blocks": after });
     assert_eq!(deps, whole(&second, "waiting", "After it", &before, &json!([])));
     let deps = home.run(&["task", "deps", &first, "--json"]).ok().json();
     let after = json!([{ "id": second, "status": "waiting", "title": "After it", "blocks": [] }]);

@@ -284,3 +284,26 @@ async fn what_is_cut_off_is_done_as_a_whole_or_not_at_all() {
     assert!(scene.cut_off[0] > 0, "{:?}", scene.cut_off);
     scene.victim.close().await;
 }
+
+#[tokio::test]
+async fn connections_that_a_restart_has_ended_are_found_out_before_their_next_use() {
+    let database = database().await;
+    let store = database.store();
+    let task = || NewTask { driver: Some("none".into()), ..NewTask::new("t") };
+    store.tasks().insert(&ACTING, &task(), &[]).await.unwrap();
+    let mine = node(store, NodeKind::Daemon).await;
+    store.queue().claim_batch(&ACTING, mine, EXPIRED).await.unwrap();
+    let mut hand = database.connection().await.unwrap();
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()) k",
+    )
+    .fetch_one(&mut hand)
+    .await
+    .unwrap();
+    assert!(ended >= 3, "{ended}");
+    // So long it takes at least to start a server anew.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    store.tasks().insert(&ACTING, &task(), &[]).await.unwrap();
+    store.queue().claim_batch(&ACTING, mine, EXPIRED).await.unwrap().unwrap();
+}

@@ -18,6 +18,7 @@ pub(crate) async fn show(Extracted(shared): State, Path(task): Path<String>) -> 
     let tasks = shared.runtime.store.tasks();
     let task = tasks.find(&task).await?;
     let (below, above) = tasks.graph(task.id).await?;
+    let is_cut = below.len().max(above.len()) >= journeyman_store::MOST_EDGES;
     let ends = below.iter().chain(&above).flat_map(|edge| [edge.task_id, edge.depends_on]);
     let ids: BTreeSet<TaskId> = ends.collect();
     let rows = tasks.get_many(&ids.into_iter().collect::<Vec<_>>()).await?;
@@ -28,6 +29,7 @@ pub(crate) async fn show(Extracted(shared): State, Path(task): Path<String>) -> 
         "id": task.id,
         "status": task.status,
         "title": task.title,
+        "is_cut": is_cut,
         "depends_on": Tree::new(below, "depends_on", &rows).under(task.id, 0),
         "blocks": Tree::new(above, "blocks", &rows).under(task.id, 0),
     })))

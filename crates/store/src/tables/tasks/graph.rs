@@ -8,7 +8,7 @@ use super::{Task, Tasks, columns};
 use crate::StoreError;
 
 /// Edges that a walk follows at the most.
-const MOST: i64 = 2_000;
+pub const MOST_EDGES: usize = 2_000;
 
 /// That one task waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
@@ -44,7 +44,11 @@ impl Tasks<'_> {
     /// The edges below this task, of what it waits for, and those above it, of what waits for it: the nearest
     /// 2,000 of each.
     pub async fn graph(&self, id: TaskId) -> Result<(Vec<Edge>, Vec<Edge>), StoreError> {
-        let edges = |statement| sqlx::query_as(statement).bind(id.as_uuid()).bind(MOST);
+        let edges = |statement| {
+            sqlx::query_as(statement)
+                .bind(id.as_uuid())
+                .bind(i64::try_from(MOST_EDGES).unwrap_or(i64::MAX))
+        };
         let below = edges(AWAITED_BELOW).fetch_all(self.0.pool()).await?;
         let above = edges(WAITING_ABOVE).fetch_all(self.0.pool()).await?;
         Ok((below, above))
