@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::session::Context;
 
 /// Between two looks.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(10);
 
 /// The settings of scheduling as they are now.
 pub(super) struct Limits(watch::Sender<schedule::Settings>);

@@ -9,6 +9,9 @@ use crate::ids::AgentId;
 use crate::status::{Status, WaitingFor};
 use crate::step::Outcome;
 
+/// Milliseconds between looks at schedules, whose times are whole minutes, and for stuck tasks.
+const TEND_MS: u64 = 5_000;
+
 /// Times and limits of scheduling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -136,7 +139,7 @@ pub fn step(settings: &Settings, state: &State, input: Input, now_ms: u64) -> (S
         state.renewed_at_ms = Some(now_ms);
         effects.push(Effect::Renew);
     }
-    if !state.draining && due(state.tended_at_ms, settings.poll_ms, now_ms) {
+    if !state.draining && due(state.tended_at_ms, TEND_MS, now_ms) {
         state.tended_at_ms = Some(now_ms);
         effects.push(Effect::Tend);
     }
@@ -276,10 +279,10 @@ mod tests {
         let (state, effects) = step(&settings, &state, Input::Hint, 7_500);
         assert_eq!(effects, [claim]);
         let (state, effects) = step(&settings, &state, Input::Hint, 8_100);
-        assert_eq!(effects, [Effect::Tend, take_over, claim]);
+        assert_eq!(effects, [take_over, claim]);
         let (state, _) = step(&settings, &state, Input::Drain, 8_200);
-        let (_, effects) = step(&settings, &state, Input::Hint, 10_500);
-        assert_eq!(effects, []);
+        let (_, effects) = step(&settings, &state, Input::Hint, 11_500);
+        assert_eq!(effects, [Effect::Renew], "who stops looks after nothing");
     }
 
     #[test]

@@ -214,6 +214,10 @@ const CLAIM: &str = concat!(
              UNION ALL SELECT id, task_id FROM resumed) e JOIN candidate c ON c.id = e.task_id) claimed ON true"
 );
 
+// Whether a claim could find anything: an idle node asks every few seconds, and needs no transaction for a no.
+const IS_ANYTHING_THERE: &str = "SELECT EXISTS (SELECT FROM ready_tasks) \
+     OR EXISTS (SELECT FROM task_marks WHERE wake_at <= now()) \
+     OR EXISTS (SELECT FROM task_files WHERE waits_for IS NOT NULL)";
 // What several nodes must not decide at once without each other: nobody else claims until the end of this
 // transaction, where a limit over all nodes or files that tasks share could be overstepped.
 // What somebody else holds for long, as a large addition does with what it waits for, is claimed later.
@@ -222,7 +226,7 @@ const SERIALIZE: &str = "SELECT set_config('lock_timeout', '2s', true), ( \
          OR EXISTS (SELECT FROM codebases WHERE settings ? 'max_concurrent') \
          OR EXISTS (SELECT FROM task_files)) IS TRUE";
 
-pub(crate) const ALL: &[&str] = &[WAKE, SERIALIZE, CLAIM];
+pub(crate) const ALL: &[&str] = &[IS_ANYTHING_THERE, WAKE, SERIALIZE, CLAIM];
 
 /// The statement of a claim, for a test that asks PostgreSQL how it would run it.
 pub const fn claim_statement() -> &'static str {
@@ -250,6 +254,9 @@ impl Queue<'_> {
         acting: &Acting<'_>,
         request: &ClaimRequest,
     ) -> Result<Vec<Claim>, StoreError> {
+        if !sqlx::query_scalar(IS_ANYTHING_THERE).fetch_one(self.0.pool()).await? {
+            return Ok(Vec::new());
+        }
         for _ in 0..LOOKS {
             match self.look(acting, request).await {
                 Ok(Look::Claimed(claims)) => return Ok(claims),
