@@ -16,7 +16,7 @@ const KEPT: usize = 2;
 
 /// A connection that rested so long is asked whether it is alive before it is used: the server may have been
 /// started anew.
-pub(crate) const RESTED: Duration = Duration::from_secs(2);
+pub(crate) const RESTED: Duration = Duration::from_secs(30);
 
 /// What these statements do does not hang on their values.
 const GENERIC: &str = "SET plan_cache_mode = force_generic_plan";
