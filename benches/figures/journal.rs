@@ -5,10 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use journeyman_domain::ids::NodeId;
-use journeyman_store::{
-    Acting, Claim, ClaimRequest, NewNode, NewStep, NewTask, NodeKind, PoolOptions, Store,
-};
+use journeyman_store::{Acting, Claim, ClaimRequest, NewStep, NewTask, PoolOptions, Store};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -78,17 +75,7 @@ async fn step(store: &Store, claim: &Claim, round: usize, pack: Option<&[u8]>) -
 }
 
 async fn claim(store: &Store) -> Result<Claim> {
-    let id = NodeId::from_uuid(uuid::Uuid::now_v7());
-    let node = NewNode {
-        id,
-        kind: NodeKind::Daemon,
-        pid: std::process::id(),
-        boot_id: "bench",
-        host: "bench",
-        data_dir: "/bench",
-        only_task: None,
-    };
-    store.nodes().register(&ACTING, &node).await?;
+    let id = crate::queue::register(store).await?;
     store.tasks().insert(&ACTING, &NewTask::new("measure"), &[]).await?;
     let request = ClaimRequest {
         node_id: id,

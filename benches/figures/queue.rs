@@ -107,7 +107,8 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-async fn register(store: &Store) -> Result<NodeId> {
+/// A node of the benchmark's own.
+pub(crate) async fn register(store: &Store) -> Result<NodeId> {
     let id = NodeId::from_uuid(uuid::Uuid::now_v7());
     let node = NewNode {
         id,

@@ -165,15 +165,8 @@ fn cyclic(keys: &[&str]) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use super::words::tests::task;
     use super::*;
-
-    fn task() -> NewTask {
-        NewTask {
-            repo: "/repository".into(),
-            prompt: "mend the build".into(),
-            ..NewTask::default()
-        }
-    }
 
     #[test]
     fn a_cycle_is_named_by_its_keys() {

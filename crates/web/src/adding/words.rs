@@ -156,12 +156,13 @@ fn title(prompt: &str) -> Result<String, Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use axum::http::StatusCode;
 
     use super::*;
 
-    fn task() -> NewTask {
+    /// What is asked at the least.
+    pub(in crate::adding) fn task() -> NewTask {
         NewTask {
             repo: "/repository".into(),
             prompt: "mend the build".into(),

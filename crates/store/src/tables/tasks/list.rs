@@ -104,15 +104,14 @@ impl Tasks<'_> {
             || filter.agent.is_some()
             || filter.priority.is_some_and(|priority| priority != Priority::Normal);
         let statement = match status {
-            // By an index on what is seldom.
-            _ if is_seldom => ANY,
-            None => ANY,
-            Some(Status::Ready) => {
+            Some(Status::Ready) if !is_seldom => {
                 let ready: i64 = sqlx::query_scalar(COUNT_READY).fetch_one(self.0.pool()).await?;
                 if ready > MANY_READY { ANY } else { READY }
             }
-            Some(Status::Completed) => COMPLETED,
-            Some(_) => MARKED,
+            Some(Status::Completed) if !is_seldom => COMPLETED,
+            Some(_) if !is_seldom => MARKED,
+            // What is seldom has an index of its own.
+            None | Some(_) => ANY,
         };
         let rows: Vec<Task> = sqlx::query_as(statement)
             .bind(filter.cursor.map(TaskId::as_uuid))
