@@ -5,6 +5,7 @@ use std::path::Path;
 
 use journeyman_actors::context::Runtime;
 use journeyman_domain::ids::{NodeId, TaskId};
+use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{Acting, NewNode, NodeKind, Store};
 use rustix::fs::FlockOperation;
 
@@ -80,6 +81,9 @@ pub(super) async fn bury_the_dead(
             tracing::info!(node = %node.id, pid = node.pid, "a node of this machine is gone");
             store.nodes().stop(&acting, node.id).await.map_err(failure)?;
         }
+    }
+    if is_out(Mechanism::Reaping) {
+        return Ok(());
     }
     for child in store.children().left_over(&host).await.map_err(failure)? {
         if child.boot_id == boot_id

@@ -137,3 +137,31 @@ fn files_stay_readable() {
         assert!(!path.ends_with("/mod.rs"), "{path}: a module's file bears its name");
     }
 }
+
+/// Parts of a write that has its point where it ends.
+const WITHIN_A_POINT: [&str; 2] = ["tables/tasks/insert/copy.rs", "attempt.commit()"];
+
+#[test]
+fn every_commit_stands_between_failpoints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/src");
+    let mut folders = vec![root.clone()];
+    let mut commits = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            for line in text.lines().filter(|line| line.contains(".commit()")) {
+                commits += 1;
+                let is_part =
+                    WITHIN_A_POINT.iter().any(|part| name == *part || line.contains(part));
+                assert!(line.contains("around(points::") || is_part, "{name}: {line}");
+            }
+        }
+    }
+    assert!(commits > 20, "{commits}");
+}

@@ -14,6 +14,7 @@ use journeyman_domain::step::Entry;
 use journeyman_domain::tool::{
     EffectClass, Ended, Exec, Tool, ToolCall, ToolResult, head_and_tail,
 };
+use journeyman_faults::{around, points};
 use journeyman_store::{Acting, NewChild, StoreError};
 use journeyman_telemetry::{TraceContext, names};
 use journeyman_workspace::process::{Exit, ProcessOutcome, ProcessSpec};
@@ -213,7 +214,8 @@ async fn settle(
     if effect != EffectClass::Read {
         let next = work.journal.steps.last().map_or(1, |last| last.seq + 1);
         let seq = u64::try_from(next).unwrap_or_default();
-        let snapshot = journeyman_workspace::take(&scene.workspace, seq, &scene.current).await?;
+        let taken = journeyman_workspace::take(&scene.workspace, seq, &scene.current);
+        let snapshot = around(points::SNAPSHOT, taken).await?;
         changed = snapshot.changed;
         if changed {
             beside.snapshot = Some(snapshot.commit.to_string());
@@ -256,7 +258,7 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
         }
         Tool::Edit { edits } => {
             let (tree, edits) = (scene.workspace.tree(), edits.clone());
-            let changed = blocking(move || edit::apply(&tree, &edits)).await?;
+            let changed = changing(move || edit::apply(&tree, &edits)).await?;
             Ok((done, told(&changed)))
         }
         Tool::Read { .. } | Tool::View { .. } => {
@@ -267,16 +269,16 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
             let tree = scene.workspace.tree();
             let (path, old, new, all) = (path.clone(), old.clone(), new.clone(), *all);
             let changed = move || edit::replace(&tree, &path, &old, &new, all);
-            Ok((done, told(&blocking(changed).await?)))
+            Ok((done, told(&changing(changed).await?)))
         }
         Tool::Write { path, content } => {
             let (tree, path, content) = (scene.workspace.tree(), path.clone(), content.clone());
-            let changed = blocking(move || edit::write(&tree, &path, &content)).await?;
+            let changed = changing(move || edit::write(&tree, &path, &content)).await?;
             Ok((done, told(&changed)))
         }
         Tool::Patch { patch } => {
             let (tree, patch) = (scene.workspace.tree(), patch.clone());
-            Ok((done, told(&blocking(move || edit::patch(&tree, &patch)).await?)))
+            Ok((done, told(&changing(move || edit::patch(&tree, &patch)).await?)))
         }
         Tool::Restore { after_call } => {
             let commit = match after_call {
@@ -287,7 +289,8 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
                 },
             };
             let caches = scene.caches();
-            journeyman_workspace::restore(&scene.workspace, &commit, &caches).await?;
+            let restored = journeyman_workspace::restore(&scene.workspace, &commit, &caches);
+            around(points::RESTORE, restored).await?;
             dependencies::link(&scene.workspace.tree(), &scene.prepared).await;
             Ok((done, format!("restored {commit}")))
         }
@@ -314,6 +317,12 @@ fn call_limit(work: &Work, scene: &Scene, exec: &Exec) -> u64 {
         }
     };
     exec.timeout_ms.unwrap_or(usual).min(left)
+}
+
+async fn changing<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
+) -> Result<T, RunError> {
+    around(points::EDIT, blocking(work)).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -354,7 +363,7 @@ pub(super) async fn run(
     spec.output_limit = OUTPUT_LIMIT;
     spec.head_and_tail = usize::try_from(OUTPUT_LIMIT).unwrap_or(usize::MAX) / 2;
     spec.traceparent = TraceContext::current().map(|context| context.to_string());
-    let running = work.runtime.runner.start(spec).await?;
+    let running = around(points::SPAWN, work.runtime.runner.start(spec)).await?;
     let identity = running.identity();
     let (children, acting) = (work.runtime.store.children(), Acting::now("run"));
     let child = NewChild {
@@ -371,7 +380,7 @@ pub(super) async fn run(
         // Without its row the child is still found by its marker; the work does not fail for it.
         Err(_) => None,
     };
-    let outcome = running.wait(&work.stop, |_| {}).await?;
+    let outcome = around(points::RUN, running.wait(&work.stop, |_| {})).await?;
     if let Some(row) = row
         && let Err(error) = children.ended(&acting, row).await
     {

@@ -1,6 +1,7 @@
 //! Delivery: the verified change leaves the runtime, once, however often this is repeated.
 
 use journeyman_domain::step::Entry;
+use journeyman_faults::{around, points};
 use journeyman_workspace::{Delivery, Signature};
 
 use super::execute::{RunError, Work};
@@ -37,8 +38,8 @@ async fn branch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
         when: task.created_at.timestamp(),
     };
     let delivered =
-        journeyman_workspace::deliver(&repository, &scene.workspace, &scene.current, &delivery)
-            .await?;
+        journeyman_workspace::deliver(&repository, &scene.workspace, &scene.current, &delivery);
+    let delivered = around(points::DELIVER, delivered).await?;
     Ok(Entry::Delivered {
         branch: Some(delivered.branch),
         commit: Some(delivered.commit.to_string()),
@@ -58,7 +59,9 @@ async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
         tokio::fs::write(&temporary, diff).await?;
         tokio::fs::rename(&temporary, &file).await
     };
-    write.await.map_err(|error| RunError::Task(format!("the patch cannot be written: {error}")))?;
+    around(points::PATCH, write)
+        .await
+        .map_err(|error| RunError::Task(format!("the patch cannot be written: {error}")))?;
     Ok(Entry::Delivered { branch: None, commit: None, patch: Some(file.display().to_string()) })
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use journeyman_domain::check::{CheckPlan, Prepare};
 use journeyman_domain::tool::{Exec, head_and_tail};
+use journeyman_faults::{around, points};
 use journeyman_workspace::{Policy, Workspace};
 
 use super::call;
@@ -39,7 +40,7 @@ pub(super) async fn dependencies(
         if prepare.provides.is_empty() {
             // It fills the user's own caches, which may have been emptied since the last time.
             let tree = workspace.folder().join("fetch");
-            fetch(work, workspace, prepare, &tree).await?;
+            around(points::PREPARE, fetch(work, workspace, prepare, &tree)).await?;
             journeyman_workspace::discard(&tree).await?;
         } else {
             prepared.extend(shared(work, workspace, prepare).await?);
@@ -67,7 +68,7 @@ async fn shared(
     if exists(&done).await {
         return Ok(provided(prepare, &tree).await);
     }
-    if !fetch(work, workspace, prepare, &tree).await? {
+    if !around(points::PREPARE, fetch(work, workspace, prepare, &tree)).await? {
         return Ok(Vec::new());
     }
     let found = provided(prepare, &tree).await;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use journeyman_domain::ids::RunId;
 use journeyman_domain::run::Run;
 use journeyman_domain::step::Entry;
+use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{
     BlobHash, Fence, ModelCall, NewStep, Step, Store, StoreError, is_transient,
 };
@@ -66,7 +67,12 @@ impl Journal {
         id: RunId,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let rows = store.journal().load(id).await?;
+        let mut rows = store.journal().load(id).await?;
+        if is_out(Mechanism::JournaledAnswers)
+            && let Some(last) = rows.iter().rposition(|row| row.kind == "model_response")
+        {
+            rows.truncate(last);
+        }
         let earlier_ms = worked_ms(&rows);
         let steps = rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
         let run = Run::from_journal(steps.iter().map(|step| &step.entry));

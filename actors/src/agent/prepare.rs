@@ -12,6 +12,7 @@ use journeyman_domain::model::{ModelSettings, nanousd};
 use journeyman_domain::run::Aside;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
+use journeyman_faults::{Mechanism, around, is_out, points};
 use journeyman_store::{Acting, Child};
 use journeyman_telemetry::names;
 use journeyman_workspace::reap::{self, ChildIdentity};
@@ -31,6 +32,9 @@ const MANIFEST_BYTES: usize = 1024 * 1024;
 
 /// Ends the processes that earlier lives of this execution have left.
 pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
+    if is_out(Mechanism::Reaping) {
+        return Ok(());
+    }
     let (store, fence) = (&work.runtime.store, work.held.fence);
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
     // Those of another machine, or of another boot of this one, are nobody here.
@@ -38,9 +42,12 @@ pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
     let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
     let left: Vec<_> =
         rows.iter().filter(here).map(|row| identity(row, work.held.run.id)).collect();
-    reap::reap(&left).await?;
-    // A child that was started in the last moment has no row; its marker finds it.
-    reap::reap_run(work.held.run.id).await?;
+    let reaped = async {
+        reap::reap(&left).await?;
+        // A child that was started in the last moment has no row; its marker finds it.
+        reap::reap_run(work.held.run.id).await
+    };
+    around(points::REAP, reaped).await?;
     for row in rows.iter().filter(|row| row.host == *host) {
         store.children().ended(&Acting::now("run"), row.id).await?;
     }
@@ -58,7 +65,7 @@ pub(super) async fn workspace(work: &Work, base: &ObjectId) -> Result<Workspace,
     let repository = repository(work)?;
     let span = tracing::info_span!("prepare_workspace", otel.name = names::SPAN_PREPARE_WORKSPACE);
     let made = journeyman_workspace::create(&repository, base, work.held.run.id, &folder);
-    Ok(made.instrument(span).await?)
+    Ok(around(points::CLONE, made.instrument(span)).await?)
 }
 
 /// The user's repository.

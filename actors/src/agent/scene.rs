@@ -9,6 +9,7 @@ use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::observation;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
+use journeyman_faults::{Mechanism, around, is_out, points};
 use journeyman_workspace::{ObjectId, Snapshot, StoredSnapshot, Workspace};
 
 use super::execute::{RunError, Work};
@@ -91,9 +92,9 @@ pub(super) async fn restore(
         }
     }
     // What an interrupted call with open effects did stays, and is told to the agent.
-    if !(keep && work.journal.run.is_open_call_interrupted()) {
+    if !(keep && work.journal.run.is_open_call_interrupted() || is_out(Mechanism::Restore)) {
         let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
-        journeyman_workspace::restore(workspace, &last, &caches).await?;
+        around(points::RESTORE, journeyman_workspace::restore(workspace, &last, &caches)).await?;
     }
     Ok(journeyman_workspace::snapshot_of(workspace, &last).await?)
 }

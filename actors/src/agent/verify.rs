@@ -8,6 +8,7 @@ use journeyman_domain::failure::{Evidence, Phase, Policy};
 use journeyman_domain::step::Entry;
 use journeyman_domain::tool::{Ended, Exec, head_and_tail};
 use journeyman_domain::verdict::{self, Change, Comparison, Verdict};
+use journeyman_faults::{around, points};
 use journeyman_telemetry::names;
 use journeyman_workspace::{ObjectId, Policy as Sandbox};
 use tracing::Instrument as _;
@@ -119,7 +120,8 @@ async fn check_all(
         return Ok(Vec::new());
     }
     let folder = scene.workspace.folder().join(format!("check-{}", side.word()));
-    journeyman_workspace::checkout(&scene.workspace, commit, &folder).await?;
+    let checked_out = journeyman_workspace::checkout(&scene.workspace, commit, &folder);
+    around(points::CHECKOUT, checked_out).await?;
     dependencies::link(&folder, &scene.prepared).await;
     // Neither the agent nor the other side may have put something there.
     let temporary = scene.workspace.folder().join(format!("check-{}-temporary", side.word()));

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use journeyman_domain::model::ModelFailure;
+use journeyman_faults::{around, points};
 use journeyman_models::{Attempt, Progress};
 use journeyman_telemetry::{Relation, names};
 use tracing::{Instrument as _, Span};
@@ -62,7 +63,7 @@ pub(super) async fn try_once(
         }
     };
     let called = models.client.call(provider, &call.settings, &call.body, &mut on, stop);
-    let attempt = called.instrument(span.clone()).await;
+    let attempt = around(points::MODEL_CALL, called.instrument(span.clone())).await;
     describe(&span, call, &attempt, began.elapsed());
     if journeyman_telemetry::redact::captures_content() {
         let body = &call.body;

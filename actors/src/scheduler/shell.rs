@@ -295,6 +295,9 @@ impl State {
     }
 
     async fn claim(&mut self, limit: u32) -> Result<(), StoreError> {
+        if !self.runtime.store.queue().is_anything_there().await? {
+            return Ok(());
+        }
         let settings = self.settings();
         let acting = Acting::now("scheduler");
         let mut left = limit;

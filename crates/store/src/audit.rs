@@ -6,6 +6,7 @@
 mod chain;
 
 use chrono::{DateTime, Utc};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -153,7 +154,8 @@ impl Audit<'_> {
         attributes: &Value,
     ) -> Result<(), StoreError> {
         let mut connection = self.0.pool().acquire().await?;
-        record_event(&mut connection, acting, kind, table, records, attributes).await
+        let recorded = record_event(&mut connection, acting, kind, table, records, attributes);
+        around(points::AUDIT_RECORD, recorded).await
     }
 
     /// A page, newest first, and the cursor of the next one.

@@ -1,5 +1,6 @@
 //! Health, as the three SQL functions judge it, and the database's own upkeep.
 
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ impl Store {
         let mut transaction = self.begin(acting).await?;
         sqlx::query(ENSURE_PARTITIONS).execute(&mut *transaction).await?;
         let dropped = sqlx::query_scalar(APPLY_RETENTION).fetch_all(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::UPKEEP, transaction.commit()).await?;
         Ok(dropped)
     }
 }

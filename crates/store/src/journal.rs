@@ -173,6 +173,7 @@ impl Journal<'_> {
         run: RunId,
         step: &NewStep<'_>,
     ) -> Result<i32, StoreError> {
+        let fence = self.0.queue().unless_out(fence).await?;
         let (append, store) = (Append::of(fence, run, step), self.0.clone());
         self.0.appends.submit(append, |batch| group::flush(store, batch)).await
     }

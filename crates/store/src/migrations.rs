@@ -1,5 +1,6 @@
 //! The schema's history: forward only, under sqlx's advisory lock.
 
+use journeyman_faults::{around, points};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -32,7 +33,7 @@ pub fn fingerprint() -> String {
 }
 
 pub(crate) async fn run(pool: &PgPool) -> Result<(), StoreError> {
-    match MIGRATOR.run(pool).await {
+    match around(points::MIGRATE, MIGRATOR.run(pool)).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(_)) => {
             Err(StoreError::NewerDatabase { found: found(pool).await?, known: newest() })

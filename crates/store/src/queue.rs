@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use journeyman_domain::files::Collision;
 use journeyman_domain::ids::{AgentId, ExecutionId, NodeId, TaskId};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -214,7 +215,7 @@ const CLAIM: &str = concat!(
              UNION ALL SELECT id, task_id FROM resumed) e JOIN candidate c ON c.id = e.task_id) claimed ON true"
 );
 
-// Whether a claim could find anything: an idle node asks every few seconds, and needs no transaction for a no.
+// An idle node asks every few seconds, and needs no transaction for a no.
 const IS_ANYTHING_THERE: &str = "SELECT EXISTS (SELECT FROM ready_tasks) \
      OR EXISTS (SELECT FROM task_marks WHERE wake_at <= now()) \
      OR EXISTS (SELECT FROM task_files WHERE waits_for IS NOT NULL)";
@@ -245,6 +246,11 @@ impl Store {
 }
 
 impl Queue<'_> {
+    /// Whether a claim, of tasks with a run or without one, could find anything.
+    pub async fn is_anything_there(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(IS_ANYTHING_THERE).fetch_one(self.0.pool()).await?)
+    }
+
     /// Takes ready tasks, and gives them in their order: by priority, which grows with the days, then by due date
     /// (none is last), then by the longest chain that waits for it, then by age. Each comes
     /// with its execution, its agent and its run, all of it committed before this returns. A task
@@ -254,9 +260,6 @@ impl Queue<'_> {
         acting: &Acting<'_>,
         request: &ClaimRequest,
     ) -> Result<Vec<Claim>, StoreError> {
-        if !sqlx::query_scalar(IS_ANYTHING_THERE).fetch_one(self.0.pool()).await? {
-            return Ok(Vec::new());
-        }
         for _ in 0..LOOKS {
             match self.look(acting, request).await {
                 Ok(Look::Claimed(claims)) => return Ok(claims),
@@ -315,7 +318,7 @@ impl Queue<'_> {
             }
             Holding::Held | Holding::Undeclared => {}
         }
-        transaction.commit().await?;
+        around(points::CLAIM, transaction.commit()).await?;
         if claims.is_empty() && used_up > 0 {
             return Ok(Look::Again);
         }

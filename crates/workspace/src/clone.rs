@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use journeyman_domain::ids::RunId;
+use journeyman_faults::{around, points};
 use journeyman_launcher::{Policy, ResourceLimits};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
@@ -246,7 +247,7 @@ pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError
 pub async fn discard(folder: &Path) -> Result<(), WorkspaceError> {
     // First, so that a half-removed folder is never opened again.
     let manifest = folder.join(MANIFEST);
-    match fs::remove_file(&manifest).await {
+    match around(points::DISCARD, fs::remove_file(&manifest)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).doing("remove", &manifest)?;
         }

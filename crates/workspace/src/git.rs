@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::str::FromStr;
 use std::time::Duration;
 
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -199,6 +200,14 @@ impl Git {
     {
         let arguments: Vec<OsString> =
             arguments.into_iter().map(|argument| argument.as_ref().into()).collect();
+        around(points::GIT, self.run_to_end(arguments, input)).await
+    }
+
+    async fn run_to_end(
+        &self,
+        arguments: Vec<OsString>,
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, GitError> {
         let mut child = self.command(&arguments).spawn().map_err(GitError::NotStarted)?;
         let stdin = child.stdin.take();
         let feed = async move {

@@ -141,26 +141,6 @@ async fn a_unique_key_stands_for_one_unfinished_task() {
 }
 
 #[tokio::test]
-async fn a_state_is_set_only_from_an_expected_one() {
-    let database = database().await;
-    let store = database.store();
-    let task = add(store, "t", &[]).await;
-    let tasks = store.tasks();
-    let stale =
-        tasks.set_status(&ACTING, task, &[Status::Running], Status::Failed, None, None, None).await;
-    assert!(matches!(stale, Err(StoreError::Conflict(why)) if why.ends_with("is ready")));
-    let budget = Some(WaitingFor::Budget);
-    let set = tasks
-        .set_status(&ACTING, task, &[Status::Ready], Status::Waiting, budget, None, Some("spent"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (set.status, set.waiting_for, set.error.as_deref()),
-        (Status::Waiting, budget, Some("spent"))
-    );
-}
-
-#[tokio::test]
 async fn an_end_leaves_reports_patterns_an_event_and_a_hint() {
     let database = database().await;
     let store = database.store();

@@ -4,6 +4,7 @@
 //! than it takes to read one number. A changed, removed, inserted or moved row changes the digest
 //! of its block; a changed block breaks the hashes after it.
 
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection as _, FromRow};
@@ -225,7 +226,7 @@ impl Audit<'_> {
     }
 
     async fn insert(&self, block: &Block) -> Result<(), StoreError> {
-        sqlx::query(SEAL)
+        let sealed = sqlx::query(SEAL)
             .bind(&block.chain)
             .bind(block.seq)
             .bind(block.first_position)
@@ -233,9 +234,8 @@ impl Audit<'_> {
             .bind(block.row_count)
             .bind(&block.content_digest)
             .bind(&block.previous_hash)
-            .bind(&block.hash)
-            .execute(self.0.pool())
-            .await?;
+            .bind(&block.hash);
+        around(points::AUDIT_SEAL, sealed.execute(self.0.pool())).await?;
         Ok(())
     }
 

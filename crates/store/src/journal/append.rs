@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use journeyman_domain::ids::RunId;
+use journeyman_faults::{around, points};
 use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -220,7 +221,7 @@ async fn written(
             .bind(calls_of)
             .bind(calls);
     }
-    let written = query.fetch_all(&mut line).await;
+    let written = around(points::APPEND, query.fetch_all(&mut line)).await;
     let rows: Vec<(i64, i32)> =
         store.used(Work::Append, line, written.map_err(StoreError::from))?;
     Ok(rows.into_iter().collect())

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use journeyman_domain::ids::NodeId;
+use journeyman_faults::{around, points};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -93,9 +94,8 @@ impl Queue<'_> {
             .bind(lease.as_secs_f64())
             .bind(acting.actor)
             .bind(Uuid::now_v7())
-            .bind(Uuid::now_v7())
-            .fetch_optional(&mut line)
-            .await;
+            .bind(Uuid::now_v7());
+        let claimed = around(points::CLAIM_BATCH, claimed.fetch_optional(&mut line)).await;
         let batch: Option<(Uuid, Vec<Uuid>)> =
             self.0.used(Work::Batch, line, claimed.map_err(StoreError::from))?;
         Ok(batch.map(|(id, tasks)| Batch { id, tasks }))
@@ -134,7 +134,7 @@ async fn complete(
     acting::say(&mut transaction, acting).await?;
     // In a statement of its own: it must see what was linked while the first one waited.
     refresh_waiting_for(&mut transaction, &done).await?;
-    transaction.commit().await?;
+    around(points::COMPLETE_BATCH, transaction.commit()).await?;
     Ok(())
 }
 

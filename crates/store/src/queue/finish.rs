@@ -4,6 +4,7 @@
 use journeyman_domain::ids::{AgentId, TaskId};
 use journeyman_domain::schedule::TaskAfter;
 use journeyman_domain::status::{Status, WaitingFor};
+use journeyman_faults::{around, points};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -112,6 +113,7 @@ impl Queue<'_> {
         finish: &Finish,
     ) -> Result<Task, StoreError> {
         let aside = matches!(finish.status, Status::Waiting | Status::Paused);
+        let fence = self.unless_out(fence).await?;
         let mut transaction = self.0.begin(acting).await?;
         let task: Option<Uuid> = sqlx::query_scalar(EXECUTION)
             .bind(fence.execution_id.as_uuid())
@@ -148,7 +150,7 @@ impl Queue<'_> {
         let ids = [fence.execution_id.as_uuid()];
         let kind = if aside { "execution_put_aside" } else { "execution_finished" };
         record_event(&mut transaction, acting, kind, "task_executions", &ids, &attributes).await?;
-        transaction.commit().await?;
+        around(points::FINISH, transaction.commit()).await?;
         self.0.hint(TASKS_CHANNEL, task).await;
         self.0.tasks().get(task).await
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use journeyman_domain::ids::{ExecutionId, NodeId, TaskId};
+use journeyman_faults::{Mechanism, around, is_out, points};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::FromRow;
@@ -73,6 +74,10 @@ const RENEW: &str = "UPDATE task_executions e \
      RETURNING e.id AS execution_id, e.task_id, e.lease_epoch, \
      t.cancel_requested_at IS NOT NULL AS cancel_requested, \
      t.pause_requested_at IS NOT NULL AS pause_requested";
+// An idle node asks every few seconds, and needs no transaction for a no.
+const IS_ANY_LOST: &str = "SELECT EXISTS (SELECT FROM task_executions WHERE status = 'running' \
+         AND lease_expires_at <= now() AND node_id IS DISTINCT FROM $1) \
+     OR EXISTS (SELECT FROM task_leases WHERE expires_at <= now())";
 // A lease that was given back (no node) is nobody's failure and counts no reclaim.
 const TAKE_OVER: &str = "WITH lost AS ( \
      SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, coalesce((SELECT max(p.seq) \
@@ -97,7 +102,7 @@ const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
 pub(crate) const ALL: &[&str] =
-    &[BEAT, RENEW, TAKE_OVER, PARK_EXECUTION, PARK_RUNS, PARK_TASK, RELEASE];
+    &[BEAT, RENEW, IS_ANY_LOST, TAKE_OVER, PARK_EXECUTION, PARK_RUNS, PARK_TASK, RELEASE];
 
 #[derive(FromRow)]
 struct Lost {
@@ -110,13 +115,18 @@ struct Lost {
     last_step_seq: i32,
 }
 
+fn is_stuck(row: &Lost, max_reclaims: u32) -> bool {
+    i64::from(row.reclaims) >= i64::from(max_reclaims) && !is_out(Mechanism::Parking)
+}
+
 impl Queue<'_> {
     /// Renews the node's heartbeat and all its leases, and tells what it still holds: whatever it
     /// works on beyond that is lost and must stop. Leaves no audit row.
     pub async fn renew(&self, node: NodeId, lease: Duration) -> Result<Vec<Held>, StoreError> {
-        sqlx::query(BEAT).bind(node.as_uuid()).execute(self.0.pool()).await?;
+        let beat = sqlx::query(BEAT).bind(node.as_uuid());
+        around(points::BEAT, beat.execute(self.0.pool())).await?;
         let held = sqlx::query_as(RENEW).bind(node.as_uuid()).bind(lease.as_secs_f64());
-        Ok(held.fetch_all(self.0.pool()).await?)
+        Ok(around(points::RENEW, held.fetch_all(self.0.pool())).await?)
     }
 
     /// Takes over executions of other nodes whose leases expired. One that made no step in
@@ -126,6 +136,13 @@ impl Queue<'_> {
         acting: &Acting<'_>,
         request: &TakeOverRequest,
     ) -> Result<TakeOver, StoreError> {
+        let is_any_lost: bool = sqlx::query_scalar(IS_ANY_LOST)
+            .bind(request.node_id.as_uuid())
+            .fetch_one(self.0.pool())
+            .await?;
+        if !is_any_lost || is_out(Mechanism::TakeOver) {
+            return Ok(TakeOver::default());
+        }
         let mut transaction = self.0.begin(acting).await?;
         batch::take_back(&mut transaction).await?;
         let lost: Vec<Lost> = sqlx::query_as(TAKE_OVER)
@@ -135,9 +152,8 @@ impl Queue<'_> {
             .bind(request.lease.as_secs_f64())
             .fetch_all(&mut *transaction)
             .await?;
-        let (stuck, alive): (Vec<Lost>, Vec<Lost>) = lost
-            .into_iter()
-            .partition(|row| i64::from(row.reclaims) >= i64::from(request.max_reclaims));
+        let (stuck, alive): (Vec<Lost>, Vec<Lost>) =
+            lost.into_iter().partition(|row| is_stuck(row, request.max_reclaims));
         for row in &stuck {
             let evidence = format!(
                 "taken over {} times in a row without a new step; the last one was step {}",
@@ -163,7 +179,7 @@ impl Queue<'_> {
         }
         let ids: Vec<Uuid> = alive.iter().map(|row| row.id).collect();
         let claims = load(&mut transaction, &ids).await?;
-        transaction.commit().await?;
+        around(points::TAKE_OVER, transaction.commit()).await?;
         for row in &stuck {
             self.0.hint(TASKS_CHANNEL, row.task_id).await;
         }
@@ -206,13 +222,23 @@ impl Queue<'_> {
         if done.rows_affected() == 0 {
             return Err(StoreError::Fenced);
         }
-        transaction.commit().await?;
+        around(points::GIVE_BACK, transaction.commit()).await?;
         self.0.hint(TASKS_CHANNEL, fence.execution_id).await;
         Ok(())
     }
 
+    /// The fence itself; that of whoever owns the execution now, where a test has taken fences out.
+    pub(crate) async fn unless_out(&self, fence: Fence) -> Result<Fence, StoreError> {
+        if !is_out(Mechanism::Fence) {
+            return Ok(fence);
+        }
+        let execution = self.0.executions().get(fence.execution_id).await?;
+        Ok(execution.fence().unwrap_or(fence))
+    }
+
     /// Whether this owner still holds the lease.
     pub async fn holds(&self, fence: Fence) -> Result<bool, StoreError> {
+        let fence = self.unless_out(fence).await?;
         let execution = self.0.executions().get(fence.execution_id).await?;
         let running = execution.status == journeyman_domain::status::Status::Running;
         Ok(running && execution.fence() == Some(fence))

@@ -5,6 +5,7 @@
 //! may be millions that have ended. Must never: touch a task that somebody works on.
 
 use journeyman_domain::ids::TaskId;
+use journeyman_faults::{around, points};
 use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -121,7 +122,7 @@ impl Queue<'_> {
             record_event(&mut transaction, acting, "tasks_reconciled", "tasks", &mended, &none)
                 .await?;
         }
-        transaction.commit().await?;
+        around(points::RECONCILE, transaction.commit()).await?;
         Ok(mended.into_iter().map(TaskId::from_uuid).collect())
     }
 }

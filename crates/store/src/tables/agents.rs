@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::AgentId;
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::FromRow;
@@ -128,7 +129,7 @@ impl Agents<'_> {
             .bind(&change.description)
             .fetch_optional(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::AGENT_SET, transaction.commit()).await?;
         changed.ok_or_else(|| StoreError::not_found("agent", id))
     }
 }

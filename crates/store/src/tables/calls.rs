@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::RunId;
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -142,27 +143,26 @@ impl Calls<'_> {
     /// Records a try that failed; once, however often it is recorded. [`StoreError::Fenced`] where
     /// the lease is lost.
     pub async fn record(&self, fence: Fence, call: &ModelCall) -> Result<(), StoreError> {
-        let held: Option<i64> = sqlx::query_scalar(RECORD)
+        let recorded = sqlx::query_scalar(RECORD)
             .bind(fence.execution_id.as_uuid())
             .bind(fence.node_id.as_uuid())
             .bind(fence.lease_epoch)
             .bind(call.run_id.as_uuid())
-            .bind(Json(call))
-            .fetch_optional(self.0.pool())
-            .await?;
+            .bind(Json(call));
+        let held: Option<i64> =
+            around(points::CALL_RECORD, recorded.fetch_optional(self.0.pool())).await?;
         held.map(|_| ()).ok_or(StoreError::Fenced)
     }
 
     /// Records a try that nobody waited for to its end; its number is made up. It says what was
     /// billed and decides nothing, so it needs no lease: the one it ran under is over.
     pub async fn record_cancelled(&self, call: &ModelCall) -> Result<(), StoreError> {
-        sqlx::query(RECORD_CANCELLED)
+        let recorded = sqlx::query(RECORD_CANCELLED)
             .bind(Json(call))
             .bind(FIRST_CANCELLED)
             .bind(call.run_id.as_uuid())
-            .bind(call.request_seq)
-            .execute(self.0.pool())
-            .await?;
+            .bind(call.request_seq);
+        around(points::CALL_CANCELLED, recorded.execute(self.0.pool())).await?;
         Ok(())
     }
 

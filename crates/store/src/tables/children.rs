@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{ExecutionId, NodeId, RunId};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -119,7 +120,7 @@ impl Children<'_> {
         if done.rows_affected() == 0 {
             return Err(StoreError::Fenced);
         }
-        transaction.commit().await?;
+        around(points::CHILD_STARTED, transaction.commit()).await?;
         Ok(id)
     }
 
@@ -127,7 +128,7 @@ impl Children<'_> {
     pub async fn ended(&self, acting: &Acting<'_>, id: Uuid) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(ENDED).bind(id).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::CHILD_ENDED, transaction.commit()).await?;
         Ok(())
     }
 

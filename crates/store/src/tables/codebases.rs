@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::CodebaseId;
 use journeyman_domain::status::Status;
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::FromRow;
@@ -108,7 +109,7 @@ impl Codebases<'_> {
             .bind(new.language)
             .fetch_one(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::CODEBASE_REGISTER, transaction.commit()).await?;
         Ok(codebase)
     }
 
@@ -145,7 +146,7 @@ impl Codebases<'_> {
         let mut transaction = self.0.begin(acting).await?;
         let query = sqlx::query_as(SET).bind(id.as_uuid()).bind(settings);
         let changed: Option<Codebase> = query.fetch_optional(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::CODEBASE_SET, transaction.commit()).await?;
         changed.ok_or_else(|| StoreError::not_found("codebase", id))
     }
 

@@ -1,5 +1,6 @@
 //! `system_configuration`: settings that all nodes share.
 
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::FromRow;
@@ -73,7 +74,7 @@ impl Configuration<'_> {
         let mut transaction = self.0.begin(acting).await?;
         let changed: Option<Setting> =
             sqlx::query_as(SET).bind(key).bind(value).fetch_optional(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::CONFIGURATION_SET, transaction.commit()).await?;
         if let Some(setting) = changed {
             return Ok(setting);
         }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use journeyman_domain::failure::ErrorClass;
 use journeyman_domain::ids::{CodebaseId, ErrorReportId, RunId, TaskId};
 use journeyman_domain::status::Priority;
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -190,7 +191,7 @@ impl Errors<'_> {
     ) -> Result<ErrorReport, StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         insert(&mut transaction, new).await?;
-        transaction.commit().await?;
+        around(points::ERROR_RECORD, transaction.commit()).await?;
         self.get(new.id).await
     }
 
@@ -255,7 +256,7 @@ impl Errors<'_> {
             .bind(strategy)
             .fetch_optional(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::ERROR_RESOLVE, transaction.commit()).await?;
         changed.ok_or_else(|| StoreError::not_found("error report", id))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{ExecutionId, NodeId, TaskId};
 use journeyman_domain::status::Status;
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -93,13 +94,10 @@ const GET: &str = concat!("SELECT ", columns!(), " FROM task_executions WHERE id
 const GET_MANY: &str = concat!("SELECT ", columns!(), " FROM task_executions WHERE id = ANY ($1)");
 const OF_TASK: &str =
     concat!("SELECT ", columns!(), " FROM task_executions WHERE task_id = $1 ORDER BY attempt");
-const SET_WORKSPACE: &str = "UPDATE task_executions SET workspace = $4, base_commit = $5 \
-     WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
-
 const SET_TRACE: &str = "UPDATE task_executions SET traceparent = $4 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
-pub(crate) const ALL: &[&str] = &[SET_TRACE, GET, GET_MANY, OF_TASK, SET_WORKSPACE];
+pub(crate) const ALL: &[&str] = &[SET_TRACE, GET, GET_MANY, OF_TASK];
 
 /// The table `task_executions`.
 #[derive(Clone, Copy, Debug)]
@@ -131,30 +129,6 @@ impl Executions<'_> {
         Ok(sqlx::query_as(OF_TASK).bind(task.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
-    /// Notes where the execution works and what it started from.
-    pub async fn set_workspace(
-        &self,
-        acting: &Acting<'_>,
-        fence: Fence,
-        workspace: &str,
-        base_commit: &str,
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin(acting).await?;
-        let done = sqlx::query(SET_WORKSPACE)
-            .bind(fence.execution_id.as_uuid())
-            .bind(fence.node_id.as_uuid())
-            .bind(fence.lease_epoch)
-            .bind(workspace)
-            .bind(base_commit)
-            .execute(&mut *transaction)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::Fenced);
-        }
-        transaction.commit().await?;
-        Ok(())
-    }
-
     /// Records the trace that the execution's present life belongs to.
     pub async fn set_trace(
         &self,
@@ -173,7 +147,7 @@ impl Executions<'_> {
         if done.rows_affected() == 0 {
             return Err(StoreError::Fenced);
         }
-        transaction.commit().await?;
+        around(points::SET_TRACE, transaction.commit()).await?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use journeyman_domain::files::{Collision, Declared, collisions};
 use journeyman_domain::ids::{CodebaseId, TaskId};
+use journeyman_faults::{around, points};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -176,7 +177,7 @@ pub(crate) async fn put_aside(
                 .await?;
         }
     }
-    transaction.commit().await?;
+    around(points::PUT_ASIDE, transaction.commit()).await?;
     Ok(())
 }
 

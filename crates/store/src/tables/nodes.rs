@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{NodeId, TaskId};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use std::fmt;
@@ -156,7 +157,7 @@ impl Nodes<'_> {
             .bind(new.only_task.map(TaskId::as_uuid))
             .fetch_one(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::NODE_REGISTER, transaction.commit()).await?;
         Ok(node)
     }
 
@@ -165,7 +166,7 @@ impl Nodes<'_> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
         sqlx::query(EXPIRE).bind(id.as_uuid()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::NODE_STOP, transaction.commit()).await?;
         Ok(())
     }
 
@@ -184,7 +185,7 @@ impl Nodes<'_> {
     ) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(SET_IDLE).bind(id.as_uuid()).bind(because).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::NODE_IDLE, transaction.commit()).await?;
         Ok(())
     }
 

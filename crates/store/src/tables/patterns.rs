@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{PatternId, TaskId};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::FromRow;
@@ -149,7 +150,7 @@ impl Patterns<'_> {
             .bind(new.execution_time_ms)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::RESOLUTION, transaction.commit()).await?;
         self.get(PatternId::from_uuid(id)).await
     }
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{CodebaseId, ScheduleId, TaskId};
 use journeyman_domain::status::{Missed, Overlap, Status};
 use journeyman_domain::timetable::{Due, Timetable};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -148,7 +149,7 @@ impl Schedules<'_> {
             .bind(next_at)
             .fetch_optional(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::SCHEDULE_ADD, transaction.commit()).await?;
         added.ok_or_else(|| StoreError::Conflict(format!("there is a schedule '{}'", new.name)))
     }
 
@@ -167,7 +168,7 @@ impl Schedules<'_> {
     pub async fn remove(&self, acting: &Acting<'_>, id: ScheduleId) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(REMOVE).bind(id.as_uuid()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::SCHEDULE_REMOVE, transaction.commit()).await?;
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl Schedules<'_> {
         let mut transaction = self.0.begin(acting).await?;
         let query = sqlx::query_as(SET).bind(id.as_uuid()).bind(status.as_str()).bind(next_at);
         let changed: Option<Schedule> = query.fetch_optional(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::SCHEDULE_SET, transaction.commit()).await?;
         changed.ok_or_else(|| StoreError::not_found("schedule", id))
     }
 
@@ -202,7 +203,7 @@ impl Schedules<'_> {
                     let note = format!("its task cannot be read: {error}");
                     let query = sqlx::query_scalar(REST).bind(id).bind(&note);
                     let name = query.fetch_one(&mut *transaction).await?;
-                    transaction.commit().await?;
+                    around(points::SCHEDULE_REST, transaction.commit()).await?;
                     return Ok(Some(Fired { name, added: Vec::new(), note: Some(note) }));
                 }
                 Err(error) => return Err(error.into()),
@@ -236,7 +237,7 @@ impl Schedules<'_> {
             .bind(&fired.note)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::SCHEDULE_FIRE, transaction.commit()).await?;
         if let Some(task) = fired.added.first() {
             self.0.hint(TASKS_CHANNEL, task).await;
         }

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{AgentId, CodebaseId, NodeId, TaskId};
 use journeyman_domain::status::{AfterFailure, Priority, Status, WaitingFor};
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -25,7 +26,6 @@ use self::insert::Insert;
 pub(crate) use self::readiness::{refresh, refresh_dependants, refresh_waiting_for};
 use crate::column::{IdPart, MaybeId, MaybeText, Text, only};
 use crate::group;
-use crate::queue::ready;
 use crate::tables::files;
 use crate::{Acting, Store, StoreError, TASKS_CHANNEL};
 
@@ -246,24 +246,8 @@ const TOTALS: &str = "SELECT count(*) AS tasks, \
      (avg(extract(epoch FROM completed_at - started_at)) \
          FILTER (WHERE status = 'completed'))::float8 AS average_s \
      FROM tasks WHERE created_at >= $1";
-const SET_STATUS: &str = concat!(
-    "UPDATE tasks t SET updated_at = now(), status = $3::status_type, waiting_for = $4::waiting_reason, wake_at = $5, \
-     error = coalesce($6, t.error), completed_at = CASE WHEN $7 THEN now() END \
-     WHERE t.id = $1 AND t.status::text = ANY ($2) RETURNING ",
-    columns!()
-);
-
-pub(crate) const ALL: &[&str] = &[
-    LOCK_DEPENDED_ON,
-    INSERT_DEPENDENCIES,
-    GET,
-    GET_MANY,
-    LATEST,
-    BY_PREFIX,
-    BY_SUFFIX,
-    TOTALS,
-    SET_STATUS,
-];
+pub(crate) const ALL: &[&str] =
+    &[LOCK_DEPENDED_ON, INSERT_DEPENDENCIES, GET, GET_MANY, LATEST, BY_PREFIX, BY_SUFFIX, TOTALS];
 
 /// The tables `tasks` and `task_dependencies`.
 #[derive(Clone, Copy, Debug)]
@@ -403,7 +387,7 @@ impl Tasks<'_> {
     ) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         add(&mut transaction, acting, batch).await?;
-        transaction.commit().await?;
+        around(points::TASK_ADD_TOGETHER, transaction.commit()).await?;
         Ok(())
     }
 
@@ -440,44 +424,5 @@ impl Tasks<'_> {
     pub async fn get_many(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         Ok(sqlx::query_as(GET_MANY).bind(ids).fetch_all(self.0.pool()).await?)
-    }
-
-    /// Sets a state if the task is in one of `from`, else [`StoreError::Conflict`]. What waits for
-    /// the task is judged anew. For a task with an execution under way, finish that instead.
-    #[expect(clippy::too_many_arguments, reason = "a state has these four parts")]
-    pub async fn set_status(
-        &self,
-        acting: &Acting<'_>,
-        id: TaskId,
-        from: &[Status],
-        to: Status,
-        waiting_for: Option<WaitingFor>,
-        wake_at: Option<DateTime<Utc>>,
-        error: Option<&str>,
-    ) -> Result<Task, StoreError> {
-        let from: Vec<&str> = from.iter().map(|status| status.as_str()).collect();
-        let mut transaction = self.0.begin(acting).await?;
-        let changed: Option<Task> = sqlx::query_as(SET_STATUS)
-            .bind(id.as_uuid())
-            .bind(from)
-            .bind(to.as_str())
-            .bind(waiting_for.map(WaitingFor::as_str))
-            .bind(wake_at)
-            .bind(error)
-            .bind(to.is_final())
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let Some(task) = changed else {
-            drop(transaction);
-            let status = self.get(id).await?.status;
-            return Err(StoreError::Conflict(format!("task {} is {status}", id.short())));
-        };
-        if to == Status::Ready {
-            ready::enqueue(&mut transaction, &[id.as_uuid()]).await?;
-        }
-        refresh_dependants(&mut transaction, id).await?;
-        transaction.commit().await?;
-        self.0.hint(TASKS_CHANNEL, id).await;
-        Ok(task)
     }
 }

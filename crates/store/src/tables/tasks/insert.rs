@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use journeyman_domain::ids::{AgentId, CodebaseId, NodeId, TaskId};
+use journeyman_faults::{around, points};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -108,7 +109,7 @@ impl Write for Insert {
     /// Adds what waits for nothing.
     async fn write(store: &Store, batch: &[Self]) -> group::Written<Self> {
         let mut line = store.line(Work::Add).await?;
-        let added = add(&mut line, store, batch).await;
+        let added = around(points::TASK_ADD, add(&mut line, store, batch)).await;
         let claimed = store.used(Work::Add, line, added)?;
         Ok(batch.iter().map(|_| Ok(claimed.clone())).collect())
     }

@@ -4,6 +4,7 @@
 //! its node reads it when it renews its leases, and finishes the execution accordingly.
 
 use journeyman_domain::ids::TaskId;
+use journeyman_faults::{around, points};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{Task, Tasks, parents, refresh, refresh_dependants};
@@ -189,7 +190,7 @@ impl Tasks<'_> {
             _ => {}
         }
         refresh_dependants(&mut transaction, id).await?;
-        transaction.commit().await?;
+        around(points::TASK_WISH, transaction.commit()).await?;
         self.0.hint(TASKS_CHANNEL, id).await;
         self.get(id).await
     }
