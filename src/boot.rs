@@ -65,8 +65,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let store = opened.store;
     let configured = database::settings(context, &store).await?;
     let limits = limits::Limits::new(&configured);
-    let program = std::env::current_exe().map_err(Failure::from_error)?;
-    let settings = settings::actors(context, &configured, &program, mode != Mode::Observer)?;
+    let settings = settings::actors(context, &configured, mode != Mode::Observer)?;
     let first_task = TaskId::from_uuid(uuid::Uuid::now_v7());
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {
@@ -85,7 +84,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         settings: Arc::new(settings),
         schedule: limits.now(),
         models: Arc::new(models::load(context, &configured, mode != Mode::Observer)?),
-        runner: Runner::new(&program).map_err(Failure::from_error)?,
+        runner: Runner::new(&context.program).map_err(Failure::from_error)?,
         changes: tokio::sync::broadcast::channel(256).0,
     };
     if mode == Mode::Daemon {

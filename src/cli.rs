@@ -401,6 +401,17 @@ pub enum Errors {
         /// Its id or a unique part of it.
         error: String,
     },
+    /// Say what became of a failure.
+    Resolve {
+        /// Its id or a unique part of it.
+        error: String,
+        /// open, investigating, resolved, closed or wont_fix.
+        #[arg(long = "as", value_name = "STATE", default_value = "resolved")]
+        status: String,
+        /// By what.
+        #[arg(long)]
+        note: Option<String>,
+    },
     /// Classify a log on standard input.
     Classify,
 }

@@ -22,6 +22,8 @@ pub struct Context {
     pub settings: Settings,
     /// Whether JSON is printed.
     pub json: bool,
+    /// The program whose hidden commands start children and keep the private cluster: our own.
+    pub program: PathBuf,
 }
 
 impl Context {
@@ -37,7 +39,8 @@ impl Context {
         });
         let layers = Layers::load(&paths.settings_file(), variables).map_err(wrong)?;
         let settings = layers.settings().map_err(wrong)?;
-        Ok(Self { paths, layers, settings, json })
+        let program = std::env::current_exe().map_err(Failure::from_error)?;
+        Ok(Self { paths, layers, settings, json, program })
     }
 
     /// A running daemon of this data folder.

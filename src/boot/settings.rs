@@ -13,7 +13,6 @@ use crate::session::Context;
 pub(super) fn actors(
     context: &Context,
     settings: &Settings,
-    program: &Path,
     works: bool,
 ) -> Result<context::Settings, Failure> {
     let git = &settings.git;
@@ -23,7 +22,7 @@ pub(super) fn actors(
         limits: settings.run.limits(),
         allow_unverified: settings.run.allow_unverified,
         author,
-        sandbox: sandbox(context, settings, program, works)?,
+        sandbox: sandbox(context, settings, works)?,
         host: super::node::host(),
         boot_id: super::node::boot_id(),
         runs: context.paths.runs(),
@@ -37,10 +36,9 @@ pub(super) fn actors(
 fn sandbox(
     context: &Context,
     settings: &Settings,
-    program: &Path,
     works: bool,
 ) -> Result<context::Sandbox, Failure> {
-    let capable = || journeyman_launcher::probe(program).namespaces();
+    let capable = || journeyman_launcher::probe(&context.program).namespaces();
     let namespaces = match settings.sandbox.namespaces {
         Namespaces::Off => false,
         // It takes several processes to find out; who starts no child need not know.

@@ -37,6 +37,12 @@ async fn read(context: &Context, client: &Client, command: cli::Errors) -> Resul
                 client.get(&format!("/api/v1/errors/{}", segment(&error))).await?;
             output::either(context.json, &report, || describe(&report))?;
         }
+        cli::Errors::Resolve { error, status, note } => {
+            let path = format!("/api/v1/errors/{}/resolve", segment(&error));
+            let body = json!({ "status": status, "note": note });
+            let report: ErrorReport = client.post(&path, &body).await?;
+            output::either(context.json, &report, || describe(&report))?;
+        }
         cli::Errors::Classify => {}
     }
     Ok(Exit::Done)

@@ -18,7 +18,7 @@ pub use mechanism::{Mechanism, is_out};
 pub mod points;
 pub use points::POINTS;
 #[cfg(debug_assertions)]
-pub use switchboard::{Action, Arm, Half, arm, disarm, hits, take_out};
+pub use switchboard::{Action, Arm, Half, arm, cut, disarm, hits, take_out};
 
 /// A durable write or an effect, before and after which a life may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -138,6 +138,12 @@ pub fn disarm() {
     IS_WATCHED.store(board.log.is_some(), Ordering::Release);
 }
 
+/// Cuts this life here and now.
+pub fn cut() {
+    IS_WATCHED.store(true, Ordering::Release);
+    IS_CUT.store(true, Ordering::Release);
+}
+
 /// How often each half was reached since it was armed last.
 pub fn hits() -> Vec<(&'static str, Half, u32)> {
     board().counts.iter().map(|((name, half), count)| (*name, *half, *count)).collect()

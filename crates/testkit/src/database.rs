@@ -127,6 +127,12 @@ async fn open_cluster() -> Result<Cluster> {
         .get()
         .with_context(|| format!("call testkit::database::init, or set {URL_VARIABLE}"))?;
     let folder = program.parent().unwrap_or(Path::new(".")).join("test-cluster");
+    cluster_in(folder, program, false).await.context("the test cluster")
+}
+
+/// A cluster of its own in a folder, which is made; `fsync` says whether its commits survive a power cut. Its
+/// address is what [`URL_VARIABLE`] takes.
+pub async fn cluster_in(folder: PathBuf, program: &Path, fsync: bool) -> Result<Cluster> {
     std::fs::create_dir_all(&folder)?;
     let as_user = [program.as_os_str()]
         .into_iter()
@@ -136,11 +142,11 @@ async fn open_cluster() -> Result<Cluster> {
     let options = ClusterOptions {
         data_dir: folder,
         bin_dir: None,
-        program: program.clone(),
+        program: program.to_owned(),
         as_user,
-        fsync: false,
+        fsync,
     };
-    Cluster::open(options).await.context("the test cluster")
+    Ok(Cluster::open(options).await?)
 }
 
 /// Several test processes may come here at once: the first one makes it, under a lock.

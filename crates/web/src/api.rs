@@ -137,6 +137,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/stats/queue", get(stats::queue))
         .route("/errors", get(errors::list))
         .route("/errors/{error}", get(errors::show))
+        .route("/errors/{error}/resolve", post(errors::resolve))
         .route("/audit", get(audit::list))
         .route("/audit/{entry}", get(audit::show))
         .route("/audit-chain", get(audit::chain))

@@ -145,7 +145,7 @@ async fn what_rests_adds_nothing_and_a_name_is_taken_once() {
     // The last of the three may be less than a minute ago.
     let on_time = usize::from(fired.note.as_deref() == Some("2 missed times were left out"));
     assert_eq!(fired.added.len(), on_time, "{fired:?}");
-    store.schedules().remove(&ACTING, schedule.id).await.unwrap();
+    store.schedules().remove(&ACTING, &schedule.name).await.unwrap();
     assert_eq!(store.schedules().list().await.unwrap(), []);
 }
 

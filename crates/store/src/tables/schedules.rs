@@ -92,7 +92,7 @@ const ADD: &str = concat!(
 );
 const LIST: &str = concat!("SELECT ", columns!(), " FROM task_schedules s ORDER BY s.name");
 const BY_NAME: &str = concat!("SELECT ", columns!(), " FROM task_schedules s WHERE s.name = $1");
-const REMOVE: &str = "DELETE FROM task_schedules WHERE id = $1";
+const REMOVE: &str = "DELETE FROM task_schedules WHERE name = $1";
 const SET: &str = concat!(
     "UPDATE task_schedules s SET status = $2::status_type, next_at = $3 WHERE s.id = $1 RETURNING ",
     columns!()
@@ -164,11 +164,14 @@ impl Schedules<'_> {
         found.ok_or_else(|| StoreError::not_found("schedule", name))
     }
 
-    /// Takes it away; its tasks stay.
-    pub async fn remove(&self, acting: &Acting<'_>, id: ScheduleId) -> Result<(), StoreError> {
+    /// Takes it away, also one that cannot be read; its tasks stay.
+    pub async fn remove(&self, acting: &Acting<'_>, name: &str) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(REMOVE).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        let removed = sqlx::query(REMOVE).bind(name).execute(&mut *transaction).await?;
         around(points::SCHEDULE_REMOVE, transaction.commit()).await?;
+        if removed.rows_affected() == 0 {
+            return Err(StoreError::not_found("schedule", name));
+        }
         Ok(())
     }
 

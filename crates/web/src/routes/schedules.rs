@@ -109,10 +109,8 @@ pub(crate) async fn remove(
     Extracted(shared): State,
     Path(schedule): Path<String>,
 ) -> Answer<Value> {
-    let schedules = shared.runtime.store.schedules();
-    let row = schedules.find(&schedule).await?;
-    schedules.remove(&Acting::now("user"), row.id).await?;
-    Ok(Document(json!({ "removed": row.name })))
+    shared.runtime.store.schedules().remove(&Acting::now("user"), &schedule).await?;
+    Ok(Document(json!({ "removed": schedule })))
 }
 
 async fn document(store: &Store, row: &Stored) -> Result<Schedule, StoreError> {

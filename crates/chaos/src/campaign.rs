@@ -1,0 +1,180 @@
+//! Many scenarios: in chunks of seeds, each in a process of its own, several at once; what was played before is not
+//! played again, and adds up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use journeyman_testkit::database::{self, URL_VARIABLE};
+
+use crate::life::Kind;
+use crate::play::{PLAYS, Play};
+use crate::record;
+use crate::scenario::{Outcome, Scenario};
+use crate::tally::Tally;
+use crate::world::World;
+
+/// Seeds of one process.
+const CHUNK: u64 = 20;
+
+/// What is asked of a campaign.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// `journeyman`, built with failpoints.
+    pub program: PathBuf,
+    /// Where databases and results are kept.
+    pub folder: PathBuf,
+    /// What kinds of lives.
+    pub kinds: Vec<Kind>,
+    /// Which plays; all where none is named.
+    pub plays: Vec<String>,
+    /// Scenarios at the most, of each kind.
+    pub scenarios: u64,
+    /// After so long nothing new is begun.
+    pub time: Duration,
+    /// Processes at once.
+    pub jobs: usize,
+}
+
+/// Seeds that were played, by kind and play.
+type Played = BTreeMap<(Kind, String), BTreeSet<u64>>;
+
+/// Seeds of one play that follow each other.
+#[derive(Clone, Debug)]
+struct Chunk {
+    kind: Kind,
+    play: &'static str,
+    seeds: Vec<u64>,
+}
+
+impl Campaign {
+    fn results(&self) -> PathBuf {
+        self.folder.join("results.jsonl")
+    }
+
+    /// What was played so far, by kind and play.
+    fn played(&self) -> Result<(Tally, Played)> {
+        let (mut tally, mut played) = (Tally::default(), Played::new());
+        let Ok(file) = File::open(self.results()) else { return Ok((tally, played)) };
+        for line in BufReader::new(file).lines() {
+            let outcome: Outcome = serde_json::from_str(&line?).context("a line of the results")?;
+            let scenario = &outcome.scenario;
+            played.entry((scenario.kind, scenario.play.clone())).or_default().insert(scenario.seed);
+            tally.add(&outcome);
+        }
+        Ok((tally, played))
+    }
+
+    /// Plays, and says what all of it came to, what was played before included.
+    pub async fn run(&self) -> Result<Tally> {
+        std::fs::create_dir_all(&self.folder)?;
+        database::init(&self.program);
+        let cluster =
+            database::cluster_in(self.folder.join("cluster"), &self.program, true).await?;
+        let url = cluster.url();
+        let (tally, played) = self.played()?;
+        let chunks = Mutex::new(self.chunks(&played));
+        let results = File::options().create(true).append(true).open(self.results())?;
+        let shared = Mutex::new((tally, results));
+        let began = Instant::now();
+        let failed = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(|| {
+                    while began.elapsed() < self.time {
+                        let next = chunks.lock().ok().and_then(|mut chunks| chunks.pop());
+                        let Some(chunk) = next else { return };
+                        if let Err(error) = self.play(&chunk, &url, &shared)
+                            && let Ok(mut failed) = failed.lock()
+                        {
+                            failed.push(format!("{chunk:?}: {error:#}"));
+                        }
+                    }
+                });
+            }
+        });
+        let failed = failed.into_inner().unwrap_or_default();
+        anyhow::ensure!(failed.is_empty(), "chunks that did not end: {failed:#?}");
+        let (tally, _) = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(tally)
+    }
+
+    /// What is to be played, the last one first; plays take turns by their weights.
+    fn chunks(&self, played: &Played) -> Vec<Chunk> {
+        let wanted =
+            |play: &&Play| self.plays.is_empty() || self.plays.iter().any(|name| name == play.name);
+        let plays: Vec<&Play> = PLAYS.iter().filter(wanted).collect();
+        let weight: u32 = plays.iter().map(|play| play.weight).sum();
+        let mut chunks = Vec::new();
+        for kind in &self.kinds {
+            for play in &plays {
+                let done = played.get(&(*kind, play.name.to_owned()));
+                let share = self.scenarios * u64::from(play.weight) / u64::from(weight.max(1));
+                let open = (0..).filter(|seed| done.is_none_or(|done| !done.contains(seed)));
+                let seeds: Vec<u64> =
+                    open.take(usize::try_from(share).unwrap_or(usize::MAX)).collect();
+                for (turn, seeds) in seeds.chunks(usize::try_from(CHUNK).unwrap_or(1)).enumerate() {
+                    let chunk = Chunk { kind: *kind, play: play.name, seeds: seeds.to_vec() };
+                    chunks.push((turn * 1000 / usize::try_from(play.weight).unwrap_or(1), chunk));
+                }
+            }
+        }
+        chunks.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
+        chunks.into_iter().map(|(_, chunk)| chunk).collect()
+    }
+
+    /// Has a chunk played by a process of its own, and takes its outcomes as they come.
+    fn play(&self, chunk: &Chunk, url: &str, shared: &Mutex<(Tally, File)>) -> Result<()> {
+        let kind = serde_json::to_value(chunk.kind)?;
+        let seeds: Vec<String> = chunk.seeds.iter().map(u64::to_string).collect();
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("play")
+            .args(["--kind", kind.as_str().unwrap_or_default(), "--play", chunk.play])
+            .args(["--seeds", &seeds.join(",")])
+            .arg("--program")
+            .arg(&self.program)
+            .env(URL_VARIABLE, url)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().context("its output")?;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            let outcome: Outcome = serde_json::from_str(&line).context("an outcome")?;
+            if let Ok(mut shared) = shared.lock() {
+                shared.0.add(&outcome);
+                writeln!(shared.1, "{line}")?;
+                if !outcome.findings.is_empty() {
+                    tell(&format!("{outcome:#?}"));
+                }
+            }
+        }
+        anyhow::ensure!(child.wait()?.success(), "it failed");
+        Ok(())
+    }
+}
+
+/// Plays seeds of one play in one world, and prints an outcome a line.
+pub async fn play(program: &Path, kind: Kind, play: &'static Play, seeds: &[u64]) -> Result<()> {
+    database::init(program);
+    let world = World::new(program).await?;
+    let played = tokio::task::block_in_place(|| {
+        let recording = record::record(&world, play, "undisturbed")?;
+        for seed in seeds {
+            let scenario = Scenario::of(*seed, kind, play, &recording);
+            let outcome = scenario.run(&world, play, &recording)?;
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
+        }
+        anyhow::Ok(())
+    });
+    played.with_context(|| format!("in {}", world.keep().display()))
+}
+
+fn tell(text: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

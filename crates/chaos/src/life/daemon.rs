@@ -1,0 +1,91 @@
+//! A life of the real daemon, and its real end.
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use journeyman_runtime::client::Client;
+use journeyman_runtime::socket;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+use tokio::time::{sleep, timeout};
+
+use super::drive::drive;
+use super::{End, Lived, PATIENCE, Progress};
+use crate::stage::Stage;
+
+/// How long an ordered stop may take.
+const STOP: Duration = Duration::from_secs(30);
+
+pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>) -> Result<Lived> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut daemon = start(stage, end)?;
+        let lived = tokio::select! {
+            exited = daemon.wait() => { exited?; return Ok(Lived::Ended) }
+            () = moment(end) => { daemon.kill().await?; return Ok(Lived::Ended) }
+            lived = at_work(stage, progress) => lived?,
+        };
+        if matches!(lived, Lived::Stuck(_)) {
+            daemon.kill().await?;
+            return Ok(lived);
+        }
+        if !stop(&mut daemon, end).await? {
+            return Ok(Lived::Ended);
+        }
+        Ok(lived)
+    })
+}
+
+fn start(stage: &Stage<'_>, end: Option<&End>) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(stage.world.log())?;
+    let mut command = stage.world.command(&["up"]);
+    if let Some(End::Point { point, after, nth }) = end {
+        let half = if *after { "after" } else { "before" };
+        command.env("JOURNEYMAN_FAILPOINT", format!("{point}:{half}:{nth}=kill"));
+    }
+    command.stdout(Stdio::null()).stderr(log);
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true).spawn().context("the daemon")
+}
+
+async fn at_work(stage: &Stage<'_>, progress: &mut Progress) -> Result<Lived> {
+    let answers = async {
+        loop {
+            if let Ok(socket) = socket::path(&stage.world.data())
+                && let Some(client) = Client::connect(&socket).await
+            {
+                return client;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    match timeout(PATIENCE, answers).await {
+        Ok(client) => drive(stage, &client, progress).await,
+        Err(_) => Ok(Lived::Stuck("the daemon does not answer".to_owned())),
+    }
+}
+
+async fn moment(end: Option<&End>) {
+    match end {
+        Some(End::Moment { ms }) => sleep(Duration::from_millis(*ms)).await,
+        Some(End::Point { .. }) | None => std::future::pending().await,
+    }
+}
+
+/// Stops it in order; false where it was ended meanwhile.
+async fn stop(daemon: &mut Child, end: Option<&End>) -> Result<bool> {
+    let pid = daemon.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    if let Some(pid) = pid {
+        // It may be ending just now.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    tokio::select! {
+        stopped = timeout(STOP, daemon.wait()) => {
+            let stopped = stopped.context("it does not stop")??;
+            Ok(stopped.success())
+        }
+        () = moment(end) => { daemon.kill().await?; Ok(false) }
+    }
+}

@@ -1,0 +1,65 @@
+//! A life in this process: a whole runtime, cut off where it is to end, and dropped.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use journeyman_faults::{Action, Arm, Half};
+use journeyman_runtime::boot;
+use journeyman_runtime::client::Client;
+use tokio::sync::oneshot;
+
+use super::drive::drive;
+use super::{End, Lived, Progress};
+use crate::stage::Stage;
+
+pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>) -> Result<Lived> {
+    let context = stage.world.context()?;
+    let (tell, cut) = oneshot::channel();
+    let mut tell = Some(tell);
+    let armed = match end {
+        Some(End::Point { point, after, nth }) => {
+            let half = if *after { Half::After } else { Half::Before };
+            let cut: Option<Box<dyn FnOnce() + Send>> = tell.take().map(|tell| {
+                Box::new(move || {
+                    // The life may be over by itself.
+                    let _ = tell.send(());
+                }) as Box<dyn FnOnce() + Send>
+            });
+            vec![Arm { point: point.clone(), half, nth: *nth, action: Action::Cut, cut }]
+        }
+        Some(End::Moment { .. }) | None => Vec::new(),
+    };
+    journeyman_faults::arm(armed);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let lived = runtime.block_on(async {
+        let work = Box::pin(async {
+            let running = boot::start(&context, boot::Mode::Daemon).await;
+            let running = running.map_err(|failure| anyhow!("{failure}"))?;
+            let client = Client::Process(running.api());
+            let lived = drive(stage, &client, progress).await?;
+            drop(client);
+            running.stop().await;
+            anyhow::Ok(lived)
+        });
+        tokio::select! {
+            biased;
+            Ok(()) = cut => Ok(Lived::Ended),
+            () = moment(end) => {
+                journeyman_faults::cut();
+                Ok(Lived::Ended)
+            }
+            lived = work => lived,
+        }
+    });
+    // Nothing of it passes a point any more; all of it goes now.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    lived
+}
+
+async fn moment(end: Option<&End>) {
+    match end {
+        Some(End::Moment { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
+        Some(End::Point { .. }) | None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,139 @@
+//! `chaos`: plays scenarios and prints what they came to.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use journeyman_chaos::campaign::{self, Campaign};
+use journeyman_chaos::{Kind, Play, World, record};
+
+/// Kills the runtime everywhere and judges what is left.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays scenarios that were not played yet, and prints what all came to.
+    Run {
+        /// `journeyman`, built with failpoints.
+        #[arg(long)]
+        program: PathBuf,
+        /// Where databases and results are kept.
+        #[arg(long)]
+        folder: PathBuf,
+        /// The kinds of lives; both where none is given.
+        #[arg(long)]
+        kind: Vec<Lives>,
+        /// The plays; all where none is given.
+        #[arg(long)]
+        play: Vec<String>,
+        /// Scenarios of each kind at the most.
+        #[arg(long, default_value_t = 100_000)]
+        scenarios: u64,
+        /// Minutes after which nothing new is begun.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        /// Processes at once.
+        #[arg(long, default_value_t = 3)]
+        jobs: usize,
+    },
+    /// Plays seeds of one play, and prints an outcome a line.
+    Play {
+        /// `journeyman`, built with failpoints.
+        #[arg(long)]
+        program: PathBuf,
+        /// The kind of lives.
+        #[arg(long)]
+        kind: Lives,
+        /// The play.
+        #[arg(long)]
+        play: String,
+        /// The seeds.
+        #[arg(long, value_delimiter = ',')]
+        seeds: Vec<u64>,
+    },
+    /// Plays each play undisturbed, and prints which failpoints it meets.
+    Points {
+        /// `journeyman`, built with failpoints.
+        #[arg(long)]
+        program: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Lives {
+    Daemon,
+    Inside,
+}
+
+impl From<Lives> for Kind {
+    fn from(lives: Lives) -> Self {
+        match lives {
+            Lives::Daemon => Self::Daemon,
+            Lives::Inside => Self::Inside,
+        }
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    // Spans as the daemon has them, though nobody collects them.
+    let _telemetry = journeyman_telemetry::setup::init(&journeyman_telemetry::setup::Settings {
+        log_filter: "off".to_owned(),
+        log_format: journeyman_telemetry::setup::LogFormat::Human,
+        otlp: journeyman_telemetry::export::Otlp::from_env(),
+        service_version: env!("CARGO_PKG_VERSION").to_owned(),
+        resource: Vec::new(),
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(execute(cli.command))
+}
+
+async fn execute(command: Command) -> Result<ExitCode> {
+    let mut out = std::io::stdout();
+    match command {
+        Command::Run { program, folder, kind, play, scenarios, minutes, jobs } => {
+            let kinds = if kind.is_empty() { vec![Lives::Daemon, Lives::Inside] } else { kind };
+            let campaign = Campaign {
+                program: std::path::absolute(program)?,
+                folder: std::path::absolute(folder)?,
+                kinds: kinds.into_iter().map(Kind::from).collect(),
+                plays: play,
+                scenarios,
+                time: Duration::from_mins(minutes),
+                jobs,
+            };
+            let tally = campaign.run().await?;
+            write!(out, "{tally}")?;
+            let figures = campaign.folder.join("figures.json");
+            std::fs::write(figures, serde_json::to_string_pretty(&tally)?)?;
+            let is_clean = tally.is_clean();
+            return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Play { program, kind, play, seeds } => {
+            let play = Play::named(&play).context("no such play")?;
+            campaign::play(&std::path::absolute(program)?, kind.into(), play, &seeds).await?;
+        }
+        Command::Points { program } => {
+            journeyman_testkit::database::init(&program);
+            let world = World::new(&std::path::absolute(program)?).await?;
+            for play in journeyman_chaos::play::PLAYS {
+                let recorded = tokio::task::block_in_place(|| {
+                    record::record(&world, play, &format!("points-{}", play.name))
+                })?;
+                writeln!(out, "{} ({} places)", play.name, recorded.places().len())?;
+                for met in &recorded.met {
+                    let half = if met.after { "after" } else { "before" };
+                    writeln!(out, "  {:?} {} {half} {}", met.before, met.point, met.times)?;
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,110 @@
+//! A play that nobody disturbs: what it comes to, and which failpoints it meets on its way.
+
+use anyhow::{Result, ensure};
+use journeyman_faults::{Half, Point, points};
+use journeyman_testkit::model::ModelServer;
+
+use crate::judge::{self, EndState};
+use crate::life::{End, Kind, Lived, Progress, live};
+use crate::play::Play;
+use crate::stage::Stage;
+use crate::world::World;
+
+/// A half of a point, and how often one life met it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Met {
+    /// The ends of the lives before that life.
+    pub before: Vec<Option<End>>,
+    /// The point's name.
+    pub point: String,
+    /// Whether after its work.
+    pub after: bool,
+    /// How often.
+    pub times: u32,
+}
+
+/// A play without a disturbance.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// What it comes to.
+    pub end: EndState,
+    /// What its lives meet, and what a life meets that goes on with it after one was ended in the middle.
+    pub met: Vec<Met>,
+}
+
+impl Recording {
+    /// Every place where a life of it may end: the ends of its lives up to that one.
+    pub fn places(&self) -> Vec<Vec<Option<End>>> {
+        let each = |met: &Met| {
+            let met = met.clone();
+            (1..=met.times).map(move |nth| {
+                let end = End::Point { point: met.point.clone(), after: met.after, nth };
+                met.before.iter().cloned().chain([Some(end)]).collect()
+            })
+        };
+        self.met.iter().flat_map(each).collect()
+    }
+}
+
+/// The stage of a play, under a name.
+pub fn stage<'a>(world: &'a World, play: &Play, name: &str) -> Result<Stage<'a>> {
+    let model = play.script.map(|script| ModelServer::start(script())).transpose()?;
+    Stage::set(world, name, play.files, model)
+}
+
+/// Plays it in this process: once undisturbed, once with an end in its middle.
+pub fn record(world: &World, play: &Play, name: &str) -> Result<Recording> {
+    let (mut met, end) = lives(world, play, name, None)?;
+    let middle = middle(&met);
+    if middle.is_some() {
+        let (recovered, found) = lives(world, play, &format!("{name}-again"), middle.as_ref())?;
+        ensure!(found == end, "{} ends otherwise after {middle:?}: {found:#?}", play.name);
+        met.extend(recovered.into_iter().filter(|met| !met.before.is_empty()));
+    }
+    met.sort();
+    Ok(Recording { end, met })
+}
+
+/// Where work is under way: a step in the middle of the journal, else the middle of what is added.
+fn middle(met: &[Met]) -> Option<End> {
+    let of = |point: Point| {
+        let mut halves = met.iter().filter(|met| met.before.is_empty() && !met.after);
+        halves
+            .find(|met| met.point == point.name)
+            .map(|met| End::at(point.name, Half::Before, met.times.div_ceil(2)))
+    };
+    of(points::APPEND)
+        .filter(|end| !matches!(end, End::Point { nth: 1, .. }))
+        .or_else(|| of(points::COMPLETE_BATCH))
+}
+
+/// Plays it with this end of its first life, where there is one; what its lives met, and what it came to.
+fn lives(
+    world: &World,
+    play: &Play,
+    name: &str,
+    end: Option<&End>,
+) -> Result<(Vec<Met>, EndState)> {
+    let stage = stage(world, play, name)?;
+    let mut progress = Progress::new((play.acts)());
+    let (mut met, mut before) = (Vec::new(), Vec::new());
+    loop {
+        let end = end.filter(|_| before.is_empty());
+        let lived = live(Kind::Inside, &stage, &mut progress, end)?;
+        met.extend(journeyman_faults::hits().into_iter().map(|(point, half, times)| Met {
+            before: before.clone(),
+            point: point.to_owned(),
+            after: half == Half::After,
+            times,
+        }));
+        match lived {
+            Lived::Over => break,
+            Lived::Restarts | Lived::Ended => before.push(end.cloned()),
+            Lived::Stuck(_) => ensure!(false, "{} does not end: {lived:?}", play.name),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (end, duplicated) = runtime.block_on(judge::end_state(&stage))?;
+    ensure!(duplicated.is_empty(), "{}: {duplicated:?}", play.name);
+    Ok((met, end))
+}

@@ -1,0 +1,93 @@
+//! One scenario's part of its world: a prefix for its titles, a repository, a model.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use journeyman_testkit::model::ModelServer;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::world::World;
+
+/// Where a play is played.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// The world.
+    pub world: &'a World,
+    /// What its tasks' titles begin with.
+    pub prefix: String,
+    /// The user's repository.
+    pub repository: PathBuf,
+    /// The model that its agents ask.
+    pub model: Option<ModelServer>,
+}
+
+impl<'a> Stage<'a> {
+    /// Sets it: the repository has these files.
+    pub fn set(
+        world: &'a World,
+        name: &str,
+        files: &[(&str, &str)],
+        model: Option<ModelServer>,
+    ) -> Result<Self> {
+        let repository = world.folder().join(name);
+        std::fs::create_dir_all(&repository)?;
+        for (path, text) in files {
+            std::fs::write(repository.join(path), text)?;
+        }
+        git(&repository, &["init", "-q", "-b", "main"])?;
+        git(&repository, &["add", "-A"])?;
+        git(&repository, &["commit", "-q", "-m", "first"])?;
+        world.set_up(model.as_ref())?;
+        Ok(Self { world, prefix: format!("{name}-"), repository, model })
+    }
+
+    /// The title of one of its tasks.
+    pub fn title(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A text with the scenario's names in it: `{prefix}`, `{repo}`.
+    pub fn fill(&self, text: &str) -> String {
+        let repo = self.repository.display().to_string();
+        text.replace("{prefix}", &self.prefix).replace("{repo}", &repo)
+    }
+
+    /// Whether something is true of the database.
+    pub async fn holds(&self, connection: &mut PgConnection, sql: &str) -> Result<bool> {
+        let sql = AssertSqlSafe(self.fill(sql));
+        let found: Option<bool> = sqlx::query_scalar(sql).fetch_one(connection).await?;
+        Ok(found.unwrap_or(false))
+    }
+
+    /// The id of the first failure of one of its tasks.
+    pub async fn error(&self, connection: &mut PgConnection, name: &str) -> Result<String> {
+        let query = sqlx::query_scalar(
+            "SELECT e.id::text FROM error_reports e JOIN tasks t ON t.id = e.task_id WHERE t.title = $1 ORDER BY e.id LIMIT 1",
+        );
+        Ok(query.bind(self.title(name)).fetch_one(connection).await?)
+    }
+
+    /// The id of one of its tasks.
+    pub async fn task(&self, connection: &mut PgConnection, name: &str) -> Result<String> {
+        let query = sqlx::query_scalar("SELECT id::text FROM tasks WHERE title = $1");
+        Ok(query.bind(self.title(name)).fetch_one(connection).await?)
+    }
+}
+
+/// Runs git with an identity of its own and no settings of the machine; its output.
+pub fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new("git")
+        .args(["-c", "user.name=You", "-c", "user.email=you@localhost"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}

@@ -1,0 +1,115 @@
+//! Where scenarios take place: a database, a data folder, settings. Several follow each other in one world, so that
+//! they also meet what earlier ones left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use journeyman_domain::model::Wire;
+use journeyman_runtime::config::{Layers, paths::Paths};
+use journeyman_runtime::session::Context;
+use journeyman_testkit::database::TestDatabase;
+use journeyman_testkit::model::ModelServer;
+use tempfile::TempDir;
+
+/// The key that the scripted model wants.
+pub const KEY: &str = "sk-scripted-chaos";
+
+/// A place for scenarios.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    database: TestDatabase,
+    program: PathBuf,
+}
+
+impl World {
+    /// A new one; `program` is `journeyman`, built with failpoints. The database is made on the cluster of
+    /// [`journeyman_testkit::database`].
+    pub async fn new(program: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("chaos").tempdir()?;
+        let database = TestDatabase::new().await.context("a database")?;
+        std::fs::create_dir_all(folder.path().join("config"))?;
+        let world = Self { folder, database, program: program.to_owned() };
+        world.set_up(None)?;
+        Ok(world)
+    }
+
+    /// The folder of everything.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Keeps the folder, for whoever looks for the cause of something; where it is.
+    pub fn keep(mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
+    }
+
+    /// The runtime's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The database's address.
+    pub fn url(&self) -> String {
+        self.database.url()
+    }
+
+    /// What the real daemon printed, all lives after each other.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("daemon.log")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// Writes the settings, with the model where there is one.
+    pub fn set_up(&self, model: Option<&ModelServer>) -> Result<()> {
+        let config = self.config();
+        let mut text = format!(
+            "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[scheduler]\npoll_ms = 300\nmax_reclaims = 20\n\n\
+             [log]\nfilter = \"info\"\n\n[git]\nauthor_name = \"Chaos\"\nauthor_email = \"chaos@localhost\"\n",
+            self.url()
+        );
+        if let Some(model) = model {
+            text.push_str(&format!(
+                "\n[providers.scripted]\nwire = \"{}\"\nbase_url = \"{}\"\nkey = \"file:{}\"\ncontext_window = 200000\n",
+                Wire::OpenAiChat,
+                model.base_url(Wire::OpenAiChat),
+                config.join("key").display(),
+            ));
+            std::fs::write(config.join("key"), KEY)?;
+            let prices = "version = \"test-1\"\n\n[[model]]\nprovider = \"scripted\"\nmodel = \"small-1\"\ninput = 3.0\n\
+                          cache_read = 0.3\ncache_write = 3.75\noutput = 15.0\ncontext_window = 200_000\n\
+                          max_output_tokens = 8_000\n";
+            std::fs::write(config.join("pricing.toml"), prices)?;
+        }
+        std::fs::write(config.join("journeyman.toml"), text)?;
+        Ok(())
+    }
+
+    /// The program in this world, with nothing of the machine's settings.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .env_remove("DATABASE_URL")
+            .env("JOURNEYMAN_DATA", self.data())
+            .env("JOURNEYMAN_CONFIG", self.config())
+            .env("NO_COLOR", "1")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The same for a runtime in this process.
+    pub fn context(&self) -> Result<Context> {
+        let paths = Paths { config: self.config(), data: self.data() };
+        let layers = Layers::load(&paths.settings_file(), std::iter::empty())?;
+        let settings = layers.settings()?;
+        Ok(Context { paths, layers, settings, json: false, program: self.program.clone() })
+    }
+}
