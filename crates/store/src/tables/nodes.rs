@@ -109,6 +109,9 @@ const STOP: &str =
 // Nobody renews the leases of a node that is gone: waiting for them to expire would be for nothing.
 const EXPIRE: &str = "UPDATE task_executions SET lease_expires_at = now() \
      WHERE node_id = $1 AND status = 'running' AND lease_expires_at > now()";
+// The tasks without a run that it was about to end.
+const EXPIRE_BATCHES: &str =
+    "UPDATE task_leases SET expires_at = now() WHERE node_id = $1 AND expires_at > now()";
 const LIST_LIVE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -126,7 +129,8 @@ const GET: &str = concat!("SELECT ", columns!(), " FROM runtime_nodes WHERE id =
 const SET_IDLE: &str = "UPDATE runtime_nodes SET idle_because = $2 WHERE id = $1 \
      AND idle_because IS DISTINCT FROM $2";
 
-pub(crate) const ALL: &[&str] = &[GET, SET_IDLE, REGISTER, STOP, EXPIRE, LIST_LIVE, UNSTOPPED];
+pub(crate) const ALL: &[&str] =
+    &[GET, SET_IDLE, REGISTER, STOP, EXPIRE, EXPIRE_BATCHES, LIST_LIVE, UNSTOPPED];
 
 /// The table `runtime_nodes`.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +169,9 @@ impl Nodes<'_> {
     pub async fn stop(&self, acting: &Acting<'_>, id: NodeId) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         sqlx::query(STOP).bind(id.as_uuid()).execute(&mut *transaction).await?;
-        sqlx::query(EXPIRE).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        for statement in [EXPIRE, EXPIRE_BATCHES] {
+            sqlx::query(statement).bind(id.as_uuid()).execute(&mut *transaction).await?;
+        }
         around(points::NODE_STOP, transaction.commit()).await?;
         Ok(())
     }
