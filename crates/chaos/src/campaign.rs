@@ -10,14 +10,15 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use journeyman_faults::POINTS;
 use journeyman_testkit::database::{self, URL_VARIABLE};
 
-use crate::life::Kind;
+use crate::life::{End, Kind};
 use crate::play::{PLAYS, Play};
 use crate::record;
 use crate::scenario::{Outcome, Scenario};
 use crate::tally::Tally;
-use crate::world::World;
+use crate::world::{Options, World};
 
 /// Seeds of one process.
 const CHUNK: u64 = 20;
@@ -27,6 +28,8 @@ const CHUNK: u64 = 20;
 pub struct Campaign {
     /// `journeyman`, built with failpoints.
     pub program: PathBuf,
+    /// `chaos` itself.
+    pub player: PathBuf,
     /// Where databases and results are kept.
     pub folder: PathBuf,
     /// What kinds of lives.
@@ -44,12 +47,27 @@ pub struct Campaign {
 /// Seeds that were played, by kind and play.
 type Played = BTreeMap<(Kind, String), BTreeSet<u64>>;
 
-/// Seeds of one play that follow each other.
+impl Default for Campaign {
+    fn default() -> Self {
+        Self {
+            program: PathBuf::new(),
+            player: PathBuf::new(),
+            folder: PathBuf::new(),
+            kinds: vec![Kind::Daemon, Kind::Inside],
+            plays: Vec::new(),
+            scenarios: u64::MAX / 1_000,
+            time: Duration::from_hours(1),
+            jobs: 1,
+        }
+    }
+}
+
+/// Scenarios of one play that one process plays.
 #[derive(Clone, Debug)]
 struct Chunk {
     kind: Kind,
     play: &'static str,
-    seeds: Vec<u64>,
+    orders: Orders,
 }
 
 impl Campaign {
@@ -78,7 +96,43 @@ impl Campaign {
             database::cluster_in(self.folder.join("cluster"), &self.program, true).await?;
         let url = cluster.url();
         let (tally, played) = self.played()?;
-        let chunks = Mutex::new(self.chunks(&played));
+        self.play_all(tally, self.chunks(&played), &url)
+    }
+
+    /// Plays one scenario for each half of each failpoint, in the first play that meets it, inside; what they came to,
+    /// and the halves at which no life ended.
+    pub async fn short(&self) -> Result<(Tally, Vec<String>)> {
+        std::fs::create_dir_all(&self.folder)?;
+        database::init(&self.program);
+        let mut open: BTreeSet<(&str, bool)> =
+            POINTS.iter().flat_map(|point| [(point.name, false), (point.name, true)]).collect();
+        let mut chunks = Vec::new();
+        for play in PLAYS {
+            let world = World::new(&self.program, Options::default()).await?;
+            let recording =
+                tokio::task::block_in_place(|| record::record(&world, play, "undisturbed"))?;
+            let mut ends = Vec::new();
+            for place in recording.places() {
+                if let Some(Some(End::Point { point, after, .. })) = place.last()
+                    && let Some(known) = POINTS.iter().find(|known| known.name == point)
+                    && open.remove(&(known.name, *after))
+                {
+                    ends.push(place);
+                }
+            }
+            for ends in ends.chunks(usize::try_from(CHUNK).unwrap_or(1)) {
+                let orders = Orders::Ends(ends.to_vec());
+                chunks.push(Chunk { kind: Kind::Inside, play: play.name, orders });
+            }
+        }
+        let cluster = database::url().await?;
+        let tally = self.play_all(Tally::default(), chunks, &cluster)?;
+        let missed = open.into_iter().map(|(name, after)| format!("{name} {after}")).collect();
+        Ok((tally, missed))
+    }
+
+    fn play_all(&self, tally: Tally, chunks: Vec<Chunk>, url: &str) -> Result<Tally> {
+        let chunks = Mutex::new(chunks);
         let results = File::options().create(true).append(true).open(self.results())?;
         let shared = Mutex::new((tally, results));
         let began = Instant::now();
@@ -89,7 +143,7 @@ impl Campaign {
                     while began.elapsed() < self.time {
                         let next = chunks.lock().ok().and_then(|mut chunks| chunks.pop());
                         let Some(chunk) = next else { return };
-                        if let Err(error) = self.play(&chunk, &url, &shared)
+                        if let Err(error) = self.play(&chunk, url, &shared)
                             && let Ok(mut failed) = failed.lock()
                         {
                             failed.push(format!("{chunk:?}: {error:#}"));
@@ -119,7 +173,8 @@ impl Campaign {
                 let seeds: Vec<u64> =
                     open.take(usize::try_from(share).unwrap_or(usize::MAX)).collect();
                 for (turn, seeds) in seeds.chunks(usize::try_from(CHUNK).unwrap_or(1)).enumerate() {
-                    let chunk = Chunk { kind: *kind, play: play.name, seeds: seeds.to_vec() };
+                    let orders = Orders::Seeds(seeds.to_vec());
+                    let chunk = Chunk { kind: *kind, play: play.name, orders };
                     chunks.push((turn * 1000 / usize::try_from(play.weight).unwrap_or(1), chunk));
                 }
             }
@@ -131,11 +186,21 @@ impl Campaign {
     /// Has a chunk played by a process of its own, and takes its outcomes as they come.
     fn play(&self, chunk: &Chunk, url: &str, shared: &Mutex<(Tally, File)>) -> Result<()> {
         let kind = serde_json::to_value(chunk.kind)?;
-        let seeds: Vec<String> = chunk.seeds.iter().map(u64::to_string).collect();
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("play")
+        let mut command = Command::new(&self.player);
+        match &chunk.orders {
+            Orders::Seeds(seeds) => {
+                let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                command.args(["play", "--seeds", &seeds.join(",")]);
+            }
+            Orders::Ends(all) => {
+                command.arg("play");
+                for ends in all {
+                    command.args(["--ends", &serde_json::to_string(ends)?]);
+                }
+            }
+        }
+        let mut child = command
             .args(["--kind", kind.as_str().unwrap_or_default(), "--play", chunk.play])
-            .args(["--seeds", &seeds.join(",")])
             .arg("--program")
             .arg(&self.program)
             .env(URL_VARIABLE, url)
@@ -158,14 +223,44 @@ impl Campaign {
     }
 }
 
-/// Plays seeds of one play in one world, and prints an outcome a line.
-pub async fn play(program: &Path, kind: Kind, play: &'static Play, seeds: &[u64]) -> Result<()> {
+/// Which scenarios of a play.
+#[derive(Clone, Debug)]
+pub enum Orders {
+    /// Those of these seeds.
+    Seeds(Vec<u64>),
+    /// Those whose lives end there.
+    Ends(Vec<Vec<Option<End>>>),
+}
+
+/// Plays scenarios of one play in one world, without these mechanisms, and prints an outcome a line.
+pub async fn play(
+    program: &Path,
+    kind: Kind,
+    play: &'static Play,
+    orders: &Orders,
+    without: &[String],
+    options: Options,
+) -> Result<()> {
     database::init(program);
-    let world = World::new(program).await?;
+    let mut world = World::new(program, options).await?;
     let played = tokio::task::block_in_place(|| {
         let recording = record::record(&world, play, "undisturbed")?;
-        for seed in seeds {
-            let scenario = Scenario::of(*seed, kind, play, &recording);
+        let scenarios: Vec<Scenario> = match orders {
+            Orders::Seeds(seeds) => {
+                seeds.iter().map(|seed| Scenario::of(*seed, kind, play, &recording)).collect()
+            }
+            Orders::Ends(all) => (0..)
+                .zip(all)
+                .map(|(seed, ends)| Scenario {
+                    seed,
+                    kind,
+                    play: play.name.to_owned(),
+                    ends: ends.clone(),
+                })
+                .collect(),
+        };
+        world.take_out(without);
+        for scenario in scenarios {
             let outcome = scenario.run(&world, play, &recording)?;
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
         }

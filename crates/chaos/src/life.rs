@@ -4,8 +4,6 @@ mod daemon;
 mod drive;
 mod inside;
 
-use std::time::Duration;
-
 use anyhow::Result;
 use journeyman_faults::Half;
 use serde::{Deserialize, Serialize};
@@ -63,9 +61,6 @@ pub enum Lived {
     /// What should have come about did not.
     Stuck(String),
 }
-
-/// How long a life may take to do what is left.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How far the user is with a play.
 #[derive(Debug)]

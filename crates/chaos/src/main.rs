@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use journeyman_chaos::campaign::{self, Campaign};
+use journeyman_chaos::campaign::{self, Campaign, Orders};
+use journeyman_chaos::world::Options;
 use journeyman_chaos::{Kind, Play, World, record};
 
 /// Kills the runtime everywhere and judges what is left.
@@ -57,6 +58,24 @@ enum Command {
         /// The seeds.
         #[arg(long, value_delimiter = ',')]
         seeds: Vec<u64>,
+        /// Instead of seeds: the ends of a scenario's lives, a list as JSON, which may be given several times.
+        #[arg(long, conflicts_with = "seeds")]
+        ends: Vec<String>,
+        /// Mechanisms of the runtime that are taken out.
+        #[arg(long)]
+        without: Vec<String>,
+        /// Seconds that a life may take.
+        #[arg(long, default_value_t = 90)]
+        patience: u64,
+        /// Take-overs without a new step after which a task is parked.
+        #[arg(long, default_value_t = 20)]
+        reclaims: u32,
+        /// Seconds that a lease is good for.
+        #[arg(long, default_value_t = 15)]
+        lease: u32,
+        /// Children get no namespaces.
+        #[arg(long)]
+        no_namespaces: bool,
     },
     /// Plays each play undisturbed, and prints which failpoints it meets.
     Points {
@@ -102,6 +121,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
             let kinds = if kind.is_empty() { vec![Lives::Daemon, Lives::Inside] } else { kind };
             let campaign = Campaign {
                 program: std::path::absolute(program)?,
+                player: std::env::current_exe()?,
                 folder: std::path::absolute(folder)?,
                 kinds: kinds.into_iter().map(Kind::from).collect(),
                 plays: play,
@@ -116,13 +136,37 @@ async fn execute(command: Command) -> Result<ExitCode> {
             let is_clean = tally.is_clean();
             return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Play { program, kind, play, seeds } => {
+        Command::Play {
+            program,
+            kind,
+            play,
+            seeds,
+            ends,
+            without,
+            patience,
+            reclaims,
+            lease,
+            no_namespaces,
+        } => {
             let play = Play::named(&play).context("no such play")?;
-            campaign::play(&std::path::absolute(program)?, kind.into(), play, &seeds).await?;
+            let ends = ends.iter().map(|ends| serde_json::from_str(ends));
+            let orders = if seeds.is_empty() {
+                Orders::Ends(ends.collect::<Result<_, _>>()?)
+            } else {
+                Orders::Seeds(seeds)
+            };
+            let options = Options {
+                patience: Duration::from_secs(patience),
+                max_reclaims: reclaims,
+                lease_s: lease,
+                namespaces: !no_namespaces,
+            };
+            let program = std::path::absolute(program)?;
+            campaign::play(&program, kind.into(), play, &orders, &without, options).await?;
         }
         Command::Points { program } => {
             journeyman_testkit::database::init(&program);
-            let world = World::new(&std::path::absolute(program)?).await?;
+            let world = World::new(&std::path::absolute(program)?, Options::default()).await?;
             for play in journeyman_chaos::play::PLAYS {
                 let recorded = tokio::task::block_in_place(|| {
                     record::record(&world, play, &format!("points-{}", play.name))

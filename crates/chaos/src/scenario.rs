@@ -95,7 +95,7 @@ impl Scenario {
                 }
             }
             if life == MOST_LIVES {
-                findings.lost.push(format!("not over after {MOST_LIVES} lives"));
+                findings.lost.push(format!("not over after {life} lives"));
             }
         }
         looker.block_on(self.judge(&stage, recording, &mut findings))?;

@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use journeyman_domain::model::Wire;
+use journeyman_faults::{Mechanism, take_out};
 use journeyman_runtime::config::{Layers, paths::Paths};
 use journeyman_runtime::session::Context;
 use journeyman_testkit::database::TestDatabase;
@@ -15,24 +17,60 @@ use tempfile::TempDir;
 /// The key that the scripted model wants.
 pub const KEY: &str = "sk-scripted-chaos";
 
+/// How a world differs from the usual one.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a life may take to do what is left.
+    pub patience: Duration,
+    /// Take-overs without a new step after which a task is parked. Many, since a scenario has many lives.
+    pub max_reclaims: u32,
+    /// Seconds that a lease is good for.
+    pub lease_s: u32,
+    /// Whether children get namespaces of their own.
+    pub namespaces: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(90), max_reclaims: 20, lease_s: 15, namespaces: true }
+    }
+}
+
 /// A place for scenarios.
 #[derive(Debug)]
 pub struct World {
     folder: TempDir,
     database: TestDatabase,
     program: PathBuf,
+    options: Options,
+    /// Mechanisms that daemons of it do without.
+    without: Vec<String>,
 }
 
 impl World {
     /// A new one; `program` is `journeyman`, built with failpoints. The database is made on the cluster of
     /// [`journeyman_testkit::database`].
-    pub async fn new(program: &Path) -> Result<Self> {
+    pub async fn new(program: &Path, options: Options) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("chaos").tempdir()?;
         let database = TestDatabase::new().await.context("a database")?;
         std::fs::create_dir_all(folder.path().join("config"))?;
-        let world = Self { folder, database, program: program.to_owned() };
+        let world =
+            Self { folder, database, program: program.to_owned(), options, without: Vec::new() };
         world.set_up(None)?;
         Ok(world)
+    }
+
+    /// Takes mechanisms out of this process and of daemons from now on.
+    pub fn take_out(&mut self, without: &[String]) {
+        self.without = without.to_vec();
+        for mechanism in Mechanism::ALL {
+            take_out(mechanism, without.iter().any(|name| name == mechanism.name()));
+        }
+    }
+
+    /// How it differs.
+    pub const fn options(&self) -> Options {
+        self.options
     }
 
     /// The folder of everything.
@@ -68,9 +106,12 @@ impl World {
     /// Writes the settings, with the model where there is one.
     pub fn set_up(&self, model: Option<&ModelServer>) -> Result<()> {
         let config = self.config();
+        let Options { max_reclaims, lease_s, namespaces, .. } = self.options;
+        let namespaces = if namespaces { "auto" } else { "off" };
         let mut text = format!(
-            "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[scheduler]\npoll_ms = 300\nmax_reclaims = 20\n\n\
-             [log]\nfilter = \"info\"\n\n[git]\nauthor_name = \"Chaos\"\nauthor_email = \"chaos@localhost\"\n",
+            "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[scheduler]\npoll_ms = 300\nlease_s = {lease_s}\n\
+             max_reclaims = {max_reclaims}\n\n[sandbox]\nnamespaces = \"{namespaces}\"\n\n[log]\nfilter = \"info\"\n\n\
+             [git]\nauthor_name = \"Chaos\"\nauthor_email = \"chaos@localhost\"\n",
             self.url()
         );
         if let Some(model) = model {
@@ -100,6 +141,7 @@ impl World {
             .env("JOURNEYMAN_DATA", self.data())
             .env("JOURNEYMAN_CONFIG", self.config())
             .env("NO_COLOR", "1")
+            .env("JOURNEYMAN_WITHOUT", self.without.join(","))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command

@@ -102,6 +102,11 @@ impl Drop for TestDatabase {
     }
 }
 
+/// The address of the cluster that all tests share, as [`URL_VARIABLE`] takes it.
+pub async fn url() -> Result<String> {
+    Ok(server().await?.options.to_url_lossy().to_string())
+}
+
 async fn server() -> Result<&'static Server> {
     SERVER.get_or_try_init(start).await
 }

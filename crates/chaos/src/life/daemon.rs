@@ -12,7 +12,7 @@ use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::drive::drive;
-use super::{End, Lived, PATIENCE, Progress};
+use super::{End, Lived, Progress};
 use crate::stage::Stage;
 
 /// How long an ordered stop may take.
@@ -61,7 +61,7 @@ async fn at_work(stage: &Stage<'_>, progress: &mut Progress) -> Result<Lived> {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    match timeout(PATIENCE, answers).await {
+    match timeout(stage.world.options().patience, answers).await {
         Ok(client) => drive(stage, &client, progress).await,
         Err(_) => Ok(Lived::Stuck("the daemon does not answer".to_owned())),
     }

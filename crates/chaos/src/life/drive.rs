@@ -7,7 +7,7 @@ use journeyman_runtime::client::Client;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use super::{Lived, PATIENCE, Progress};
+use super::{Lived, Progress};
 use crate::play::Act;
 use crate::stage::Stage;
 
@@ -27,7 +27,7 @@ pub(super) async fn drive(
     progress: &mut Progress,
 ) -> Result<Lived> {
     let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let began = Instant::now();
+    let (began, patience) = (Instant::now(), stage.world.options().patience);
     while let Some(act) = progress.acts.get(progress.next) {
         if matches!(act, Act::Restart) {
             progress.next += 1;
@@ -40,10 +40,10 @@ pub(super) async fn drive(
             match perform(stage, client, &mut database, act).await {
                 Ok(true) => break,
                 Ok(false) => {}
-                Err(_) if began.elapsed() < PATIENCE => {}
+                Err(_) if began.elapsed() < patience => {}
                 Err(error) => return Ok(Lived::Stuck(format!("{act:?}: {error:#}"))),
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 return Ok(Lived::Stuck(format!("{act:?}")));
             }
             tokio::time::sleep(PAUSE).await;
@@ -51,7 +51,7 @@ pub(super) async fn drive(
         progress.next += 1;
     }
     while !stage.holds(&mut database, SETTLED).await? {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience {
             return Ok(Lived::Stuck(open(stage, &mut database).await?));
         }
         tokio::time::sleep(PAUSE).await;

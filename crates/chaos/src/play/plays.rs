@@ -14,6 +14,7 @@ pub const PLAYS: &[Play] = &[
     Play { name: "failures", files: NOTE, script: None, acts: failures, weight: 30 },
     Play { name: "schedules", files: NOTE, script: None, acts: schedules, weight: 20 },
     Play { name: "upkeep", files: NOTE, script: None, acts: upkeep, weight: 2 },
+    Play { name: "detached", files: NOTE, script: None, acts: detached, weight: 0 },
 ];
 
 const NOTE: &[(&str, &str)] =
@@ -262,4 +263,14 @@ fn upkeep() -> Vec<Act> {
             "SELECT clock_timestamp() > max(started_at) + interval '6 seconds' FROM runtime_nodes",
         ),
     ]
+}
+
+/// A program that leaves another one behind, in a session of its own. Where children have no namespaces, it survives
+/// its launcher.
+fn detached() -> Vec<Act> {
+    let leaves = "setsid sleep 120 >/dev/null 2>&1 & echo two >> note.txt; sleep 4";
+    vec![Act::Add(vec![task(
+        "detached",
+        json!({ "driver": "command", "command": ["sh", "-c", leaves] }),
+    )])]
 }
