@@ -18,10 +18,13 @@ use crate::play::{PLAYS, Play};
 use crate::record;
 use crate::scenario::{Outcome, Scenario};
 use crate::tally::Tally;
+use crate::trouble::Trouble;
 use crate::world::{Options, World};
 
 /// Seeds of one process.
 const CHUNK: u64 = 20;
+/// What a play's weight is a part of.
+const WEIGHTS: u64 = 200;
 
 /// What is asked of a campaign.
 #[derive(Clone, Debug)]
@@ -34,9 +37,11 @@ pub struct Campaign {
     pub folder: PathBuf,
     /// What kinds of lives.
     pub kinds: Vec<Kind>,
+    /// Which troubles.
+    pub troubles: Vec<Trouble>,
     /// Which plays; all where none is named.
     pub plays: Vec<String>,
-    /// Scenarios at the most, of each kind.
+    /// Scenarios at the most, of each kind and trouble.
     pub scenarios: u64,
     /// After so long nothing new is begun.
     pub time: Duration,
@@ -44,8 +49,8 @@ pub struct Campaign {
     pub jobs: usize,
 }
 
-/// Seeds that were played, by kind and play.
-type Played = BTreeMap<(Kind, String), BTreeSet<u64>>;
+/// Seeds that were played, by kind, trouble and play.
+type Played = BTreeMap<(Kind, Option<Trouble>, String), BTreeSet<u64>>;
 
 impl Default for Campaign {
     fn default() -> Self {
@@ -54,8 +59,9 @@ impl Default for Campaign {
             player: PathBuf::new(),
             folder: PathBuf::new(),
             kinds: vec![Kind::Daemon, Kind::Inside],
+            troubles: Vec::new(),
             plays: Vec::new(),
-            scenarios: u64::MAX / 1_000,
+            scenarios: 1_000,
             time: Duration::from_hours(1),
             jobs: 1,
         }
@@ -82,7 +88,10 @@ impl Campaign {
         for line in BufReader::new(file).lines() {
             let outcome: Outcome = serde_json::from_str(&line?).context("a line of the results")?;
             let scenario = &outcome.scenario;
-            played.entry((scenario.kind, scenario.play.clone())).or_default().insert(scenario.seed);
+            played
+                .entry((scenario.kind, scenario.trouble, scenario.play.clone()))
+                .or_default()
+                .insert(scenario.seed);
             tally.add(&outcome);
         }
         Ok((tally, played))
@@ -163,19 +172,26 @@ impl Campaign {
         let wanted =
             |play: &&Play| self.plays.is_empty() || self.plays.iter().any(|name| name == play.name);
         let plays: Vec<&Play> = PLAYS.iter().filter(wanted).collect();
-        let weight: u32 = plays.iter().map(|play| play.weight).sum();
         let mut chunks = Vec::new();
         for kind in &self.kinds {
-            for play in &plays {
-                let done = played.get(&(*kind, play.name.to_owned()));
-                let share = self.scenarios * u64::from(play.weight) / u64::from(weight.max(1));
-                let open = (0..).filter(|seed| done.is_none_or(|done| !done.contains(seed)));
-                let seeds: Vec<u64> =
-                    open.take(usize::try_from(share).unwrap_or(usize::MAX)).collect();
-                for (turn, seeds) in seeds.chunks(usize::try_from(CHUNK).unwrap_or(1)).enumerate() {
-                    let orders = Orders::Seeds(seeds.to_vec());
+            for play in plays.iter().filter(|play| play.weight > 0) {
+                let share = self.scenarios * u64::from(play.weight) / WEIGHTS;
+                let pace = usize::try_from(play.weight).unwrap_or(1);
+                for (turn, seeds) in open(played, *kind, None, play.name, share, CHUNK) {
+                    let orders = Orders::Seeds(seeds);
                     let chunk = Chunk { kind: *kind, play: play.name, orders };
-                    chunks.push((turn * 1000 / usize::try_from(play.weight).unwrap_or(1), chunk));
+                    chunks.push((turn * 1_000 / pace, chunk));
+                }
+            }
+        }
+        for trouble in &self.troubles {
+            for play in plays.iter().filter(|play| trouble.suits(play.name)) {
+                let kind = Kind::Daemon;
+                for (turn, seeds) in
+                    open(played, kind, Some(*trouble), play.name, self.scenarios, CHUNK / 2)
+                {
+                    let orders = Orders::Trouble(*trouble, seeds);
+                    chunks.push((turn * 100, Chunk { kind, play: play.name, orders }));
                 }
             }
         }
@@ -191,6 +207,10 @@ impl Campaign {
             Orders::Seeds(seeds) => {
                 let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
                 command.args(["play", "--seeds", &seeds.join(",")]);
+            }
+            Orders::Trouble(trouble, seeds) => {
+                let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                command.args(["play", "--trouble", trouble.name(), "--seeds", &seeds.join(",")]);
             }
             Orders::Ends(all) => {
                 command.arg("play");
@@ -223,6 +243,22 @@ impl Campaign {
     }
 }
 
+/// So many seeds at the most that were not played yet, in chunks with their numbers.
+fn open(
+    played: &Played,
+    kind: Kind,
+    trouble: Option<Trouble>,
+    play: &str,
+    share: u64,
+    chunk: u64,
+) -> Vec<(usize, Vec<u64>)> {
+    let done = played.get(&(kind, trouble, play.to_owned()));
+    let open = (0..=share * 2).filter(|seed| done.is_none_or(|done| !done.contains(seed)));
+    let seeds: Vec<u64> = open.take(usize::try_from(share).unwrap_or(usize::MAX)).collect();
+    let size = usize::try_from(chunk).unwrap_or(1);
+    seeds.chunks(size).map(<[u64]>::to_vec).enumerate().collect()
+}
+
 /// Which scenarios of a play.
 #[derive(Clone, Debug)]
 pub enum Orders {
@@ -230,6 +266,8 @@ pub enum Orders {
     Seeds(Vec<u64>),
     /// Those whose lives end there.
     Ends(Vec<Vec<Option<End>>>),
+    /// Those of these seeds under a trouble.
+    Trouble(Trouble, Vec<u64>),
 }
 
 /// Plays scenarios of one play in one world, without these mechanisms, and prints an outcome a line.
@@ -242,13 +280,35 @@ pub async fn play(
     options: Options,
 ) -> Result<()> {
     database::init(program);
+    let trouble = if let Orders::Trouble(trouble, _) = orders { Some(*trouble) } else { None };
+    // What shuts PostgreSQL down must not meet others.
+    let mut own = None;
+    let folder = tempfile::Builder::new().prefix("chaos-cluster").tempdir()?;
+    if trouble == Some(Trouble::Database) {
+        let cluster = database::cluster_in(folder.path().to_owned(), program, true).await?;
+        database::init_url(&cluster.url());
+        own = Some(cluster);
+    }
     let mut world = World::new(program, options).await?;
+    if let Some(trouble) = trouble {
+        world.prepare(trouble, own.as_ref().map(|own| own.folder().to_owned()))?;
+    }
     let played = tokio::task::block_in_place(|| {
         let recording = record::record(&world, play, "undisturbed")?;
         let scenarios: Vec<Scenario> = match orders {
             Orders::Seeds(seeds) => {
                 seeds.iter().map(|seed| Scenario::of(*seed, kind, play, &recording)).collect()
             }
+            Orders::Trouble(trouble, seeds) => seeds
+                .iter()
+                .map(|seed| Scenario {
+                    seed: *seed,
+                    kind: Kind::Daemon,
+                    play: play.name.to_owned(),
+                    ends: Vec::new(),
+                    trouble: Some(*trouble),
+                })
+                .collect(),
             Orders::Ends(all) => (0..)
                 .zip(all)
                 .map(|(seed, ends)| Scenario {
@@ -256,6 +316,7 @@ pub async fn play(
                     kind,
                     play: play.name.to_owned(),
                     ends: ends.clone(),
+                    trouble: None,
                 })
                 .collect(),
         };

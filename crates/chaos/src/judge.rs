@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use journeyman_store::{PoolOptions, Store};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, FromRow, PgConnection};
 
@@ -137,6 +138,28 @@ pub fn differences(expected: &EndState, found: &EndState) -> (Vec<String>, Vec<S
     (lost, divergent)
 }
 
+/// The same, where work itself was hit: what ended as expected has the same result, what did not has ended, and says why.
+pub fn differences_after_a_hit(
+    expected: &EndState,
+    found: &EndState,
+) -> (Vec<String>, Vec<String>) {
+    let (mut lost, mut divergent) = (Vec::new(), Vec::new());
+    for (name, expected) in expected {
+        let Some(found) = found.get(name) else {
+            lost.push(format!("task {name} is not there"));
+            continue;
+        };
+        let is_same = found.state == expected.state
+            && (&found.branch, &found.patch) == (&expected.branch, &expected.patch);
+        let waits = found.state.starts_with("waiting") || found.state == "cancelled";
+        let says_why = found.is_failed && (found.state == "failed" || waits);
+        if !(is_same || says_why || found.state == "waiting dependency") {
+            divergent.push(format!("task {name}: {found:?} instead of {expected:?}"));
+        }
+    }
+    (lost, divergent)
+}
+
 /// Processes of the scenario's runs, and folders of runs, that are still there after the last life.
 pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
     let mut database = PgConnection::connect(&stage.world.url()).await?;
@@ -159,7 +182,11 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         alive = processes(&runs);
     }
-    found.extend(alive);
+    for pid in alive {
+        found.push(format!("process {pid}"));
+        // Found and told: it need not stay.
+        let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+    }
     let open: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM child_processes c JOIN agent_tasks r ON r.id = c.run_id JOIN tasks t ON t.id = r.task_id \
          WHERE t.title LIKE $1 AND c.ended_at IS NULL",
@@ -173,17 +200,18 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn processes(runs: &[String]) -> Vec<String> {
+/// What is alive of these runs.
+pub fn processes(runs: &[String]) -> Vec<i32> {
     let markers: Vec<String> = runs.iter().map(|run| format!("JOURNEYMAN_RUN_ID={run}")).collect();
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_of_a_run = |pid: &u32| {
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_of_a_run = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|one| {
             std::str::from_utf8(one).is_ok_and(|one| markers.iter().any(|marker| marker == one))
         })
     };
-    numbers.filter(is_of_a_run).map(|pid| format!("process {pid}")).collect()
+    numbers.filter(is_of_a_run).collect()
 }
 
 /// What the audit does not hold: its chains do not verify, or a change of a task is missing in it.

@@ -19,6 +19,7 @@ pub mod record;
 pub mod scenario;
 pub mod stage;
 pub mod tally;
+pub mod trouble;
 pub mod world;
 
 pub use life::Kind;

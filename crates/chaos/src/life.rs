@@ -1,6 +1,6 @@
 //! One life of the runtime, to its end: in order, or where it is killed.
 
-mod daemon;
+pub(crate) mod daemon;
 mod drive;
 mod inside;
 

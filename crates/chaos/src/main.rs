@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use journeyman_chaos::campaign::{self, Campaign, Orders};
+use journeyman_chaos::trouble::Trouble;
 use journeyman_chaos::world::Options;
 use journeyman_chaos::{Kind, Play, World, record};
 
@@ -28,14 +29,17 @@ enum Command {
         /// Where databases and results are kept.
         #[arg(long)]
         folder: PathBuf,
-        /// The kinds of lives; both where none is given.
+        /// The kinds of lives that are ended.
         #[arg(long)]
         kind: Vec<Lives>,
+        /// Troubles.
+        #[arg(long)]
+        trouble: Vec<Trouble>,
         /// The plays; all where none is given.
         #[arg(long)]
         play: Vec<String>,
-        /// Scenarios of each kind at the most.
-        #[arg(long, default_value_t = 100_000)]
+        /// Scenarios of each kind and trouble at the most.
+        #[arg(long, default_value_t = 1_000)]
         scenarios: u64,
         /// Minutes after which nothing new is begun.
         #[arg(long, default_value_t = 60)]
@@ -50,7 +54,7 @@ enum Command {
         #[arg(long)]
         program: PathBuf,
         /// The kind of lives.
-        #[arg(long)]
+        #[arg(long, default_value = "daemon")]
         kind: Lives,
         /// The play.
         #[arg(long)]
@@ -58,6 +62,9 @@ enum Command {
         /// The seeds.
         #[arg(long, value_delimiter = ',')]
         seeds: Vec<u64>,
+        /// The seeds are of scenarios under this trouble.
+        #[arg(long)]
+        trouble: Option<Trouble>,
         /// Instead of seeds: the ends of a scenario's lives, a list as JSON, which may be given several times.
         #[arg(long, conflicts_with = "seeds")]
         ends: Vec<String>,
@@ -117,13 +124,13 @@ fn main() -> Result<ExitCode> {
 async fn execute(command: Command) -> Result<ExitCode> {
     let mut out = std::io::stdout();
     match command {
-        Command::Run { program, folder, kind, play, scenarios, minutes, jobs } => {
-            let kinds = if kind.is_empty() { vec![Lives::Daemon, Lives::Inside] } else { kind };
+        Command::Run { program, folder, kind, trouble, play, scenarios, minutes, jobs } => {
             let campaign = Campaign {
                 program: std::path::absolute(program)?,
                 player: std::env::current_exe()?,
                 folder: std::path::absolute(folder)?,
-                kinds: kinds.into_iter().map(Kind::from).collect(),
+                kinds: kind.into_iter().map(Kind::from).collect(),
+                troubles: trouble,
                 plays: play,
                 scenarios,
                 time: Duration::from_mins(minutes),
@@ -141,6 +148,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
             kind,
             play,
             seeds,
+            trouble,
             ends,
             without,
             patience,
@@ -150,11 +158,12 @@ async fn execute(command: Command) -> Result<ExitCode> {
         } => {
             let play = Play::named(&play).context("no such play")?;
             let ends = ends.iter().map(|ends| serde_json::from_str(ends));
-            let orders = if seeds.is_empty() {
-                Orders::Ends(ends.collect::<Result<_, _>>()?)
-            } else {
-                Orders::Seeds(seeds)
+            let orders = match trouble {
+                Some(trouble) => Orders::Trouble(trouble, seeds),
+                None if seeds.is_empty() => Orders::Ends(ends.collect::<Result<_, _>>()?),
+                None => Orders::Seeds(seeds),
             };
+            let lease = if trouble.is_some() { 2 } else { lease };
             let options = Options {
                 patience: Duration::from_secs(patience),
                 max_reclaims: reclaims,

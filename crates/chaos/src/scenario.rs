@@ -11,6 +11,7 @@ use crate::life::{End, Kind, Lived, Progress, live};
 use crate::play::Play;
 use crate::record::{Recording, stage};
 use crate::stage::Stage;
+use crate::trouble::Trouble;
 use crate::world::World;
 
 /// More lives than these are no recovery.
@@ -27,6 +28,9 @@ pub struct Scenario {
     pub play: String,
     /// The end of each life, the first one first.
     pub ends: Vec<Option<End>>,
+    /// What its first life is troubled by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
 }
 
 /// What came of a scenario.
@@ -34,7 +38,7 @@ pub struct Scenario {
 pub struct Outcome {
     /// The scenario.
     pub scenario: Scenario,
-    /// The lives that were ended; those that did not get to their end are not counted.
+    /// The lives that were ended, or how often a trouble struck; an end that was not reached is not counted.
     pub kills: u32,
     /// What is wrong.
     pub findings: Findings,
@@ -69,7 +73,7 @@ impl Scenario {
             }
             ends.push(Some(end));
         }
-        Self { seed, kind, play: play.name.to_owned(), ends }
+        Self { seed, kind, play: play.name.to_owned(), ends, trouble: None }
     }
 
     /// Plays it.
@@ -81,8 +85,15 @@ impl Scenario {
         let mut paid = BTreeMap::new();
         let looker = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for life in 0..=MOST_LIVES {
-            let end = self.ends.get(life).and_then(Option::as_ref);
-            match live(self.kind, &stage, &mut progress, end)? {
+            let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
+                let (lived, strikes) = trouble.live(&stage, &mut progress, self.seed)?;
+                kills += strikes;
+                lived
+            } else {
+                let end = self.ends.get(life).and_then(Option::as_ref);
+                live(self.kind, &stage, &mut progress, end)?
+            };
+            match lived {
                 Lived::Over => break,
                 Lived::Restarts => {}
                 Lived::Ended => {
@@ -122,7 +133,12 @@ impl Scenario {
     ) -> Result<()> {
         let (found, duplicated) = judge::end_state(stage).await?;
         findings.duplicated.extend(duplicated);
-        let (lost, divergent) = judge::differences(&recording.end, &found);
+        let differences = if self.trouble.is_some_and(Trouble::hits_work) {
+            judge::differences_after_a_hit
+        } else {
+            judge::differences
+        };
+        let (lost, divergent) = differences(&recording.end, &found);
         findings.lost.extend(lost);
         findings.divergent.extend(divergent);
         findings.orphans.extend(judge::orphans(stage).await?);

@@ -1,6 +1,6 @@
 //! What all scenarios came to, added up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub struct Tally {
     pub daemon: Figures,
     /// A runtime in this process, cut off.
     pub inside: Figures,
+    /// Daemons in trouble, by its name; `kills` is how often it struck.
+    pub troubles: BTreeMap<String, Figures>,
     /// The halves of failpoints at which a life was to end.
     pub places: BTreeSet<String>,
 }
@@ -59,20 +61,26 @@ impl Figures {
 impl Tally {
     /// Whether nothing was found wrong.
     pub fn is_clean(&self) -> bool {
-        self.daemon.is_clean() && self.inside.is_clean()
+        [&self.daemon, &self.inside]
+            .into_iter()
+            .chain(self.troubles.values())
+            .all(Figures::is_clean)
     }
 
     /// Adds a scenario.
     pub fn add(&mut self, outcome: &Outcome) {
-        let figures = match outcome.scenario.kind {
-            Kind::Daemon => &mut self.daemon,
-            Kind::Inside => &mut self.inside,
+        let figures = match (outcome.scenario.trouble, outcome.scenario.kind) {
+            (Some(trouble), _) => self.troubles.entry(trouble.name().to_owned()).or_default(),
+            (None, Kind::Daemon) => &mut self.daemon,
+            (None, Kind::Inside) => &mut self.inside,
         };
         let findings = &outcome.findings;
         let any = |found: &[String]| u64::from(!found.is_empty());
         figures.scenarios += 1;
         figures.kills += u64::from(outcome.kills);
-        figures.kills_in_recovery += u64::from(outcome.kills.saturating_sub(1));
+        if outcome.scenario.trouble.is_none() {
+            figures.kills_in_recovery += u64::from(outcome.kills.saturating_sub(1));
+        }
         figures.lost += any(&findings.lost);
         figures.duplicated += any(&findings.duplicated);
         figures.divergent += any(&findings.divergent);
@@ -104,6 +112,23 @@ impl fmt::Display for Tally {
             ("gaps in the audit", a.audit_gaps, b.audit_gaps),
         ] {
             writeln!(f, "| {name} | {a} | {b} |")?;
+        }
+        if self.troubles.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n| trouble | scenarios | strikes | lost | duplicated | divergent | orphans | repeated model calls |"
+        )?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
+        for (name, of) in &self.troubles {
+            let (scenarios, kills, lost) = (of.scenarios, of.kills, of.lost);
+            let (duplicated, divergent) = (of.duplicated, of.divergent);
+            let (orphans, repeated) = (of.orphans, of.repeated_calls);
+            writeln!(
+                f,
+                "| {name} | {scenarios} | {kills} | {lost} | {duplicated} | {divergent} | {orphans} | {repeated} |"
+            )?;
         }
         Ok(())
     }

@@ -3,16 +3,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use journeyman_domain::model::Wire;
+use journeyman_domain::model::Wire as Dialect;
 use journeyman_faults::{Mechanism, take_out};
 use journeyman_runtime::config::{Layers, paths::Paths};
 use journeyman_runtime::session::Context;
 use journeyman_testkit::database::TestDatabase;
 use journeyman_testkit::model::ModelServer;
+use rustix::process::Pid;
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
+
+use crate::trouble::{Disk, Trouble, Wire};
 
 /// The key that the scripted model wants.
 pub const KEY: &str = "sk-scripted-chaos";
@@ -45,6 +52,10 @@ pub struct World {
     options: Options,
     /// Mechanisms that daemons of it do without.
     without: Vec<String>,
+    /// Where PostgreSQL's files are, where it is of this world alone.
+    cluster: Option<PathBuf>,
+    wire: Option<Arc<Wire>>,
+    disk: Option<Disk>,
 }
 
 impl World {
@@ -54,10 +65,58 @@ impl World {
         let folder = tempfile::Builder::new().prefix("chaos").tempdir()?;
         let database = TestDatabase::new().await.context("a database")?;
         std::fs::create_dir_all(folder.path().join("config"))?;
-        let world =
-            Self { folder, database, program: program.to_owned(), options, without: Vec::new() };
+        let world = Self {
+            folder,
+            database,
+            program: program.to_owned(),
+            options,
+            without: Vec::new(),
+            cluster: None,
+            wire: None,
+            disk: None,
+        };
         world.set_up(None)?;
         Ok(world)
+    }
+
+    /// Makes it ready for a trouble. `cluster` is the folder of PostgreSQL's files, where that is of this world alone.
+    pub fn prepare(&mut self, trouble: Trouble, cluster: Option<PathBuf>) -> Result<()> {
+        self.cluster = cluster;
+        match trouble {
+            Trouble::Wire => {
+                let server = PgConnectOptions::from_str(&self.url())?;
+                self.wire = Some(Wire::lay(&self.folder.path().join("wire"), &server)?);
+            }
+            Trouble::Disk => self.disk = Some(Disk::mount(&self.data())?),
+            Trouble::Database | Trouble::Agent | Trouble::Sleep | Trouble::Nodes => {}
+        }
+        self.set_up(None)
+    }
+
+    /// The process of PostgreSQL, while it runs.
+    pub fn postmaster(&self) -> Option<Pid> {
+        let file = self.cluster.as_ref()?.join("data/postmaster.pid");
+        let text = std::fs::read_to_string(file).ok()?;
+        Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+    }
+
+    /// The wire to PostgreSQL, where there is one.
+    pub fn wire(&self) -> Option<&Wire> {
+        self.wire.as_deref()
+    }
+
+    /// The disk of the data folder, where it has one.
+    pub const fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// The database's address, as daemons are given it.
+    fn daemons_url(&self) -> String {
+        let Some(wire) = &self.wire else { return self.url() };
+        match PgConnectOptions::from_str(&self.url()) {
+            Ok(options) => options.socket(wire.folder()).to_url_lossy().to_string(),
+            Err(_) => self.url(),
+        }
     }
 
     /// Takes mechanisms out of this process and of daemons from now on.
@@ -112,13 +171,13 @@ impl World {
             "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[scheduler]\npoll_ms = 300\nlease_s = {lease_s}\n\
              max_reclaims = {max_reclaims}\n\n[sandbox]\nnamespaces = \"{namespaces}\"\n\n[log]\nfilter = \"info\"\n\n\
              [git]\nauthor_name = \"Chaos\"\nauthor_email = \"chaos@localhost\"\n",
-            self.url()
+            self.daemons_url()
         );
         if let Some(model) = model {
             text.push_str(&format!(
                 "\n[providers.scripted]\nwire = \"{}\"\nbase_url = \"{}\"\nkey = \"file:{}\"\ncontext_window = 200000\n",
-                Wire::OpenAiChat,
-                model.base_url(Wire::OpenAiChat),
+                Dialect::OpenAiChat,
+                model.base_url(Dialect::OpenAiChat),
                 config.join("key").display(),
             ));
             std::fs::write(config.join("key"), KEY)?;

@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 pub const URL_VARIABLE: &str = "JOURNEYMAN_TEST_DATABASE_URL";
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+static URL: OnceLock<String> = OnceLock::new();
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 
 struct Server {
@@ -32,6 +33,12 @@ struct Server {
 pub fn init(program: impl Into<PathBuf>) {
     // A later call can only say the same again.
     let _ = PROGRAM.set(program.into());
+}
+
+/// Names the cluster to use, as [`URL_VARIABLE`] does; the first call counts.
+pub fn init_url(url: &str) {
+    // A later call can only say the same again.
+    let _ = URL.set(url.to_owned());
 }
 
 /// A database of one test, removed when this is dropped.
@@ -112,7 +119,8 @@ async fn server() -> Result<&'static Server> {
 }
 
 async fn start() -> Result<Server> {
-    let (url, cluster) = if let Ok(url) = std::env::var(URL_VARIABLE) {
+    let named = URL.get().cloned().or_else(|| std::env::var(URL_VARIABLE).ok());
+    let (url, cluster) = if let Some(url) = named {
         (url, None)
     } else {
         let cluster = open_cluster().await?;

@@ -1,6 +1,7 @@
-//! A life of the real daemon, and its real end.
+//! A life of the real daemon, and its real end. Beside it there may be others on the same database, and trouble.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,11 +22,12 @@ const STOP: Duration = Duration::from_secs(30);
 pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>) -> Result<Lived> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut daemon = start(stage, end)?;
+        let data = stage.world.data();
+        let mut daemon = start(stage, &data, end)?;
         let lived = tokio::select! {
             exited = daemon.wait() => { exited?; return Ok(Lived::Ended) }
             () = moment(end) => { daemon.kill().await?; return Ok(Lived::Ended) }
-            lived = at_work(stage, progress) => lived?,
+            lived = at_work(stage, &data, progress) => lived?,
         };
         if matches!(lived, Lived::Stuck(_)) {
             daemon.kill().await?;
@@ -38,9 +40,11 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
     })
 }
 
-fn start(stage: &Stage<'_>, end: Option<&End>) -> Result<Child> {
+/// Starts a daemon of a data folder, and does not wait until it answers.
+pub(crate) fn start(stage: &Stage<'_>, data: &Path, end: Option<&End>) -> Result<Child> {
     let log = File::options().create(true).append(true).open(stage.world.log())?;
     let mut command = stage.world.command(&["up"]);
+    command.env("JOURNEYMAN_DATA", data);
     if let Some(End::Point { point, after, nth }) = end {
         let half = if *after { "after" } else { "before" };
         command.env("JOURNEYMAN_FAILPOINT", format!("{point}:{half}:{nth}=kill"));
@@ -50,10 +54,15 @@ fn start(stage: &Stage<'_>, end: Option<&End>) -> Result<Child> {
     command.kill_on_drop(true).spawn().context("the daemon")
 }
 
-async fn at_work(stage: &Stage<'_>, progress: &mut Progress) -> Result<Lived> {
+/// The user at the daemon of a data folder.
+pub(crate) async fn at_work(
+    stage: &Stage<'_>,
+    data: &Path,
+    progress: &mut Progress,
+) -> Result<Lived> {
     let answers = async {
         loop {
-            if let Ok(socket) = socket::path(&stage.world.data())
+            if let Ok(socket) = socket::path(data)
                 && let Some(client) = Client::connect(&socket).await
             {
                 return client;
@@ -74,13 +83,15 @@ async fn moment(end: Option<&End>) {
     }
 }
 
-/// Stops it in order; false where it was ended meanwhile.
-async fn stop(daemon: &mut Child, end: Option<&End>) -> Result<bool> {
+/// Sends a signal; the process may be ending just now.
+pub(crate) fn signal(daemon: &Child, signal: Signal) {
     let pid = daemon.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    if let Some(pid) = pid {
-        // It may be ending just now.
-        let _ = kill_process(pid, Signal::TERM);
-    }
+    let _ = pid.map(|pid| kill_process(pid, signal));
+}
+
+/// Stops it in order; false where it was ended meanwhile.
+pub(crate) async fn stop(daemon: &mut Child, end: Option<&End>) -> Result<bool> {
+    signal(daemon, Signal::TERM);
     tokio::select! {
         stopped = timeout(STOP, daemon.wait()) => {
             let stopped = stopped.context("it does not stop")??;

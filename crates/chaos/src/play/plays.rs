@@ -14,6 +14,7 @@ pub const PLAYS: &[Play] = &[
     Play { name: "failures", files: NOTE, script: None, acts: failures, weight: 30 },
     Play { name: "schedules", files: NOTE, script: None, acts: schedules, weight: 20 },
     Play { name: "upkeep", files: NOTE, script: None, acts: upkeep, weight: 2 },
+    Play { name: "steady", files: NOTE, script: None, acts: steady, weight: 0 },
     Play { name: "detached", files: NOTE, script: None, acts: detached, weight: 0 },
 ];
 
@@ -273,4 +274,13 @@ fn detached() -> Vec<Act> {
         "detached",
         json!({ "driver": "command", "command": ["sh", "-c", leaves] }),
     )])]
+}
+
+/// Several tasks whose programs take their time: something is under way at any moment.
+fn steady() -> Vec<Act> {
+    let slow = json!(["sh", "-c", "sleep 1; echo two >> note.txt"]);
+    let task = |n: usize| {
+        task(&format!("steady{n}"), json!({ "driver": "command", "command": slow.clone() }))
+    };
+    vec![Act::Add((0..5).map(task).collect())]
 }

@@ -1,0 +1,225 @@
+//! What happens around daemons that are not killed themselves, or not all of them.
+
+mod disk;
+mod wire;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::sleep;
+
+use crate::judge;
+use crate::life::daemon::{at_work, signal, start, stop};
+use crate::life::{Lived, Progress};
+use crate::stage::Stage;
+
+pub use disk::Disk;
+pub use wire::Wire;
+
+/// A kind of trouble.
+#[expect(
+    clippy::unsafe_derive_deserialize,
+    reason = "the unsafe code is in what `async` makes of it"
+)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// PostgreSQL is shut down at once (`pg_ctl stop -m immediate`), and started again.
+    Database,
+    /// The connection to PostgreSQL is slow, silent, cut.
+    Wire,
+    /// Programs of agents and checks are killed.
+    Agent,
+    /// One of two nodes is stopped for longer than its lease, and goes on.
+    Sleep,
+    /// Two of three nodes are killed.
+    Nodes,
+    /// The disk of the data folder is full for a while.
+    Disk,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Database, Self::Wire, Self::Agent, Self::Sleep, Self::Nodes, Self::Disk];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Wire => "wire",
+            Self::Agent => "agent",
+            Self::Sleep => "sleep",
+            Self::Nodes => "nodes",
+            Self::Disk => "disk",
+        }
+    }
+
+    /// Whether a play has something that it could strike.
+    pub fn suits(self, play: &str) -> bool {
+        match self {
+            Self::Database | Self::Wire => ["graph", "command"].contains(&play),
+            Self::Agent | Self::Sleep | Self::Nodes | Self::Disk => play == "steady",
+        }
+    }
+
+    /// Whether it hits work itself, whose failure is then a result.
+    pub const fn hits_work(self) -> bool {
+        matches!(self, Self::Agent | Self::Disk)
+    }
+
+    /// Plays a life under it; how it went, and how often the trouble struck.
+    pub fn live(
+        self,
+        stage: &Stage<'_>,
+        progress: &mut Progress,
+        seed: u64,
+    ) -> Result<(Lived, u32)> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let mut random = fastrand::Rng::with_seed(seed);
+        runtime.block_on(async {
+            match self {
+                Self::Sleep | Self::Nodes => self.among_nodes(stage, progress, &mut random).await,
+                Self::Database | Self::Wire | Self::Agent | Self::Disk => {
+                    self.around_one(stage, progress, &mut random).await
+                }
+            }
+        })
+    }
+
+    /// One daemon, and what happens to what it needs.
+    async fn around_one(
+        self,
+        stage: &Stage<'_>,
+        progress: &mut Progress,
+        random: &mut fastrand::Rng,
+    ) -> Result<(Lived, u32)> {
+        let data = stage.world.data();
+        let mut daemon = start(stage, &data, None)?;
+        let mut strikes = 0;
+        let lived = {
+            let strike = async {
+                loop {
+                    sleep(Duration::from_millis(random.u64(50..900))).await;
+                    strikes += self.strike(stage, random).await?;
+                    if strikes >= 3 {
+                        return std::future::pending::<Result<()>>().await;
+                    }
+                }
+            };
+            tokio::select! {
+                exited = daemon.wait() => {
+                    let log = std::fs::read_to_string(stage.world.log()).unwrap_or_default();
+                    let last = log.lines().last().unwrap_or_default();
+                    Lived::Stuck(format!("the daemon ended: {}: {last}", exited?))
+                }
+                lived = at_work(stage, &data, progress) => lived?,
+                struck = strike => { struck?; Lived::Ended }
+            }
+        };
+        if matches!(lived, Lived::Stuck(_)) {
+            // It may be over already.
+            let _ = daemon.kill().await;
+            return Ok((lived, strikes));
+        }
+        if !stop(&mut daemon, None).await? {
+            return Ok((Lived::Stuck("it did not stop in order".to_owned()), strikes));
+        }
+        Ok((lived, strikes))
+    }
+
+    async fn strike(self, stage: &Stage<'_>, random: &mut fastrand::Rng) -> Result<u32> {
+        match self {
+            Self::Database => {
+                // It may be starting again just now.
+                let Some(pid) = stage.world.postmaster() else { return Ok(0) };
+                // What `pg_ctl stop -m immediate` sends.
+                let killed = kill_process(pid, Signal::QUIT);
+                Ok(u32::from(killed.is_ok()))
+            }
+            Self::Wire => {
+                let wire = stage.world.wire().context("there is no wire")?;
+                wire.disturb(random).await;
+                Ok(1)
+            }
+            Self::Agent => {
+                let mut database = PgConnection::connect(&stage.world.url()).await?;
+                let runs: Vec<String> = sqlx::query_scalar(
+                    "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1",
+                )
+                .bind(format!("{}%", stage.prefix))
+                .fetch_all(&mut database)
+                .await?;
+                let alive = judge::processes(&runs);
+                let Some(pid) = random.choice(alive) else { return Ok(0) };
+                // It may be over by now.
+                let killed = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+                Ok(u32::from(killed.is_some_and(|killed| killed.is_ok())))
+            }
+            Self::Disk => {
+                let disk = stage.world.disk().context("there is no disk")?;
+                disk.fill()?;
+                sleep(Duration::from_millis(random.u64(100..1_500))).await;
+                disk.free()?;
+                Ok(1)
+            }
+            Self::Sleep | Self::Nodes => Ok(0),
+        }
+    }
+
+    /// Several daemons on one database.
+    async fn among_nodes(
+        self,
+        stage: &Stage<'_>,
+        progress: &mut Progress,
+        random: &mut fastrand::Rng,
+    ) -> Result<(Lived, u32)> {
+        let count = if self == Self::Nodes { 3 } else { 2 };
+        let folders: Vec<_> =
+            (0..count).map(|n| stage.world.data().with_file_name(format!("data-{n}"))).collect();
+        let mut nodes = Vec::new();
+        for folder in &folders {
+            nodes.push(start(stage, folder, None)?);
+        }
+        // The user is at the one that is left alone.
+        let mut last = nodes.pop().context("no node")?;
+        let at = folders.last().context("no node")?;
+        let mut strikes = 0;
+        let lived = {
+            let trouble = async {
+                for node in &mut nodes {
+                    sleep(Duration::from_millis(random.u64(100..1_200))).await;
+                    if self == Self::Nodes {
+                        node.kill().await?;
+                        strikes += 1;
+                    } else {
+                        signal(node, Signal::STOP);
+                        strikes += 1;
+                        let lease_s = u64::from(stage.world.options().lease_s);
+                        sleep(Duration::from_secs(lease_s + 1)).await;
+                        signal(node, Signal::CONT);
+                    }
+                }
+                std::future::pending::<Result<()>>().await
+            };
+            tokio::select! {
+                lived = at_work(stage, at, progress) => lived?,
+                ended = trouble => { ended?; Lived::Ended }
+            }
+        };
+        for node in nodes.iter_mut().chain([&mut last]) {
+            if node.try_wait()?.is_none() {
+                signal(node, Signal::CONT);
+                stop(node, None).await?;
+            }
+        }
+        Ok((lived, strikes))
+    }
+}
