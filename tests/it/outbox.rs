@@ -1,0 +1,3 @@
+//! Deliveries on a forge: a branch is pushed and a pull request opened, each once, whatever is lost on the way.
+
+mod leases;
