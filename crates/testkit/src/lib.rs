@@ -3,3 +3,4 @@
 pub mod database;
 pub mod model;
 pub mod otlp;
+pub mod remote;
