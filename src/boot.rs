@@ -2,6 +2,7 @@
 
 mod database;
 mod environment;
+mod forge;
 mod limits;
 mod litter;
 mod models;
@@ -29,6 +30,7 @@ pub use database::{
     configured as configured_database, connect as connect_database, open as open_database,
     private as private_cluster,
 };
+pub use forge::describe as describe_forge;
 
 /// What this process is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

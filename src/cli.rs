@@ -132,6 +132,8 @@ pub enum Deliver {
     /// A commit on a branch of its own in the repository.
     #[default]
     Branch,
+    /// The same, pushed to the repository's remote, with a pull request there.
+    Pr,
     /// A patch file in the data folder.
     Patch,
     /// Nothing; `task diff` shows it.
@@ -192,6 +194,8 @@ pub enum Task {
     Cancel(Id),
     /// Try a failed or parked task again.
     Retry(Id),
+    /// Send what failed of its delivery again: the push, the pull request.
+    Resend(Id),
     /// Hold it.
     Pause(Id),
     /// Let one go on that is held, or that waits for a budget, a provider or a limit.

@@ -8,6 +8,7 @@ mod analytics;
 mod database;
 mod error;
 mod git;
+mod github;
 mod layers;
 mod log;
 mod model;
@@ -26,6 +27,7 @@ pub use analytics::Analytics;
 pub use database::Database;
 pub use error::ConfigError;
 pub use git::Git;
+pub use github::GitHub;
 pub use layers::{Layers, Origin, edit_file};
 pub use log::{Format, Log};
 pub use model::{Model, Provider};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub providers: BTreeMap<String, Provider>,
     /// Who delivered commits are by.
     pub git: Git,
+    /// Where pull requests are opened.
+    pub github: GitHub,
     /// How children are confined.
     pub sandbox: Sandbox,
     /// What goes to standard error.

@@ -8,6 +8,7 @@ use journeyman_actors::classifier::ClassifierActor;
 use journeyman_actors::context::Runtime;
 use journeyman_actors::gateway::GatewayActor;
 use journeyman_actors::learner::LearnerActor;
+use journeyman_actors::outbox::OutboxActor;
 use journeyman_actors::scheduler::{SchedulerActor, SchedulerArguments};
 use journeyman_actors::sentinel::{SentinelActor, SentinelArguments};
 use journeyman_actors::support::Spawned;
@@ -27,6 +28,8 @@ pub enum Kind {
     Gateway,
     /// Learns what resolved them.
     Learner,
+    /// Sends effects to foreign systems.
+    Outbox,
     /// One run of an agent.
     Run,
     /// Claims tasks.
@@ -44,6 +47,7 @@ impl FromStr for Kind {
             "classifier" => Self::Classifier,
             "gateway" => Self::Gateway,
             "learner" => Self::Learner,
+            "outbox" => Self::Outbox,
             "run" => Self::Run,
             "scheduler" => Self::Scheduler,
             "sentinel" => Self::Sentinel,
@@ -68,6 +72,7 @@ impl StartChild for Starter {
             Kind::Classifier => ClassifierActor::start(runtime, child).await,
             Kind::Gateway => GatewayActor::start(runtime, child).await,
             Kind::Learner => LearnerActor::start(runtime, child).await,
+            Kind::Outbox => OutboxActor::start(runtime, child).await,
             Kind::Run => RunActor::start(RunArguments { runtime, child }).await,
             Kind::Scheduler => SchedulerActor::start(SchedulerArguments { runtime, child }).await,
             Kind::Sentinel => SentinelActor::start(SentinelArguments { runtime, child }).await,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_domain::limits::Limits;
 use journeyman_domain::schedule;
+use journeyman_integrations::github::GitHub;
 use journeyman_store::Store;
 use journeyman_workspace::process::Runner;
 use tokio::sync::{broadcast, watch};
@@ -63,6 +64,8 @@ pub struct Settings {
     pub allow_unverified: bool,
     /// Author and committer of delivered commits, where the user set one: name and address.
     pub author: Option<(String, String)>,
+    /// Where pull requests are opened.
+    pub forge: Forge,
     /// How children are confined.
     pub sandbox: Sandbox,
     /// This machine, as rows of nodes and children name it.
@@ -79,6 +82,15 @@ pub struct Settings {
     pub prompts: BTreeMap<String, String>,
     /// The environment that children get, already an allow-list.
     pub environment: BTreeMap<String, String>,
+}
+
+/// Where pull requests are opened.
+#[derive(Clone, Debug)]
+pub struct Forge {
+    /// The host of its repositories, as the addresses of remotes have it.
+    pub host: String,
+    /// Its client, with a token; or one sentence on why there is none.
+    pub client: Result<GitHub, String>,
 }
 
 /// How children are confined.

@@ -14,6 +14,7 @@ pub mod context;
 pub mod gateway;
 pub mod learner;
 pub mod models;
+pub mod outbox;
 pub mod repository;
 pub mod scheduler;
 pub mod sentinel;
@@ -52,6 +53,12 @@ pub const ACTORS: &[Actor] = &[
         owns: "one run: its journal, workspace and processes",
         restart: "temporary",
         asks: &["classifier", "learner", "gateway"],
+    },
+    Actor {
+        name: "outbox",
+        owns: "which effects on foreign systems this node sends: claims, leases, attempts",
+        restart: "permanent",
+        asks: &[],
     },
     Actor {
         name: "classifier",

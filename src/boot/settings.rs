@@ -22,6 +22,7 @@ pub(super) fn actors(
         limits: settings.run.limits(),
         allow_unverified: settings.run.allow_unverified,
         author,
+        forge: super::forge::load(&settings.github, works)?,
         sandbox: sandbox(context, settings, works)?,
         host: super::node::host(),
         boot_id: super::node::boot_id(),
@@ -61,7 +62,8 @@ fn sandbox(
     hidden.push(context.paths.data.clone());
     hidden.push(context.paths.config.clone());
     let keys = settings.providers.values().filter_map(|provider| provider.key.as_deref());
-    let references = keys.chain([settings.database.url.as_str()]);
+    let own = [settings.database.url.as_str(), settings.github.token.as_str()];
+    let references = keys.chain(own);
     hidden.extend(references.flat_map(crate::config::secret_files));
     hidden.extend(context.socket().and_then(|socket| socket.parent().map(Path::to_owned)));
     hidden.extend(environment::sockets(&home, |name| std::env::var_os(name)));

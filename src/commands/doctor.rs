@@ -5,7 +5,7 @@ use std::process::Command;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::boot::{configured_database, open_database};
+use crate::boot::{configured_database, describe_forge, open_database};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::Context;
@@ -27,6 +27,7 @@ pub async fn execute(context: &Context) -> Result<Exit, Failure> {
     findings.push(telemetry());
     findings.extend(["cargo", "npm", "python3", "go", "ruff"].map(tool));
     findings.push(models(context));
+    findings.push(forge(context));
     let failed = findings.iter().any(|finding| finding.grade == "fail");
     output::either(context.json, &json!({ "findings": findings, "next_cursor": null }), || {
         let mut text = String::new();
@@ -156,6 +157,15 @@ fn tool(name: &'static str) -> Finding {
     match version(name, if name == "go" { "version" } else { "--version" }) {
         Some(version) => ok(name, version),
         None => not("warn", name, "not found", "only repositories that use it need it"),
+    }
+}
+
+fn forge(context: &Context) -> Finding {
+    match describe_forge(&context.settings.github) {
+        Ok(found) => ok("forge", found),
+        Err(failure) => {
+            not("fail", "forge", failure.message, "journeyman config set github.api_url URL")
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 //! With a daemon the task is handed to it; without one the runtime runs in this process, as a node
 //! that works on this task alone.
 
+mod sent;
+
 use journeyman_web::types::{AddTasks, Task, Tasks};
 use serde_json::Value;
 
-use super::task::{describe, exit_of, request};
+use super::task::{describe, request};
 use crate::cli;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
@@ -61,9 +63,10 @@ async fn follow(
     let view = if context.json { View::Lines } else { View::choose(false) };
     live::follow(client, &task.id, view).await?;
     let task: Task = client.get(&format!("/api/v1/tasks/{}", task.id)).await?;
+    let task = sent::wait(client, task).await?;
     if context.json {
         output::json(&task)?;
-        return Ok(exit_of(&task));
+        return Ok(sent::exit(&task));
     }
     let diff: Value = client.get(&format!("/api/v1/tasks/{}/diff", task.id)).await?;
     if let Some(diff) = diff["diff"].as_str().filter(|diff| !diff.is_empty()) {
@@ -72,12 +75,15 @@ async fn follow(
     }
     output::text(&describe(&task))?;
     output::text(&next_step(&task))?;
-    Ok(exit_of(&task))
+    Ok(sent::exit(&task))
 }
 
 /// What the user can do now.
 fn next_step(task: &Task) -> String {
     let id = super::task::short_id(&task.id);
+    if !task.deliveries.is_empty() {
+        return sent::next_step(task, &id);
+    }
     match (task.status.as_str(), &task.branch) {
         ("completed", Some(branch)) => format!(
             "\nlook at it:  git diff {}..{branch}\ntake it:     journeyman task apply {id}\n",

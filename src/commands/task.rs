@@ -54,6 +54,7 @@ async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Res
         cli::Task::Watch(id) => watch(context, client, &id.task).await,
         cli::Task::Cancel(id) => steer(context, client, &id.task, "cancel").await,
         cli::Task::Retry(id) => steer(context, client, &id.task, "retry").await,
+        cli::Task::Resend(id) => resend(context, client, &id.task).await,
         cli::Task::Pause(id) => steer(context, client, &id.task, "pause").await,
         cli::Task::Resume { task, budget, time } => {
             let more = json!({ "budget_usd": budget, "time_limit_s": time });
@@ -146,6 +147,17 @@ async fn steer_with(
     output::either(context.json, &task, || {
         format!("{}  {}  {}", show::short(&task.id), show::state(&task), task.title)
     })?;
+    Ok(Exit::Done)
+}
+
+async fn resend(context: &Context, client: &Client, id: &str) -> Result<Exit, Failure> {
+    let path = format!("/api/v1/tasks/{}/resend", segment(id));
+    let task: Task = client.post(&path, &json!({})).await?;
+    output::either(context.json, &task, || describe(&task))?;
+    if context.daemon().await.is_none() {
+        let note = "no daemon is running; `journeyman up` sends it";
+        anstream::eprintln!("{note}");
+    }
     Ok(Exit::Done)
 }
 

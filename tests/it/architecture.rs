@@ -46,8 +46,13 @@ const PURE: [&str; 2] = ["domain", "learning"];
 const EFFECTS: [&str; 8] =
     ["tokio", "sqlx", "ractor", "reqwest", "axum", "hyper", "rustix", "tracing"];
 /// Each capability with the capabilities that it may use.
-const CAPABILITIES: [(&str, &[&str]); 4] =
-    [("store", &[]), ("workspace", &["launcher"]), ("launcher", &[]), ("drivers", &["workspace"])];
+const CAPABILITIES: [(&str, &[&str]); 5] = [
+    ("store", &[]),
+    ("workspace", &["launcher"]),
+    ("launcher", &[]),
+    ("drivers", &["workspace"]),
+    ("integrations", &[]),
+];
 
 #[test]
 fn pure_crates_have_no_effects() {

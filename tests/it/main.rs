@@ -12,6 +12,7 @@ mod launcher;
 mod measured;
 mod mends;
 mod native;
+mod outbox;
 mod queue;
 mod readme;
 mod recovery;

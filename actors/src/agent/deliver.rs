@@ -1,10 +1,14 @@
-//! Delivery: the verified change leaves the runtime, once, however often this is repeated.
+//! Delivery: the verified change leaves the runtime, once, however often this is repeated. What shall happen on
+//! foreign systems is decided here, in the transaction of the entry, and brought about by the outbox.
+
+mod pull_request;
 
 use journeyman_domain::step::Entry;
 use journeyman_faults::{around, points};
-use journeyman_workspace::{Delivery, Signature};
+use journeyman_workspace::{Delivered, Delivery, Signature};
 
 use super::execute::{RunError, Work};
+use super::journal::Beside;
 use super::prepare;
 use super::scene::Scene;
 
@@ -15,15 +19,35 @@ const SLUG: usize = 40;
 pub(super) async fn deliver(work: &mut Work, scene: &mut Scene) -> Result<(), RunError> {
     let wanted = work.held.task.deliver.clone();
     work.say("delivering");
+    let mut beside = Beside::default();
     let entry = match wanted.as_str() {
         "none" => Entry::Delivered { branch: None, commit: None, patch: None },
         "patch" => patch(work, scene).await?,
-        _ => branch(work, scene).await?,
+        wanted => {
+            let delivered = branch(work, scene).await?;
+            if wanted == "pr" {
+                let (repository, base) =
+                    (prepare::repository(work)?, scene.workspace.base().commit);
+                let Delivered { branch, commit } = &delivered;
+                let effect = pull_request::effect(work, &repository, branch, commit, &base);
+                beside.effect = Some(effect.await?);
+            }
+            Entry::Delivered {
+                branch: Some(delivered.branch),
+                commit: Some(delivered.commit.to_string()),
+                patch: None,
+            }
+        }
     };
-    work.journal.append(entry).await
+    let is_sent = beside.effect.is_some();
+    work.journal.append_with(entry, beside).await?;
+    if is_sent {
+        work.outbox.hint();
+    }
+    Ok(())
 }
 
-async fn branch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
+async fn branch(work: &Work, scene: &Scene) -> Result<Delivered, RunError> {
     let repository = prepare::repository(work)?;
     let author = match &work.runtime.settings.author {
         Some((name, email)) => Signature { name: name.clone(), email: email.clone() },
@@ -39,12 +63,7 @@ async fn branch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
     };
     let delivered =
         journeyman_workspace::deliver(&repository, &scene.workspace, &scene.current, &delivery);
-    let delivered = around(points::DELIVER, delivered).await?;
-    Ok(Entry::Delivered {
-        branch: Some(delivered.branch),
-        commit: Some(delivered.commit.to_string()),
-        patch: None,
-    })
+    Ok(around(points::DELIVER, delivered).await?)
 }
 
 async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {

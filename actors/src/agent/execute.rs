@@ -27,6 +27,7 @@ use crate::classifier::ClassifierHandle;
 use crate::context::{Change, Runtime};
 use crate::gateway::GatewayHandle;
 use crate::learner::LearnerHandle;
+use crate::outbox::OutboxHandle;
 
 /// Everything that a run works with.
 pub(super) struct Work {
@@ -35,6 +36,7 @@ pub(super) struct Work {
     pub(super) classifier: ClassifierHandle,
     pub(super) learner: LearnerHandle,
     pub(super) gateway: GatewayHandle,
+    pub(super) outbox: OutboxHandle,
     /// Cancelled when the run shall stop where it is; kills what it has started.
     pub(super) stop: CancellationToken,
     /// Why, once it is cancelled.

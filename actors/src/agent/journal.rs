@@ -8,7 +8,7 @@ use journeyman_domain::run::Run;
 use journeyman_domain::step::Entry;
 use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{
-    BlobHash, Fence, ModelCall, NewStep, Step, Store, StoreError, is_transient,
+    BlobHash, Fence, ModelCall, NewEffect, NewStep, Step, Store, StoreError, is_transient,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,8 @@ pub(super) struct Beside {
     pub(super) pack: Option<Vec<u8>>,
     /// The model call whose answer it is.
     pub(super) call: Option<ModelCall>,
+    /// What it decides to do to a foreign system.
+    pub(super) effect: Option<NewEffect>,
 }
 
 impl Journal {
@@ -106,6 +108,7 @@ impl Journal {
             snapshot_tree: beside.snapshot.as_deref(),
             pack: beside.pack.as_deref(),
             call: beside.call.as_ref(),
+            effect: beside.effect.as_ref(),
             before: &self.deferred,
         };
         let seq = self.patiently(&step).await?;

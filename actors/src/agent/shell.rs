@@ -16,6 +16,7 @@ use crate::classifier::ClassifierHandle;
 use crate::context::Runtime;
 use crate::gateway::GatewayHandle;
 use crate::learner::LearnerHandle;
+use crate::outbox::OutboxHandle;
 use crate::scheduler::SchedulerHandle;
 use crate::support::{Envelope, Spawned, TrackedTasks, answer};
 
@@ -87,6 +88,7 @@ impl Actor for RunActor {
             classifier: ClassifierHandle::new(child.directory.clone(), "run"),
             learner: LearnerHandle::new(child.directory.clone(), "run"),
             gateway: GatewayHandle::new(child.directory.clone(), "run"),
+            outbox: OutboxHandle::new(child.directory.clone(), "run"),
             runtime,
             held,
             stop,

@@ -81,6 +81,8 @@ identifier! {
     PatternId;
     /// A row of `task_schedules`.
     ScheduleId;
+    /// A row of `outbox`.
+    EffectId;
 }
 
 impl ErrorReportId {

@@ -185,6 +185,8 @@ vocabulary! {
     Delivery, "delivery" {
         /// A commit on a branch of its own in the user's repository.
         Branch = "branch",
+        /// The same, pushed to the repository's remote, with a pull request there.
+        Pr = "pr",
         /// A patch file in the data folder; the repository is not touched.
         Patch = "patch",
         /// Nothing leaves the runtime; `task diff` shows it.

@@ -97,6 +97,7 @@ words!(
     AfterFailure,
     Missed,
     Overlap,
+    journeyman_domain::outbox::EffectState,
     journeyman_domain::failure::ErrorClass,
     crate::NodeKind
 );

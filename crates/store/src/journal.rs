@@ -19,6 +19,7 @@ use self::append::Append;
 use crate::group;
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
+use crate::tables::outbox::NewEffect;
 use crate::{Store, StoreError};
 
 /// A blob's name: the SHA-256 of its bytes.
@@ -68,6 +69,8 @@ pub struct NewStep<'a> {
     pub pack: Option<&'a [u8]>,
     /// The model call whose answer it is.
     pub call: Option<&'a ModelCall>,
+    /// What it decides to do to a foreign system.
+    pub effect: Option<&'a NewEffect>,
     /// Kinds and entries of steps that come right before it, in the same transaction.
     pub before: &'a [(&'static str, Value)],
 }

@@ -47,6 +47,7 @@ pub use tables::errors::{ErrorFilter, ErrorReport, NewErrorReport};
 pub use tables::executions::Execution;
 pub use tables::files::Files;
 pub use tables::nodes::{NewNode, Node, NodeKind};
+pub use tables::outbox::{EffectClaim, EffectFence, NewEffect, Outgoing};
 pub use tables::patterns::{NewResolution, Pattern};
 pub use tables::runs::{Run, Usage, Used};
 pub use tables::schedules::{Fired, NewSchedule, Schedule};
@@ -192,6 +193,8 @@ pub fn statements() -> Vec<&'static str> {
         tables::files::ALL,
         tables::keys::ALL,
         tables::nodes::ALL,
+        tables::outbox::ALL,
+        tables::outbox::send::ALL,
         tables::patterns::ALL,
         tables::runs::ALL,
         tables::schedules::ALL,

@@ -10,6 +10,7 @@ pub mod executions;
 pub mod files;
 pub mod keys;
 pub mod nodes;
+pub mod outbox;
 pub mod patterns;
 pub mod runs;
 pub mod schedules;

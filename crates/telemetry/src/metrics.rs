@@ -58,6 +58,7 @@ struct Instruments {
     queue_claim: Histogram<f64>,
     execution: Histogram<f64>,
     check: Histogram<f64>,
+    effect: Histogram<f64>,
     tokens: Histogram<u64>,
     model_call: Histogram<f64>,
     first_chunk: Histogram<f64>,
@@ -82,6 +83,7 @@ impl Metrics {
             queue_claim: seconds(names::METRIC_QUEUE_CLAIM),
             execution: seconds(names::METRIC_EXECUTION),
             check: seconds(names::METRIC_CHECK),
+            effect: seconds(names::METRIC_EFFECT),
             tokens: meter
                 .u64_histogram(names::METRIC_TOKENS)
                 .with_unit("{token}")
@@ -169,6 +171,15 @@ impl Metrics {
             }
             attributes.extend(failure.map(|kind| KeyValue::new(names::ATTR_ERROR_TYPE, kind)));
             on.model_call.record(took.as_secs_f64(), &attributes);
+        }
+    }
+
+    /// An attempt at an effect on a foreign system ended.
+    pub fn effect_sent(&self, kind: &str, outcome: &'static str, took: Duration) {
+        if let Some(on) = &self.0 {
+            let kind = KeyValue::new(names::ATTR_EFFECT_KIND, kind.to_owned());
+            let outcome = KeyValue::new(names::ATTR_EFFECT_OUTCOME, outcome);
+            on.effect.record(took.as_secs_f64(), &[kind, outcome]);
         }
     }
 

@@ -54,6 +54,7 @@ names! {
     SPAN_VERIFY = "verify", Span, "internal", "The runtime checks base and candidate in clean checkouts.";
     SPAN_RUN_CHECK = "run_check", Span, "internal", "One check on one checkout.";
     SPAN_DELIVER = "deliver", Span, "internal", "The verified change is committed and handed over.";
+    SPAN_SEND = "send {effect.kind}", Span, "client", "One attempt at an effect on a foreign system, from its claim to its record: the root of its trace, linked to what decided it.";
     SPAN_ACTOR_MESSAGE = "{actor} {message}", Span, "consumer", "One message handled by an actor: a child of an ask, linked to whatever told it otherwise.";
     SPAN_REQUEST = "{http.request.method} {http.route}", Span, "server", "One request to the API; what it adds is linked to it.";
 
@@ -78,6 +79,9 @@ names! {
     ATTR_CHECK_NAME = "check.name", Attribute, "string", "The check, such as cargo test.";
     ATTR_CHECK_SIDE = "check.side", Attribute, "string", "base or candidate.";
     ATTR_CHECK_OUTCOME = "check.outcome", Attribute, "string", "passed, failed, timeout or broken.";
+    ATTR_EFFECT_KIND = "effect.kind", Attribute, "string", "push or pull_request.";
+    ATTR_EFFECT_ATTEMPT = "effect.attempt", Attribute, "int", "Its number among the attempts at the effect, from 1.";
+    ATTR_EFFECT_OUTCOME = "effect.outcome", Attribute, "string", "done, failed, retry (another attempt follows), released (the sender was stopped) or fenced (another sender has it).";
     ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, drained, killed, cancelled or failed.";
     ATTR_PROCESS_EXIT_CODE = "process.exit.code", Attribute, "int", "Exit status of a child process.";
     ATTR_ERROR_TYPE = "error.type", Attribute, "string", "The category that the classifier gave to a failure.";
@@ -113,6 +117,7 @@ names! {
     METRIC_TOKENS = "gen_ai.client.token.usage", Histogram, "{token}", "Tokens of a model call; by gen_ai.provider.name, gen_ai.request.model and gen_ai.token.type.";
     METRIC_MODEL_CALL = "gen_ai.client.operation.duration", Histogram, "s", "One try of a model call; by gen_ai.provider.name, gen_ai.request.model and error.type.";
     METRIC_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk", Histogram, "s", "From the request to the first piece of the answer; by gen_ai.provider.name and gen_ai.request.model.";
+    METRIC_EFFECT = "effect_seconds", Histogram, "s", "One attempt at an effect on a foreign system; by effect.kind and effect.outcome.";
     METRIC_CHECK = "check_seconds", Histogram, "s", "One check on one checkout; by check.side and check.outcome.";
 }
 

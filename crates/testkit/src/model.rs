@@ -20,7 +20,7 @@
 mod anthropic;
 mod chat;
 mod dialect;
-mod http;
+pub(crate) mod http;
 mod ledger;
 mod misbehaviour;
 mod refusal;

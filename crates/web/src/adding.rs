@@ -1,6 +1,7 @@
 //! New tasks: the words of a request become rows, or none does and the request says why. What the words mean is in
 //! `words`, what is looked up for them in `rows`.
 
+mod forge;
 mod rows;
 mod words;
 

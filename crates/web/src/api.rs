@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use http_body_util::Full;
 use journeyman_actors::agent::AgentsHandle;
 use journeyman_actors::context::{Mode, Runtime};
+use journeyman_actors::outbox::OutboxHandle;
 use journeyman_actors::scheduler::SchedulerHandle;
 use journeyman_domain::ids::TaskId;
 use journeyman_supervision::Directory;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) scheduler: SchedulerHandle,
     pub(crate) agents: AgentsHandle,
+    pub(crate) outbox: OutboxHandle,
     /// The id that the first task gets, until one has it.
     first_task: Mutex<Option<TaskId>>,
 }
@@ -81,6 +83,7 @@ impl Api {
         let shared = Shared {
             scheduler: SchedulerHandle::new(directory.clone(), "api"),
             agents: AgentsHandle::new(directory.clone()),
+            outbox: OutboxHandle::new(directory.clone(), "api"),
             first_task: Mutex::new(first_task),
             runtime,
             directory,
@@ -116,6 +119,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/tasks/{task}/resume", post(tasks::resume))
         .route("/tasks/{task}/approve", post(tasks::approve))
         .route("/tasks/{task}/retry", post(tasks::retry))
+        .route("/tasks/{task}/resend", post(tasks::resend))
         .route("/tasks/{task}/answer", post(tasks::answer))
         .route("/tasks/{task}/events", get(tasks::events))
         .route("/tasks/{task}/logs", get(tasks::logs))

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use futures_util::future::try_join_all;
 use journeyman_domain::ids::{AgentId, CodebaseId};
 use journeyman_domain::status::{Status, WaitingFor};
-use journeyman_store::{ErrorFilter, Execution, Run, StepPosition, Store, StoreError, Turn, Usage};
+use journeyman_store::{
+    ErrorFilter, Execution, Outgoing, Run, StepPosition, Store, StoreError, Turn, Usage,
+};
 use journeyman_telemetry::TraceContext;
 use serde_json::Value;
 
 use crate::because::{Around, because};
-use crate::types::{ErrorReport, Task};
+use crate::types::{Delivery, ErrorReport, Task};
 
 /// Failures that a task's document shows at the most.
 const ERRORS: u32 = 20;
@@ -108,6 +110,8 @@ pub(crate) async fn whole(store: &Store, row: journeyman_store::Task) -> Result<
     }
     task.errors = errors.into_iter().rev().map(error_report).collect();
     task.files = known.files;
+    let effects = store.outbox().of_task(row.id).await?;
+    task.deliveries = effects.into_iter().map(delivery).collect();
     Ok(task)
 }
 
@@ -140,7 +144,7 @@ fn tokens(usage: &Usage) -> i64 {
 }
 
 /// Tasks of a list: without what only the rows of executions and failures know (`patch`,
-/// `verification`, `trace_id`, `errors`).
+/// `deliveries`, `verification`, `trace_id`, `errors`).
 pub(crate) async fn brief(
     store: &Store,
     rows: &[journeyman_store::Task],
@@ -198,6 +202,7 @@ fn document(row: &journeyman_store::Task, names: &Names, runs: &[Run], around: A
         base_commit: row.base_commit.clone(),
         head_commit: row.head_commit.clone(),
         patch: None,
+        deliveries: Vec::new(),
         done_by_word: row.done_by_word,
         verified: row.verified,
         verification: None,
@@ -222,6 +227,17 @@ fn add_execution(task: &mut Task, execution: &Execution) {
     task.patch = execution.result["patch"].as_str().map(str::to_owned);
     let trace = execution.traceparent.as_deref().and_then(|text| text.parse().ok());
     task.trace_id = trace.map(|context: TraceContext| context.trace_id_hex());
+}
+
+fn delivery(row: Outgoing) -> Delivery {
+    Delivery {
+        kind: row.kind,
+        state: row.state.to_string(),
+        target: row.target,
+        remote_id: row.remote_id,
+        attempts: row.attempts,
+        last_error: row.last_error,
+    }
 }
 
 /// A failure without its evidence.

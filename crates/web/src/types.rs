@@ -63,7 +63,7 @@ pub struct NewTask {
     /// A commit, branch or tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// branch, patch or none.
+    /// branch, pr, patch or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliver: Option<String>,
     /// Complete it also when no check can judge it.
@@ -79,8 +79,8 @@ pub struct AddTasks {
     pub tasks: Vec<NewTask>,
 }
 
-/// What is known of a task. A list leaves out `patch`, `verification`, `files`, `trace_id` and
-/// `errors`.
+/// What is known of a task. A list leaves out `patch`, `deliveries`, `verification`, `files`,
+/// `trace_id` and `errors`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Its id.
@@ -115,6 +115,9 @@ pub struct Task {
     pub head_commit: Option<String>,
     /// The delivered patch file.
     pub patch: Option<String>,
+    /// What of the delivery goes to foreign systems, in its order.
+    #[serde(default)]
+    pub deliveries: Vec<Delivery>,
     /// The agent's own word: done or not; null while it works.
     pub done_by_word: Option<bool>,
     /// The runtime's judgement; null before there is one.
@@ -147,6 +150,23 @@ pub struct Task {
     pub files: Vec<String>,
     /// The trace of its last execution, as 32 hexadecimal digits.
     pub trace_id: Option<String>,
+}
+
+/// A part of a delivery on a foreign system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// push or pull_request.
+    pub kind: String,
+    /// pending, sending, done or failed.
+    pub state: String,
+    /// Where it goes.
+    pub target: String,
+    /// What names it there: the pushed commit, the pull request's address.
+    pub remote_id: Option<String>,
+    /// How often it was begun.
+    pub attempts: i32,
+    /// Why the last attempt did not bring it about.
+    pub last_error: Option<String>,
 }
 
 /// A page of a list.

@@ -1,6 +1,7 @@
 //! Runs git in an environment of our own.
 //!
-//! No hook, no configuration of user or machine, no question, no lock that is not needed.
+//! No hook, no question, no lock that is not needed; no configuration of user or machine but for what the user
+//! asks for by name.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -32,6 +33,28 @@ const CONFIGURATION: [(&str, &str); 8] = [
 
 /// What is passed on from our own environment.
 const PASSED_ON: [&str; 2] = ["PATH", "TMPDIR"];
+/// The same, where the user's own configuration counts.
+const OF_USER: [&str; 2] = ["HOME", "XDG_CONFIG_HOME"];
+/// The same, where a remote is spoken to: what the user's helpers for credentials, keys and proxies need.
+/// None of it reaches an agent's child.
+const OF_REMOTES: [&str; 16] = [
+    "SSH_AUTH_SOCK",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "GNUPGHOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+];
 
 /// Why a git command failed.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +152,32 @@ pub(crate) struct Git {
     folder: PathBuf,
     environment: Vec<(OsString, OsString)>,
     user_configuration: bool,
+    speaks_to_remotes: bool,
+    limit: Duration,
+}
+
+/// Kills the group of a git that is not waited for any more, with the helpers that it has started.
+struct Group(Option<rustix::process::Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended in this moment.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 impl Git {
     /// Git as if called in `folder`, finding the repository by itself.
     pub(crate) fn within(folder: &Path) -> Self {
-        Self { folder: folder.into(), environment: Vec::new(), user_configuration: false }
+        Self {
+            folder: folder.into(),
+            environment: Vec::new(),
+            user_configuration: false,
+            speaks_to_remotes: false,
+            limit: TIMEOUT,
+        }
     }
 
     /// Git on exactly this repository, wherever its files are.
@@ -158,6 +201,16 @@ impl Git {
     pub(crate) fn with_user_configuration(mut self) -> Self {
         self.user_configuration = true;
         self
+    }
+
+    /// Speaks to a remote as the user would, with their configuration and helpers; never with a question, and
+    /// no longer than this.
+    pub(crate) fn with_remotes(mut self, limit: Duration) -> Self {
+        (self.user_configuration, self.speaks_to_remotes, self.limit) = (true, true, limit);
+        // A terminal is not asked anyway; these would ask in a window.
+        self.with("GIT_ASKPASS", "")
+            .with("SSH_ASKPASS", "false")
+            .with("SSH_ASKPASS_REQUIRE", "force")
     }
 
     /// Runs a subcommand; its stdout.
@@ -209,6 +262,8 @@ impl Git {
         input: Vec<u8>,
     ) -> Result<Vec<u8>, GitError> {
         let mut child = self.command(&arguments).spawn().map_err(GitError::NotStarted)?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let mut group = Group(pid.and_then(rustix::process::Pid::from_raw));
         let stdin = child.stdin.take();
         let feed = async move {
             if let Some(mut stdin) = stdin {
@@ -217,10 +272,11 @@ impl Git {
             }
         };
         let both = async { tokio::join!(feed, child.wait_with_output()).1 };
-        let output = tokio::time::timeout(TIMEOUT, both)
+        let output = tokio::time::timeout(self.limit, both)
             .await
             .map_err(|_| GitError::TimedOut(name(&arguments)))?
             .map_err(GitError::NotStarted)?;
+        group.0 = None;
         if output.status.success() {
             return Ok(output.stdout);
         }
@@ -242,11 +298,15 @@ impl Git {
         let passed_on = PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.envs(passed_on);
         if self.user_configuration {
-            let home = ["HOME", "XDG_CONFIG_HOME"];
-            command.envs(home.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+            let passed_on = OF_USER.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+            command.envs(passed_on);
         } else {
             command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
             command.env("GIT_ATTR_NOSYSTEM", "1");
+        }
+        if self.speaks_to_remotes {
+            let passed_on = OF_REMOTES.iter();
+            command.envs(passed_on.filter_map(|name| Some((name, std::env::var_os(name)?))));
         }
         command
             .env("LC_ALL", "C")

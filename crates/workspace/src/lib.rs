@@ -10,7 +10,8 @@
 //!
 //! This crate owns those folders and the processes that run in them. It must never touch the
 //! user's working tree, index, stash, configuration or current branch; only [`apply`], which the
-//! user asks for by name, does. It keeps no record: what must outlive the process is returned.
+//! user asks for by name, does. It speaks to a remote only to look for a branch and to push one
+//! that is not there. It keeps no record: what must outlive the process is returned.
 
 pub mod edit;
 pub mod process;
@@ -22,6 +23,7 @@ mod clone;
 mod deliver;
 mod error;
 mod git;
+mod remote;
 mod repository;
 mod snapshot;
 mod submodules;
@@ -33,6 +35,7 @@ pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
 pub use journeyman_launcher::Policy;
+pub use remote::{Pushing, Remote, RemoteBranch, base_branch, push, remote, remote_branch};
 pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,

@@ -81,6 +81,7 @@ pub fn request(prompt: &str, options: &cli::TaskOptions) -> Result<NewTask, Fail
         deliver: Some(
             match options.deliver {
                 cli::Deliver::Branch => "branch",
+                cli::Deliver::Pr => "pr",
                 cli::Deliver::Patch => "patch",
                 cli::Deliver::None => "none",
             }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use journeyman_web::types::Task;
+use journeyman_web::types::{Delivery, Task};
 use serde_json::Value;
 
 use crate::output;
@@ -48,6 +48,9 @@ pub fn describe(task: &Task) -> String {
     row("agent", Some(agent.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     row("branch", task.branch.clone());
     row("patch", task.patch.clone());
+    for delivery in &task.deliveries {
+        row(&delivery.kind.replace("pull_request", "request"), Some(sent(delivery)));
+    }
     row("base", task.base_commit.clone());
     row("commit", task.head_commit.clone());
     row("attempts", (task.attempts > 1).then(|| task.attempts.to_string()));
@@ -70,6 +73,21 @@ pub fn describe(task: &Task) -> String {
         );
     }
     text
+}
+
+/// Where a part of a delivery is, in one line.
+fn sent(delivery: &Delivery) -> String {
+    let Delivery { state, target, remote_id, attempts, last_error, .. } = delivery;
+    match (state.as_str(), remote_id) {
+        ("done", Some(address)) if address.contains("://") => address.clone(),
+        ("done", _) => format!("done, {target}"),
+        _ => {
+            let tried =
+                if *attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
+            let why = last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            format!("{state}{tried}, {target}{why}")
+        }
+    }
 }
 
 /// The evidence of a verification.

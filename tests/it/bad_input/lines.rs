@@ -42,7 +42,7 @@ async fn the_line_that_makes_no_sense_is_named() {
     let good = r#"{"key":"a","repo":"REPO","prompt":"a"}"#;
     for (rest, code, said) in [
         (r#""priority":"x""#, "usage", "'x' is no priority; known are"),
-        (r#""deliver":"pr""#, "usage", "'pr' is no delivery; known are"),
+        (r#""deliver":"mail""#, "usage", "'mail' is no delivery; known are"),
         (r#""driver":"x""#, "usage", "'x' is no driver; known are"),
         (r#""agent":"x""#, "not_found", "there is no agent x"),
         (r#""agent":"x\u0000""#, "usage", "a text of the task has a zero byte"),

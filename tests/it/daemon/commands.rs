@@ -36,7 +36,14 @@ async fn the_tree_shows_what_runs() {
     let task = add_command(&home, &repository, GATED, CHECK);
     let gate = wait_at_gate(&home, &home.data(), &task);
     let tree = home.run(&["tree", "--json"]).ok().json();
-    for path in ["root", "root/auditor", "root/minds/learner", "root/scheduler", "root/sentinel"] {
+    for path in [
+        "root",
+        "root/auditor",
+        "root/minds/learner",
+        "root/orchestration/outbox",
+        "root/scheduler",
+        "root/sentinel",
+    ] {
         let node = find(&tree, path).unwrap_or_else(|| panic!("no {path}: {tree}"));
         assert_eq!(node["status"]["state"], "running", "{node}");
     }

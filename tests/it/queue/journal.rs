@@ -56,6 +56,7 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
             snapshot_tree: Some("tree"),
             pack: Some(b"pack"),
             call: None,
+            effect: None,
             before: &[],
         };
         assert_eq!(store.journal().append(fence, first.run.id, &step).await.unwrap(), seq);
@@ -169,6 +170,7 @@ async fn runs_that_append_at_once_do_not_disturb_each_other() {
                     snapshot_tree: Some("tree"),
                     pack: None,
                     call: (step % 2 == 0).then_some(&call),
+                    effect: None,
                     before: &before,
                 };
                 if number == 2 && step == 9 {

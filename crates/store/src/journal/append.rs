@@ -17,6 +17,7 @@ use crate::group::{self, Group, Write};
 use crate::line::Work;
 use crate::queue::Fence;
 use crate::tables::calls::ModelCall;
+use crate::tables::outbox::{NewEffect, record};
 use crate::{Store, StoreError};
 
 /// Appends that wait for a flush.
@@ -33,6 +34,7 @@ pub(crate) struct Append {
     pack: Option<(BlobHash, Vec<u8>)>,
     snapshot: Option<String>,
     call: Option<ModelCall>,
+    effect: Option<NewEffect>,
 }
 
 impl Append {
@@ -48,6 +50,7 @@ impl Append {
             pack: step.pack.map(blob),
             snapshot: step.snapshot_tree.map(str::to_owned),
             call: step.call.cloned(),
+            effect: step.effect.cloned(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Append {
             && self.pack.is_none()
             && self.snapshot.is_none()
             && self.call.is_none()
+            && self.effect.is_none()
     }
 }
 
@@ -90,26 +94,46 @@ const APPEND_ENTRIES: &str = concat!(
          JOIN last l USING (n) ORDER BY l.run, s.place) \
      SELECT n, seq FROM last"
 );
-const APPEND: &str = concat!(
-    held_and_last!(),
-    "stored AS ( \
-         INSERT INTO blobs (hash, size, bytes) \
-         SELECT DISTINCT ON (b.hash) b.hash, length(b.bytes), b.bytes \
-         FROM unnest($13::bigint[], $14::bytea[], $15::bytea[]) AS b (n, hash, bytes) JOIN held USING (n) \
-         ORDER BY b.hash ON CONFLICT DO NOTHING), \
-     called AS ( \
-         INSERT INTO model_calls SELECT c.* FROM unnest($16::bigint[], $17::jsonb[]) AS k (n, call) \
-         JOIN held USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), \
-     written AS ( \
-         INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob) \
-         SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack \
-         FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[], $10::bytea[], $11::text[], \
-             $12::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
-         ORDER BY l.run, s.place) \
-     SELECT n, seq FROM last"
+macro_rules! append {
+    ($($more:expr),*) => {
+        concat!(
+            held_and_last!(),
+            "stored AS ( \
+                 INSERT INTO blobs (hash, size, bytes) \
+                 SELECT DISTINCT ON (b.hash) b.hash, length(b.bytes), b.bytes \
+                 FROM unnest($13::bigint[], $14::bytea[], $15::bytea[]) AS b (n, hash, bytes) JOIN held USING (n) \
+                 ORDER BY b.hash ON CONFLICT DO NOTHING), \
+             called AS ( \
+                 INSERT INTO model_calls SELECT c.* FROM unnest($16::bigint[], $17::jsonb[]) AS k (n, call) \
+                 JOIN held USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), ",
+            $($more,)*
+            "written AS ( \
+                 INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob) \
+                 SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack \
+                 FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[], $10::bytea[], $11::text[], \
+                     $12::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
+                 ORDER BY l.run, s.place) \
+             SELECT n, seq FROM last"
+        )
+    };
+}
+const APPEND: &str = append!();
+// Seldom: a step that decides an effect on a foreign system. The audit of its row learns here who acts, and in
+// which trace.
+const APPEND_EFFECT: &str = append!(
+    "posted AS ( \
+         INSERT INTO outbox (id, kind, target, idempotency_key, payload, task_id, host, traceparent) \
+         SELECT o.id, o.kind, o.target, o.idempotency_key, o.payload, o.task_id, o.host, o.traceparent \
+         FROM unnest($18::bigint[], $19::jsonb[]) AS k (n, effect) JOIN held USING (n), \
+             jsonb_to_record(k.effect) AS o ",
+    record!(),
+    " WHERE set_config('journeyman.actor', 'run', true) IS NOT NULL \
+             AND set_config('journeyman.trace_id', coalesce(split_part(o.traceparent, '-', 2), ''), true) IS NOT NULL \
+             AND set_config('journeyman.span_id', coalesce(split_part(o.traceparent, '-', 3), ''), true) IS NOT NULL \
+         ON CONFLICT (idempotency_key) DO NOTHING), "
 );
 
-pub(crate) const ALL: &[&str] = &[APPEND_ENTRIES, APPEND];
+pub(crate) const ALL: &[&str] = &[APPEND_ENTRIES, APPEND, APPEND_EFFECT];
 
 impl Write for Append {
     type Answer = i32;
@@ -178,6 +202,7 @@ async fn written(
     let (mut blobs_of, mut hashes, mut contents): (Vec<i64>, Vec<&[u8]>, Vec<&[u8]>) =
         (vec![], vec![], vec![]);
     let (mut calls_of, mut calls): (Vec<i64>, Vec<Json<&ModelCall>>) = (vec![], vec![]);
+    let (mut effects_of, mut effects): (Vec<i64>, Vec<Json<&NewEffect>>) = (vec![], vec![]);
     let mut steps = Steps::default();
     for (n, append) in (1..).zip(batch) {
         executions.push(append.fence.execution_id.as_uuid());
@@ -193,6 +218,10 @@ async fn written(
             calls_of.push(n);
             calls.push(Json(call));
         }
+        if let Some(effect) = &append.effect {
+            effects_of.push(n);
+            effects.push(Json(effect));
+        }
         steps.take(n, append);
     }
     let are_entries = batch.iter().all(Append::is_entries);
@@ -200,7 +229,12 @@ async fn written(
     // After the line: with a new one all is forgotten.
     let known = store.ends.forget(batch);
     let known = if remembers { known } else { vec![None; batch.len()] };
-    let mut query = sqlx::query_as(if are_entries { APPEND_ENTRIES } else { APPEND })
+    let statement = match (are_entries, effects.is_empty()) {
+        (true, _) => APPEND_ENTRIES,
+        (false, true) => APPEND,
+        (false, false) => APPEND_EFFECT,
+    };
+    let mut query = sqlx::query_as(statement)
         .bind::<Vec<Uuid>>(executions)
         .bind::<Vec<Uuid>>(nodes)
         .bind::<Vec<i64>>(epochs)
@@ -220,6 +254,9 @@ async fn written(
             .bind(contents)
             .bind(calls_of)
             .bind(calls);
+    }
+    if !effects.is_empty() {
+        query = query.bind(effects_of).bind(effects);
     }
     let written = around(points::APPEND, query.fetch_all(&mut line)).await;
     let rows: Vec<(i64, i32)> =

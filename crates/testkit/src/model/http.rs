@@ -15,12 +15,12 @@ const MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
 const HANG_POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// Names in lower case.
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// How an answer ends.
@@ -51,7 +51,7 @@ pub(super) struct Response {
 }
 
 /// The next request; `None` at the end of the connection.
-pub(super) fn read_request(
+pub(crate) fn read_request(
     from: &mut impl BufRead,
     mut answers: impl Write,
 ) -> std::io::Result<Option<Request>> {

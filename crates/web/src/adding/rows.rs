@@ -1,17 +1,17 @@
 //! What is looked up for a request, and the rows that come of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use journeyman_actors::context::Mode;
 use journeyman_domain::ids::{AgentId, CodebaseId, TaskId};
-use journeyman_domain::status::{AfterFailure, DriverKind, Status};
+use journeyman_domain::status::{AfterFailure, Delivery, DriverKind, Status};
 use journeyman_store::NewTask as Row;
 use journeyman_telemetry::TraceContext;
 use journeyman_workspace::{RepositoryFacts, resolve};
 
-use super::named;
 use super::words::understand;
+use super::{forge, named};
 use crate::api::Shared;
 use crate::codebase;
 use crate::problem::Refusal;
@@ -38,6 +38,8 @@ pub(super) struct Adding<'a> {
     ids: Vec<TaskId>,
     first: Option<TaskId>,
     repositories: HashMap<&'a str, RepositoryFacts>,
+    /// Repositories for which pull requests can be opened.
+    forges: HashSet<&'a str>,
     registered: HashMap<PathBuf, CodebaseId>,
     commits: HashMap<(&'a str, &'a str), String>,
     agents: HashMap<&'a str, AgentId>,
@@ -59,6 +61,7 @@ impl<'a> Adding<'a> {
             ids,
             first,
             repositories: HashMap::new(),
+            forges: HashSet::new(),
             registered: HashMap::new(),
             commits: HashMap::new(),
             agents: HashMap::new(),
@@ -92,6 +95,10 @@ impl<'a> Adding<'a> {
         if !self.repositories.contains_key(task.repo.as_str()) {
             let facts = codebase::look(&task.repo).await?;
             self.repositories.insert(&task.repo, facts);
+        }
+        if words.deliver == Delivery::Pr && !self.forges.contains(task.repo.as_str()) {
+            forge::check(&self.shared.runtime, &self.repositories[task.repo.as_str()].root).await?;
+            self.forges.insert(&task.repo);
         }
         let mut after = Vec::with_capacity(task.after.len());
         for text in &task.after {

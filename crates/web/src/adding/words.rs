@@ -190,8 +190,8 @@ pub(super) mod tests {
             "'magic' is no driver; known are mechanic, command, native, none"
         );
         assert_eq!(
-            task(|task| task.deliver = Some("pr".into())),
-            "'pr' is no delivery; known are branch, patch, none"
+            task(|task| task.deliver = Some("mail".into())),
+            "'mail' is no delivery; known are branch, pr, patch, none"
         );
     }
 
