@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
+use journeyman_actors::support::TrackedTasks;
 use journeyman_domain::ids::TaskId;
 use journeyman_store::cluster::Cluster;
 use journeyman_supervision::{Directory, RunningTree};
@@ -48,6 +49,8 @@ pub struct Running {
     api: Api,
     database: String,
     socket: Option<PathBuf>,
+    /// What this process does beside its tree; it ends with it.
+    background: TrackedTasks,
     /// Dropped last: the private cluster stops with its last user.
     _cluster: Option<Cluster>,
     /// Held for as long as a daemon runs: one for each data folder.
@@ -57,6 +60,7 @@ pub struct Running {
 /// Starts a runtime.
 pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     prepare_folders(context)?;
+    let background = TrackedTasks::default();
     let only = match mode {
         Mode::Daemon => Some(node::only_daemon(&context.paths.data)?),
         Mode::Foreground | Mode::Observer => None,
@@ -72,7 +76,10 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     if mode == Mode::Daemon {
         node::bury_the_dead(&store, context, node).await?;
         // It may take a while, and nothing waits for it.
-        tokio::spawn(litter::clear(store.clone(), context.paths.runs()));
+        let clear = litter::clear(store.clone(), context.paths.runs());
+        background.spawn(|stop| async move {
+            let _ = stop.run_until_cancelled(clear).await;
+        });
     }
     let runtime = Runtime {
         store,
@@ -89,7 +96,8 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         changes: tokio::sync::broadcast::channel(256).0,
     };
     if mode == Mode::Daemon {
-        limits.watch(context.clone(), runtime.store.clone());
+        let (context, store) = (context.clone(), runtime.store.clone());
+        background.spawn(|stop| limits.watch(context, store, stop));
     }
     let directory = Directory::default();
     let spec = own_tree(context)?;
@@ -104,6 +112,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         api,
         database: opened.description,
         socket: context.socket(),
+        background,
         _cluster: opened.cluster,
         _only: only,
     })
@@ -136,6 +145,8 @@ fn own_tree(context: &Context) -> Result<journeyman_supervision::TreeSpec, Failu
 
 /// How long connections may take to end.
 const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
+/// How long what runs beside the tree may take to end.
+const BACKGROUND_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A socket that answers.
 pub struct Server {
@@ -215,6 +226,7 @@ impl Running {
             tracing::debug!(error = %error, "the scheduler did not drain");
         }
         self.tree.stop().await;
+        self.background.stop(BACKGROUND_LIMIT).await;
         node::leave(&self.runtime).await;
         // A statement that still runs on a connection shall not hold the end up.
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;
