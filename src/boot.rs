@@ -11,9 +11,10 @@ mod settings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use journeyman_actors::auditor::Recorder;
 use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
-use journeyman_actors::support::TrackedTasks;
+use journeyman_actors::support::{Lives, TrackedTasks};
 use journeyman_domain::ids::TaskId;
 use journeyman_store::cluster::Cluster;
 use journeyman_supervision::{Directory, RunningTree};
@@ -101,7 +102,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     }
     let directory = Directory::default();
     let spec = own_tree(context)?;
-    let starter = tree::Starter { runtime: runtime.clone() };
+    let starter = tree::Starter { runtime: runtime.clone(), lives: Lives::default() };
     let tree = RunningTree::start_in(directory.clone(), spec, starter)
         .await
         .map_err(Failure::from_error)?;
@@ -217,6 +218,20 @@ impl Running {
         }
     }
 
+    /// Writes down what the auditor could not: its own end, that of the root, and what came while the database was
+    /// away.
+    async fn record_the_end(&self) {
+        let Runtime { store, node, mode, .. } = self.runtime.clone();
+        let recorder = Recorder { store, node, mode, ledger: self.tree.ledger().clone() };
+        let lost = match tokio::time::timeout(CLOSE_LIMIT, recorder.write_rest()).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database did not answer in time".to_owned(),
+        };
+        let records = self.tree.ledger().waiting();
+        tracing::warn!(error = lost, records, "the last supervision records are not in the audit");
+    }
+
     /// Stops everything in order.
     pub async fn stop(self) {
         let scheduler = SchedulerHandle::new(self.tree.directory().clone(), "shutdown");
@@ -227,6 +242,7 @@ impl Running {
         }
         self.tree.stop().await;
         self.background.stop(BACKGROUND_LIMIT).await;
+        self.record_the_end().await;
         node::leave(&self.runtime).await;
         // A statement that still runs on a connection shall not hold the end up.
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;

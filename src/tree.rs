@@ -10,8 +10,8 @@ use journeyman_actors::gateway::GatewayActor;
 use journeyman_actors::learner::LearnerActor;
 use journeyman_actors::scheduler::{SchedulerActor, SchedulerArguments};
 use journeyman_actors::sentinel::{SentinelActor, SentinelArguments};
-use journeyman_actors::support::Spawned;
-use journeyman_supervision::{Child, ChildContext, StartChild, TreeSpec};
+use journeyman_actors::support::{Lives, Spawned};
+use journeyman_supervision::{Change, Child, ChildContext, ChildPath, StartChild, TreeSpec};
 
 /// The tree as it is shipped.
 pub const SUPERVISOR: &str = include_str!("../config/supervisor.toml");
@@ -35,20 +35,22 @@ pub enum Kind {
     Sentinel,
 }
 
+/// The kinds by their words in the supervision file.
+const KINDS: [(&str, Kind); 7] = [
+    ("auditor", Kind::Auditor),
+    ("classifier", Kind::Classifier),
+    ("gateway", Kind::Gateway),
+    ("learner", Kind::Learner),
+    ("run", Kind::Run),
+    ("scheduler", Kind::Scheduler),
+    ("sentinel", Kind::Sentinel),
+];
+
 impl FromStr for Kind {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        Ok(match word {
-            "auditor" => Self::Auditor,
-            "classifier" => Self::Classifier,
-            "gateway" => Self::Gateway,
-            "learner" => Self::Learner,
-            "run" => Self::Run,
-            "scheduler" => Self::Scheduler,
-            "sentinel" => Self::Sentinel,
-            _ => return Err(()),
-        })
+        KINDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind).ok_or(())
     }
 }
 
@@ -56,6 +58,8 @@ impl FromStr for Kind {
 pub struct Starter {
     /// What all actors share.
     pub runtime: Runtime,
+    /// What becomes of them, for metrics and traces.
+    pub lives: Lives,
 }
 
 impl StartChild for Starter {
@@ -64,7 +68,10 @@ impl StartChild for Starter {
     async fn start(&self, kind: Kind, child: ChildContext) -> Spawned<Child> {
         let runtime = self.runtime.clone();
         match kind {
-            Kind::Auditor => AuditorActor::start(AuditorArguments { runtime, child }).await,
+            Kind::Auditor => {
+                let (store, node, mode) = (runtime.store, runtime.node, runtime.mode);
+                AuditorActor::start(AuditorArguments { store, node, mode, child }).await
+            }
             Kind::Classifier => ClassifierActor::start(runtime, child).await,
             Kind::Gateway => GatewayActor::start(runtime, child).await,
             Kind::Learner => LearnerActor::start(runtime, child).await,
@@ -72,6 +79,10 @@ impl StartChild for Starter {
             Kind::Scheduler => SchedulerActor::start(SchedulerArguments { runtime, child }).await,
             Kind::Sentinel => SentinelActor::start(SentinelArguments { runtime, child }).await,
         }
+    }
+
+    fn observe(&self, path: &ChildPath, generation: u64, change: &Change) -> Option<String> {
+        self.lives.observe(path, generation, change)
     }
 }
 
