@@ -91,9 +91,26 @@ pub fn spec(own: Option<&str>) -> Result<TreeSpec, journeyman_supervision::SpecE
     TreeSpec::from_toml(own.unwrap_or(SUPERVISOR))
 }
 
+/// The JSON schema of the supervision file.
+pub fn schema() -> serde_json::Value {
+    journeyman_supervision::schema(&KINDS.map(|(word, _)| word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/schema/supervisor.schema.json");
+        let expected = format!("{:#}\n", schema());
+        // `make schema`
+        if std::env::var_os("JOURNEYMAN_WRITE_SCHEMA").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        let shown = std::fs::read_to_string(path).unwrap();
+        assert_eq!(shown, expected, "it is stale; `make schema` writes it");
+    }
 
     #[test]
     fn the_shipped_tree_is_sound_and_its_kinds_exist() {

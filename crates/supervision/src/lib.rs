@@ -108,6 +108,6 @@ pub use path::ChildPath;
 pub use record::{Change, SupervisionRecord};
 pub use spec::{
     AutoShutdown, Backoff, ChildSpec, Health, Restart, Shutdown, SpecError, Start, Strategy,
-    SupervisorSpec, TreeSpec,
+    SupervisorSpec, TreeSpec, schema,
 };
 pub use tree::{RunningTree, StartError};
