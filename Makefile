@@ -1,6 +1,6 @@
 # What a person, and what the checks on every change, call. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build try test lint bench bench-queue
+.PHONY: help setup build try test lint schema bench bench-queue
 
 # Server programs that `make setup` unpacked where no package manager could be used.
 export PATH := $(CURDIR)/target/programs/postgres/bin:$(PATH)
@@ -26,6 +26,9 @@ lint: ## formatting, lints, documentation, licences
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: its checks are left out"; fi
+
+schema: ## write the JSON schemas of configuration files anew, after their types have changed
+	JOURNEYMAN_WRITE_SCHEMA=1 cargo test --quiet --locked -p journeyman --lib -- the_schema_in_the_repository
 
 bench: setup build ## print the figures of the benchmarks
 	@sh benches/cluster_start.sh

@@ -12,8 +12,10 @@ mod settings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use journeyman_actors::auditor::Recorder;
 use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
+use journeyman_actors::support::{Lives, TrackedTasks};
 use journeyman_domain::ids::TaskId;
 use journeyman_store::cluster::Cluster;
 use journeyman_supervision::{Directory, RunningTree};
@@ -50,6 +52,8 @@ pub struct Running {
     api: Api,
     database: String,
     socket: Option<PathBuf>,
+    /// What this process does beside its tree; it ends with it.
+    background: TrackedTasks,
     /// Dropped last: the private cluster stops with its last user.
     _cluster: Option<Cluster>,
     /// Held for as long as a daemon runs: one for each data folder.
@@ -59,6 +63,7 @@ pub struct Running {
 /// Starts a runtime.
 pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     prepare_folders(context)?;
+    let background = TrackedTasks::default();
     let only = match mode {
         Mode::Daemon => Some(node::only_daemon(&context.paths.data)?),
         Mode::Foreground | Mode::Observer => None,
@@ -73,7 +78,10 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     if mode == Mode::Daemon {
         node::bury_the_dead(&store, context, node).await?;
         // It may take a while, and nothing waits for it.
-        tokio::spawn(litter::clear(store.clone(), context.paths.runs()));
+        let clear = litter::clear(store.clone(), context.paths.runs());
+        background.spawn(|stop| async move {
+            let _ = stop.run_until_cancelled(clear).await;
+        });
     }
     let runtime = Runtime {
         store,
@@ -90,11 +98,12 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         changes: tokio::sync::broadcast::channel(256).0,
     };
     if mode == Mode::Daemon {
-        limits.watch(context.clone(), runtime.store.clone());
+        let (context, store) = (context.clone(), runtime.store.clone());
+        background.spawn(|stop| limits.watch(context, store, stop));
     }
     let directory = Directory::default();
     let spec = own_tree(context)?;
-    let starter = tree::Starter { runtime: runtime.clone() };
+    let starter = tree::Starter { runtime: runtime.clone(), lives: Lives::default() };
     let tree = RunningTree::start_in(directory.clone(), spec, starter)
         .await
         .map_err(Failure::from_error)?;
@@ -105,6 +114,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         api,
         database: opened.description,
         socket: context.socket(),
+        background,
         _cluster: opened.cluster,
         _only: only,
     })
@@ -137,6 +147,8 @@ fn own_tree(context: &Context) -> Result<journeyman_supervision::TreeSpec, Failu
 
 /// How long connections may take to end.
 const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
+/// How long what runs beside the tree may take to end.
+const BACKGROUND_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A socket that answers.
 pub struct Server {
@@ -207,6 +219,20 @@ impl Running {
         }
     }
 
+    /// Writes down what the auditor could not: its own end, that of the root, and what came while the database was
+    /// away.
+    async fn record_the_end(&self) {
+        let Runtime { store, node, mode, .. } = self.runtime.clone();
+        let recorder = Recorder { store, node, mode, ledger: self.tree.ledger().clone() };
+        let lost = match tokio::time::timeout(CLOSE_LIMIT, recorder.write_rest()).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database did not answer in time".to_owned(),
+        };
+        let records = self.tree.ledger().waiting();
+        tracing::warn!(error = lost, records, "the last supervision records are not in the audit");
+    }
+
     /// Stops everything in order.
     pub async fn stop(self) {
         let scheduler = SchedulerHandle::new(self.tree.directory().clone(), "shutdown");
@@ -216,6 +242,8 @@ impl Running {
             tracing::debug!(error = %error, "the scheduler did not drain");
         }
         self.tree.stop().await;
+        self.background.stop(BACKGROUND_LIMIT).await;
+        self.record_the_end().await;
         node::leave(&self.runtime).await;
         // A statement that still runs on a connection shall not hold the end up.
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;

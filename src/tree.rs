@@ -11,8 +11,8 @@ use journeyman_actors::learner::LearnerActor;
 use journeyman_actors::outbox::OutboxActor;
 use journeyman_actors::scheduler::{SchedulerActor, SchedulerArguments};
 use journeyman_actors::sentinel::{SentinelActor, SentinelArguments};
-use journeyman_actors::support::Spawned;
-use journeyman_supervision::{Child, ChildContext, StartChild, TreeSpec};
+use journeyman_actors::support::{Lives, Spawned};
+use journeyman_supervision::{Change, Child, ChildContext, ChildPath, StartChild, TreeSpec};
 
 /// The tree as it is shipped.
 pub const SUPERVISOR: &str = include_str!("../config/supervisor.toml");
@@ -38,21 +38,23 @@ pub enum Kind {
     Sentinel,
 }
 
+/// The kinds by their words in the supervision file.
+const KINDS: [(&str, Kind); 8] = [
+    ("auditor", Kind::Auditor),
+    ("classifier", Kind::Classifier),
+    ("gateway", Kind::Gateway),
+    ("learner", Kind::Learner),
+    ("outbox", Kind::Outbox),
+    ("run", Kind::Run),
+    ("scheduler", Kind::Scheduler),
+    ("sentinel", Kind::Sentinel),
+];
+
 impl FromStr for Kind {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        Ok(match word {
-            "auditor" => Self::Auditor,
-            "classifier" => Self::Classifier,
-            "gateway" => Self::Gateway,
-            "learner" => Self::Learner,
-            "outbox" => Self::Outbox,
-            "run" => Self::Run,
-            "scheduler" => Self::Scheduler,
-            "sentinel" => Self::Sentinel,
-            _ => return Err(()),
-        })
+        KINDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind).ok_or(())
     }
 }
 
@@ -60,6 +62,8 @@ impl FromStr for Kind {
 pub struct Starter {
     /// What all actors share.
     pub runtime: Runtime,
+    /// What becomes of them, for metrics and traces.
+    pub lives: Lives,
 }
 
 impl StartChild for Starter {
@@ -68,7 +72,10 @@ impl StartChild for Starter {
     async fn start(&self, kind: Kind, child: ChildContext) -> Spawned<Child> {
         let runtime = self.runtime.clone();
         match kind {
-            Kind::Auditor => AuditorActor::start(AuditorArguments { runtime, child }).await,
+            Kind::Auditor => {
+                let (store, node, mode) = (runtime.store, runtime.node, runtime.mode);
+                AuditorActor::start(AuditorArguments { store, node, mode, child }).await
+            }
             Kind::Classifier => ClassifierActor::start(runtime, child).await,
             Kind::Gateway => GatewayActor::start(runtime, child).await,
             Kind::Learner => LearnerActor::start(runtime, child).await,
@@ -78,6 +85,10 @@ impl StartChild for Starter {
             Kind::Sentinel => SentinelActor::start(SentinelArguments { runtime, child }).await,
         }
     }
+
+    fn observe(&self, path: &ChildPath, generation: u64, change: &Change) -> Option<String> {
+        self.lives.observe(path, generation, change)
+    }
 }
 
 /// The shipped tree, or the user's own file.
@@ -85,9 +96,26 @@ pub fn spec(own: Option<&str>) -> Result<TreeSpec, journeyman_supervision::SpecE
     TreeSpec::from_toml(own.unwrap_or(SUPERVISOR))
 }
 
+/// The JSON schema of the supervision file.
+pub fn schema() -> serde_json::Value {
+    journeyman_supervision::schema(&KINDS.map(|(word, _)| word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/schema/supervisor.schema.json");
+        let expected = format!("{:#}\n", schema());
+        // `make schema`
+        if std::env::var_os("JOURNEYMAN_WRITE_SCHEMA").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        let shown = std::fs::read_to_string(path).unwrap();
+        assert_eq!(shown, expected, "it is stale; `make schema` writes it");
+    }
 
     #[test]
     fn the_shipped_tree_is_sound_and_its_kinds_exist() {

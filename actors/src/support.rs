@@ -4,10 +4,12 @@
 //! which trace, and only be handled through [`Envelope::open`], which gives its span.
 
 pub mod envelope;
+pub mod lives;
 pub mod mailbox;
 pub mod tasks;
 
 pub use envelope::{Correlation, Envelope, Message, Meta};
+pub use lives::Lives;
 pub use mailbox::{AskError, Mailbox, Reply, answer};
 pub use tasks::TrackedTasks;
 

@@ -18,6 +18,7 @@ mod readme;
 mod recovery;
 mod road;
 mod schema;
+mod supervision;
 mod support;
 mod telemetry;
 mod trace;

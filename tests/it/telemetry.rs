@@ -35,6 +35,14 @@ fn otlp(endpoint: &str, protocol: &str) -> Otlp {
     })
 }
 
+/// Sends what is traced to `receiver`.
+pub(crate) fn providers(receiver: &OtlpReceiver) -> Providers {
+    let (providers, problems) =
+        Providers::build(&otlp(&receiver.endpoint(), "http/protobuf"), &resource("0", &[]));
+    assert!(problems.is_empty(), "{problems:?}");
+    providers
+}
+
 /// One execution that asks one actor and tells another, sent by `protocol` to `receiver`.
 fn send_an_execution(receiver: &OtlpReceiver, protocol: &str) -> TraceContext {
     redact::register("super-secret-value");

@@ -122,6 +122,7 @@ async fn a_run_of_the_mechanic_is_one_trace() {
         "execution_seconds",
         "queue_claim_seconds",
         "queue_wait_seconds",
+        "supervision_records_total",
     ];
     assert_eq!(metrics, expected);
 }
@@ -190,7 +191,11 @@ fn every_attribute_is_in_the_table(spans: &[ReceivedSpan]) {
     let rows = names::TABLE.iter().filter(|row| row.kind == Kind::Attribute);
     let mut known: BTreeSet<_> = rows.map(|row| row.name).collect();
     // Of a metric alone.
-    assert!(known.remove(names::ATTR_CHILD_EXIT));
+    assert!(known.remove(names::ATTR_CHANGE));
+    // Of restarts, which `supervision` looks at.
+    for name in [names::ATTR_CHILD_EXIT, names::ATTR_RESTART_CAUSE, names::ATTR_RESTART_DELAY_MS] {
+        assert!(known.remove(name), "{name}");
+    }
     // Of what is sent to foreign systems, which `outbox::trace` looks at.
     known.retain(|name| !name.starts_with("effect."));
     // Of model calls, which `native::trace` looks at.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use journeyman_supervision::{Directory, SupervisionRecord};
+use journeyman_supervision::Directory;
 use serde::{Deserialize, Serialize};
 
 use crate::support::{AskError, Mailbox, Message, Reply};
@@ -11,10 +11,10 @@ use crate::support::{AskError, Mailbox, Message, Reply};
 /// A message to the auditor.
 #[derive(Debug)]
 pub enum AuditorMessage {
-    /// Something happened in the tree.
-    Supervised {
-        /// What.
-        record: Box<SupervisionRecord>,
+    /// Records of the tree were written down.
+    Recorded {
+        /// How many.
+        records: u64,
     },
     /// Time to seal.
     Tick,
@@ -32,8 +32,8 @@ pub struct AuditorSnapshot {
     pub sealed: i64,
     /// Supervision records written.
     pub recorded: u64,
-    /// Supervision records that came too fast and were lost.
-    pub lost: u64,
+    /// Supervision records that wait to be written.
+    pub waiting: u64,
 }
 
 impl Message for AuditorMessage {
@@ -41,7 +41,7 @@ impl Message for AuditorMessage {
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Supervised { .. } => "Supervised",
+            Self::Recorded { .. } => "Recorded",
             Self::Tick => "Tick",
             Self::Snapshot { .. } => "Snapshot",
         }

@@ -1,16 +1,15 @@
 //! The auditor's shell.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use journeyman_store::{Acting, StoreError};
-use journeyman_supervision::{Change, Child, ChildContext, ChildPath, Exit, SupervisionRecord};
-use journeyman_telemetry::metrics::metrics;
+use journeyman_domain::ids::NodeId;
+use journeyman_store::{Acting, Store};
+use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::broadcast::error::RecvError;
 
 use super::messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};
-use crate::context::{Mode, Runtime};
+use super::recorder::Recorder;
+use crate::context::Mode;
 use crate::support::{Envelope, Spawned, TrackedTasks, answer};
 
 /// Between two looks at what is not sealed yet, while something is.
@@ -21,28 +20,35 @@ const IDLE: Duration = Duration::from_mins(1);
 /// Between two times at which old partitions are dropped and new ones made.
 const UPKEEP: Duration = Duration::from_hours(24);
 
+/// What the parts of its end may take, together less than its limit in `config/supervisor.toml`.
+const TASKS_LIMIT: Duration = Duration::from_secs(1);
+const REST_LIMIT: Duration = Duration::from_secs(4);
+const SEAL_LIMIT: Duration = Duration::from_secs(3);
+
 /// The auditor.
 #[derive(Debug)]
 pub struct AuditorActor;
 
 /// What it starts with.
 pub struct Arguments {
-    /// What all actors share.
-    pub runtime: Runtime,
+    /// PostgreSQL.
+    pub store: Store,
+    /// The node whose tree it is.
+    pub node: NodeId,
+    /// What that node is for.
+    pub mode: Mode,
     /// Its place in the tree, and where the records of the tree are.
     pub child: ChildContext,
 }
 
 /// What it holds.
 pub struct State {
-    runtime: Runtime,
+    recorder: Recorder,
     generation: u64,
     done: AuditorSnapshot,
     tasks: TrackedTasks,
     handle: AuditorHandle,
     kept_up_at: Option<Instant>,
-    /// How those ended that were neither restarted nor given up yet.
-    exits: HashMap<ChildPath, &'static str>,
 }
 
 impl AuditorActor {
@@ -62,36 +68,19 @@ impl Actor for AuditorActor {
     async fn pre_start(
         &self,
         _myself: ActorRef<Self::Msg>,
-        Arguments { runtime, child }: Arguments,
+        Arguments { store, node, mode, child }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let handle = AuditorHandle::new(child.directory.clone(), "auditor");
+        let recorder = Recorder { store, node, mode, ledger: child.ledger().clone() };
         let state = State {
-            runtime,
+            recorder: recorder.clone(),
             generation: child.generation,
             done: AuditorSnapshot::default(),
             tasks: TrackedTasks::default(),
             handle: handle.clone(),
             kept_up_at: None,
-            exits: HashMap::new(),
         };
-        let mut records = child.records();
-        state.tasks.spawn(move |stop| async move {
-            loop {
-                let record = tokio::select! {
-                    record = records.recv() => record,
-                    () = stop.cancelled() => return,
-                };
-                match record {
-                    Ok(record) => {
-                        handle.tell(AuditorMessage::Supervised { record: Box::new(record) });
-                    }
-                    Err(RecvError::Lagged(lost)) => {
-                        tracing::warn!(lost, "supervision records came too fast");
-                    }
-                    Err(RecvError::Closed) => return,
-                }
-            }
-        });
+        state.tasks.spawn(move |stop| recorder.write_on(handle, stop));
         state.tick_after(BUSY);
         Ok(state)
     }
@@ -106,14 +95,15 @@ impl Actor for AuditorActor {
         envelope
             .open(generation, |_, message| async {
                 match message {
-                    AuditorMessage::Supervised { record } => state.record(&record).await,
+                    AuditorMessage::Recorded { records } => state.done.recorded += records,
                     AuditorMessage::Tick => {
                         let sealed = state.seal().await;
                         state.keep_up().await;
                         state.tick_after(if sealed == 0 { IDLE } else { BUSY });
                     }
                     AuditorMessage::Snapshot { reply } => {
-                        answer(reply, Ok(state.done.clone()));
+                        let waiting = state.recorder.ledger.waiting() as u64;
+                        answer(reply, Ok(AuditorSnapshot { waiting, ..state.done.clone() }));
                     }
                 }
             })
@@ -126,8 +116,18 @@ impl Actor for AuditorActor {
         _myself: ActorRef<Self::Msg>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        state.tasks.stop(Duration::from_secs(1)).await;
-        state.seal().await;
+        state.tasks.stop(TASKS_LIMIT).await;
+        // Everything else has ended by now. What cannot be written stays in the ledger for whoever stops the tree.
+        match tokio::time::timeout(REST_LIMIT, state.recorder.write_rest()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "supervision records wait to be written");
+            }
+            Err(_) => tracing::warn!("supervision records wait to be written"),
+        }
+        if tokio::time::timeout(SEAL_LIMIT, state.seal()).await.is_err() {
+            tracing::warn!("the audit was not sealed; it will be later");
+        }
         Ok(())
     }
 }
@@ -146,7 +146,7 @@ impl State {
     }
 
     async fn seal(&mut self) -> i64 {
-        match self.runtime.store.audit().seal().await {
+        match self.recorder.store.audit().seal().await {
             Ok(sealed) => {
                 self.done.sealed += sealed;
                 sealed
@@ -161,10 +161,10 @@ impl State {
     /// Retention: one daemon a database would do, and more do no harm.
     async fn keep_up(&mut self) {
         let due = self.kept_up_at.is_none_or(|at| at.elapsed() >= UPKEEP);
-        if self.runtime.mode != Mode::Daemon || !due {
+        if self.recorder.mode != Mode::Daemon || !due {
             return;
         }
-        match self.runtime.store.upkeep(&Acting::now("auditor")).await {
+        match self.recorder.store.upkeep(&Acting::now("auditor")).await {
             Ok(dropped) => {
                 self.kept_up_at = Some(Instant::now());
                 if !dropped.is_empty() {
@@ -174,70 +174,4 @@ impl State {
             Err(error) => tracing::warn!(error = %error, "the upkeep failed; it comes again"),
         }
     }
-
-    async fn record(&mut self, record: &SupervisionRecord) {
-        self.measure(record);
-        // A command that only looks has no node that the record could be about.
-        if self.runtime.mode == Mode::Observer {
-            return;
-        }
-        match self.write(record).await {
-            Ok(()) => self.done.recorded += 1,
-            Err(error) => {
-                self.done.lost += 1;
-                tracing::warn!(error = %error, "a supervision record was not written");
-            }
-        }
-    }
-
-    /// A restart is counted with the exit before it.
-    fn measure(&mut self, record: &SupervisionRecord) {
-        match &record.change {
-            Change::Exited { exit } => {
-                if !exit.is_normal() {
-                    tracing::warn!(path = %record.path, exit = %exit, "a supervised child ended");
-                }
-                self.exits.insert(record.path.clone(), word(exit));
-            }
-            Change::Restarting { .. } => {
-                let exit = self.exits.remove(&record.path).unwrap_or("failed");
-                metrics().actor_restarted(actor_of(record), exit);
-            }
-            Change::Stopped => {
-                self.exits.remove(&record.path);
-            }
-            Change::Started
-            | Change::StartFailed { .. }
-            | Change::Unhealthy { .. }
-            | Change::GaveUp { .. } => {}
-        }
-    }
-
-    async fn write(&self, record: &SupervisionRecord) -> Result<(), StoreError> {
-        let detail = serde_json::to_value(record).unwrap_or_default();
-        let acting = Acting::now("auditor");
-        let node = [self.runtime.node.as_uuid()];
-        let audit = self.runtime.store.audit();
-        audit.record(&acting, "supervision", "runtime_nodes", &node, &detail).await
-    }
-}
-
-/// The exit as a metric's label.
-const fn word(exit: &Exit) -> &'static str {
-    match exit {
-        Exit::Normal => "normal",
-        Exit::Shutdown => "shutdown",
-        Exit::Drained => "drained",
-        Exit::Killed => "killed",
-        Exit::Cancelled => "cancelled",
-        Exit::Failed(_) => "failed",
-    }
-}
-
-/// The name in the table of actors of whoever a record is about; supervisors have one for all.
-fn actor_of(record: &SupervisionRecord) -> &'static str {
-    let id = record.path.id();
-    let is_run = record.path.as_str().matches('/').count() == 3;
-    let named = crate::ACTORS.iter().find(|actor| actor.name == id).map(|actor| actor.name);
-    named.unwrap_or(if is_run { "run" } else { "supervisor" })
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use journeyman_domain::ids::TaskId;
 use journeyman_telemetry::context::{Relation, TraceContext, attach};
 use journeyman_telemetry::metrics::metrics;
+use journeyman_telemetry::panic;
 use tracing::Span;
 use uuid::Uuid;
 
@@ -136,11 +137,13 @@ impl<M: Message> Envelope<M> {
         );
         attach(&span, meta.trace, meta.relation);
         let cause = (meta.id, meta.correlation);
+        let path = Arc::clone(&meta.path);
         let began = Instant::now();
         let answer = {
             use tracing::Instrument as _;
             let handled = handle(meta, body).instrument(Span::clone(&span));
-            HANDLED.scope(cause, handled).await
+            // Under its path, so that its supervisor finds what it panicked over.
+            panic::named(path, HANDLED.scope(cause, handled)).await
         };
         let took = began.elapsed();
         metrics().message_handled(actor, kind, queued, took);

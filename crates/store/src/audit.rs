@@ -1,9 +1,10 @@
 //! The audit: what was written by the triggers and the batch events, and the chain over it.
 //!
 //! Owns: `audit_rows`, `audit_events`, `audit_blocks`. Rows come from the triggers alone, events from
-//! `record_event`. Must never: change what was written.
+//! `record_event` and `record_once`. Must never: change what was written.
 
 mod chain;
+mod once;
 
 use chrono::{DateTime, Utc};
 use journeyman_faults::{around, points};
@@ -13,6 +14,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 pub use chain::{Broken, VerifyReport};
+pub use once::{OnceEvent, Subject};
 
 use crate::column::page;
 use crate::{Acting, Store, StoreError};
@@ -95,6 +97,8 @@ pub(crate) const ALL: &[&str] = &[
     LIST,
     SHOW,
     RECORD,
+    once::IN_TURN,
+    once::INSERT,
     chain::LOCK_TIMEOUT,
     chain::LOCK_ROWS,
     chain::LOCK_EVENTS,

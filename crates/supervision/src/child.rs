@@ -9,7 +9,12 @@ use ractor::{
 
 use tokio::sync::broadcast;
 
-use crate::{directory::Directory, path::ChildPath, record::SupervisionRecord};
+use crate::{
+    directory::Directory,
+    ledger::Ledger,
+    path::ChildPath,
+    record::{Change, SupervisionRecord},
+};
 
 /// Starts workers. The assembler implements it once, with one `match` over a closed enum of kinds.
 pub trait StartChild: Send + Sync + 'static {
@@ -25,6 +30,16 @@ pub trait StartChild: Send + Sync + 'static {
         kind: Self::Kind,
         context: ChildContext,
     ) -> impl Future<Output = Result<Child, SpawnErr>> + Send;
+
+    /// Called once for each change in the life of a child, before it is recorded, by whoever makes the change: the
+    /// place for metrics and traces, which then have no gap. The answer becomes the record's
+    /// [`trace`](SupervisionRecord::trace).
+    ///
+    /// Changes of one child come in their order. It must return at once, and not panic.
+    fn observe(&self, path: &ChildPath, generation: u64, change: &Change) -> Option<String> {
+        let _ = (path, generation, change);
+        None
+    }
 }
 
 /// What a starting child is told about its place in the tree.
@@ -39,12 +54,18 @@ pub struct ChildContext {
     /// Where it finds the others.
     pub directory: Directory,
     pub(crate) records: broadcast::Sender<SupervisionRecord>,
+    pub(crate) ledger: Ledger,
 }
 
 impl ChildContext {
     /// All records of the tree from now on, as [`RunningTree::records`](crate::RunningTree::records).
     pub fn records(&self) -> broadcast::Receiver<SupervisionRecord> {
         self.records.subscribe()
+    }
+
+    /// All records of the tree that are not written down yet.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Records an actor that this child started itself.
@@ -131,6 +152,7 @@ impl StartFailure {
 pub(crate) trait Starter: Send + Sync {
     fn knows(&self, kind: &str) -> bool;
     fn start(&self, kind: &str, context: ChildContext) -> BoxFuture<'_, Result<Child, SpawnErr>>;
+    fn observe(&self, path: &ChildPath, generation: u64, change: &Change) -> Option<String>;
 }
 
 impl<S: StartChild> Starter for S {
@@ -144,5 +166,9 @@ impl<S: StartChild> Starter for S {
         }
         let error = SpawnErr::StartupFailed(format!("`{kind}` is no kind of child").into());
         Box::pin(async { Err(error) })
+    }
+
+    fn observe(&self, path: &ChildPath, generation: u64, change: &Change) -> Option<String> {
+        StartChild::observe(self, path, generation, change)
     }
 }

@@ -18,7 +18,11 @@ use ractor::{ActorCell, ActorStatus};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{exit::Exit, path::ChildPath, spec::Strategy};
+use crate::{
+    exit::Exit,
+    path::ChildPath,
+    spec::{Strategy, SupervisorSpec},
+};
 
 /// The live instances of a tree by their paths. Cheap to clone; all clones are one directory.
 #[derive(Debug, Clone, Default)]
@@ -56,13 +60,6 @@ pub enum Status {
     Stopped,
 }
 
-impl Status {
-    pub(crate) fn backing_off(delay: Duration) -> Self {
-        let until = (SystemTime::now() + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::BackingOff { until_unix_ms: u64::try_from(until.as_millis()).unwrap_or(u64::MAX) }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Inner {
     nodes: BTreeMap<ChildPath, Node>,
@@ -75,18 +72,31 @@ struct Node {
     /// Siblings are listed by it.
     order: u64,
     /// Of a supervisor; none for a worker.
-    strategy: Option<Strategy>,
-    /// Of the supervisor that owns or is this node: the time for which restarts are remembered.
-    window: Duration,
+    supervises: Option<Supervises>,
+    /// The period of the supervisor above.
+    period: Duration,
     status: Status,
+    /// When its wait for a restart ends.
+    wakes: Option<Instant>,
     generation: u64,
     cell: Option<ActorCell>,
     adopted: Vec<ActorCell>,
     /// Held while an instance is being started, so that a burial cannot miss it.
     birth: Arc<tokio::sync::Mutex<()>>,
     born: Option<Instant>,
-    restarts: VecDeque<Instant>,
-    last_exit: Option<Exit>,
+    /// The restarts that it was the cause of: all, and when the last ones were.
+    restarts: u64,
+    restarted: VecDeque<Instant>,
+    last_exit: Option<(Exit, Instant)>,
+}
+
+#[derive(Debug)]
+struct Supervises {
+    strategy: Strategy,
+    intensity: u32,
+    period: Duration,
+    /// When it decided to restart something.
+    decided: VecDeque<Instant>,
 }
 
 impl Directory {
@@ -136,13 +146,24 @@ impl Directory {
     }
 
     /// Makes a path known; what is known of it already stays.
-    pub(crate) fn declare(&self, path: &ChildPath, strategy: Option<Strategy>, window: Duration) {
+    pub(crate) fn declare(
+        &self,
+        path: &ChildPath,
+        supervisor: Option<&SupervisorSpec>,
+        period: Duration,
+    ) {
         let mut inner = self.write();
         let order = inner.next_order;
         inner.next_order += 1;
         let node = inner.nodes.entry(path.clone()).or_insert_with(|| Node::new(order));
-        node.strategy = strategy;
-        node.window = window;
+        node.supervises = supervisor.map(|spec| Supervises {
+            strategy: spec.strategy,
+            intensity: spec.intensity,
+            period: spec.period,
+            // A new instance counts from the start.
+            decided: VecDeque::new(),
+        });
+        node.period = period;
         node.status = if node.generation == 0 { Status::Starting } else { Status::Restarting };
     }
 
@@ -183,23 +204,39 @@ impl Directory {
         self.update(path, |node| node.status = status);
     }
 
-    pub(crate) fn set_exit(&self, path: &ChildPath, exit: Exit) {
+    /// Notes that a child waits for its restart.
+    pub(crate) fn back_off(&self, path: &ChildPath, delay: Duration) {
+        let until = (SystemTime::now() + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
+        let until_unix_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         self.update(path, |node| {
-            node.born = None;
-            node.last_exit = Some(exit);
+            node.status = Status::BackingOff { until_unix_ms };
+            node.wakes = Some(Instant::now() + delay);
         });
     }
 
-    pub(crate) fn count_restart(&self, path: &ChildPath) {
+    pub(crate) fn set_exit(&self, path: &ChildPath, exit: Exit) {
         self.update(path, |node| {
-            let window = node.window;
-            node.restarts.retain(|at| at.elapsed() < window);
-            node.restarts.push_back(Instant::now());
+            node.born = None;
+            node.last_exit = Some((exit, Instant::now()));
+        });
+    }
+
+    /// Notes a restart that `supervisor` decided because of `cause`.
+    pub(crate) fn count_restart(&self, supervisor: &ChildPath, cause: &ChildPath) {
+        self.update(supervisor, |node| {
+            if let Some(supervises) = &mut node.supervises {
+                note(&mut supervises.decided, supervises.period);
+            }
+        });
+        self.update(cause, |node| {
+            node.restarts += 1;
+            note(&mut node.restarted, node.period);
         });
     }
 
     pub(crate) fn last_exit(&self, path: &ChildPath) -> Option<Exit> {
-        self.read().nodes.get(path).and_then(|node| node.last_exit.clone())
+        let inner = self.read();
+        inner.nodes.get(path)?.last_exit.as_ref().map(|(exit, _)| exit.clone())
     }
 
     /// Whether the last instance's exit was not noted yet.
@@ -214,7 +251,8 @@ impl Directory {
             if inner
                 .nodes
                 .get(&supervisor)
-                .is_some_and(|node| node.strategy == Some(Strategy::Dynamic))
+                .and_then(|node| node.supervises.as_ref())
+                .is_some_and(|supervises| supervises.strategy == Strategy::Dynamic)
             {
                 for gone in
                     inner.subtree(&supervisor).into_iter().filter(|gone| *gone != supervisor)
@@ -295,16 +333,24 @@ impl Node {
     fn new(order: u64) -> Self {
         Self {
             order,
-            strategy: None,
-            window: Duration::ZERO,
+            supervises: None,
+            period: Duration::ZERO,
             status: Status::Stopped,
+            wakes: None,
             generation: 0,
             cell: None,
             adopted: Vec::new(),
             birth: Arc::default(),
             born: None,
-            restarts: VecDeque::new(),
+            restarts: 0,
+            restarted: VecDeque::new(),
             last_exit: None,
         }
     }
+}
+
+/// Adds this moment, and drops those that have left the window.
+fn note(moments: &mut VecDeque<Instant>, window: Duration) {
+    moments.retain(|at| at.elapsed() < window);
+    moments.push_back(Instant::now());
 }

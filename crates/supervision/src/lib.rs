@@ -85,6 +85,7 @@ mod child;
 mod directory;
 mod dynamic;
 mod exit;
+mod ledger;
 mod model;
 mod path;
 mod record;
@@ -98,14 +99,15 @@ mod tree;
 pub use child::{Child, ChildContext, StartChild, StartFailure};
 pub use directory::{
     Directory, Instance, Status,
-    snapshot::{NodeKind, TreeNode},
+    snapshot::{Budget, NodeKind, TreeNode},
 };
 pub use dynamic::{Dynamic, DynamicError};
 pub use exit::{Ending, Exit, GaveUp};
+pub use ledger::{Ledger, Writer};
 pub use path::ChildPath;
 pub use record::{Change, SupervisionRecord};
 pub use spec::{
     AutoShutdown, Backoff, ChildSpec, Health, Restart, Shutdown, SpecError, Start, Strategy,
-    SupervisorSpec, TreeSpec,
+    SupervisorSpec, TreeSpec, schema,
 };
 pub use tree::{RunningTree, StartError};

@@ -1,10 +1,11 @@
 //! What supervisors report: one typed record for each change in the life of a child.
 //!
-//! The audit, the metrics and the pages read these; nothing in this crate does.
+//! The audit, the metrics, the traces and the pages read these; nothing in this crate does.
 
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     exit::{Exit, GaveUp},
@@ -14,6 +15,10 @@ use crate::{
 /// One change in the life of a child or a supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SupervisionRecord {
+    /// UUIDv7: whoever writes it down knows by it whether it is written already.
+    pub id: Uuid,
+    /// Its number among the records of its tree, from 1 and without a gap.
+    pub seq: u64,
     /// Whose life.
     pub path: ChildPath,
     /// Which instance: 1 for the first, one more after each restart.
@@ -22,6 +27,8 @@ pub struct SupervisionRecord {
     pub at: SystemTime,
     /// What happened.
     pub change: Change,
+    /// What [`StartChild::observe`](crate::StartChild::observe) answered: where it belongs in the traces.
+    pub trace: Option<String>,
 }
 
 /// What happened to a child.
@@ -49,6 +56,8 @@ pub enum Change {
     Restarting {
         /// The delay before the start.
         after: Duration,
+        /// Whose failure asked for it: the child itself, or one of its group.
+        cause: ChildPath,
     },
     /// A supervisor exceeded its restart intensity and ends.
     GaveUp {
@@ -57,4 +66,9 @@ pub enum Change {
     },
     /// The child is at rest: nothing will start it again, short of a restart of its supervisor.
     Stopped,
+    /// Records that nobody wrote down for too long, folded into one; its `seq` is that of the last of them.
+    Omitted {
+        /// How many.
+        records: u64,
+    },
 }

@@ -6,10 +6,12 @@ use std::{
 };
 
 use tokio::{sync::broadcast, time::Instant};
+use uuid::Uuid;
 
 use crate::{
     child::Starter,
     directory::Directory,
+    ledger::Ledger,
     path::ChildPath,
     record::{Change, SupervisionRecord},
     spec::{ChildSpec, Start, SupervisorSpec, TreeSpec},
@@ -22,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) starter: Box<dyn Starter>,
     pub(crate) records: broadcast::Sender<SupervisionRecord>,
+    pub(crate) ledger: Ledger,
     spec: TreeSpec,
     epoch: Instant,
 }
@@ -32,6 +35,7 @@ impl Shared {
             directory,
             starter,
             records: broadcast::Sender::new(RECORDS_KEPT),
+            ledger: Ledger::default(),
             spec,
             epoch: Instant::now(),
         }
@@ -70,20 +74,29 @@ impl Shared {
                 tracing::debug!(path = %path, generation, %exit, "exited");
             }
             Change::Exited { exit } => tracing::warn!(path = %path, generation, %exit, "exited"),
-            Change::Restarting { after } => {
-                tracing::info!(path = %path, generation, ?after, "restarting");
+            Change::Restarting { after, cause } => {
+                tracing::info!(path = %path, generation, ?after, %cause, "restarting");
             }
             Change::GaveUp { reason } => {
                 tracing::error!(path = %path, generation, %reason, "gave up");
             }
             Change::Stopped => tracing::debug!(path = %path, generation, "stopped"),
+            // Only the ledger makes one.
+            Change::Omitted { .. } => {}
         }
-        // Nobody listening is no error.
-        let _ = self.records.send(SupervisionRecord {
+        let trace = self.starter.observe(path, generation, &change);
+        let record = |seq| SupervisionRecord {
+            id: Uuid::now_v7(),
+            seq,
             path: path.clone(),
             generation,
             at: SystemTime::now(),
             change,
+            trace,
+        };
+        self.ledger.append(record, |record| {
+            // Nobody listening is no error.
+            let _ = self.records.send(record.clone());
         });
     }
 }

@@ -5,10 +5,14 @@
 
 mod duration;
 mod load;
+mod schema;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+pub use schema::schema;
 
 /// The name of the table, and the first part of the path, of the root supervisor.
 pub(crate) const ROOT: &str = "root";
@@ -79,7 +83,7 @@ pub struct SupervisorSpec {
 }
 
 /// Which children are restarted when one fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// The one that failed.
@@ -93,7 +97,7 @@ pub enum Strategy {
 }
 
 /// Whether a supervisor ends when significant children finish by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AutoShutdown {
     /// It never does.
@@ -137,7 +141,7 @@ pub enum Start {
 }
 
 /// After which exits a child is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {
     /// After every exit.
@@ -185,35 +189,43 @@ impl<'de> Deserialize<'de> for Shutdown {
 /// How a supervisor notices that a child hangs.
 ///
 /// The probe is an ordinary message to the child, so it measures the wait in the mailbox too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// The pause between two probes.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Positive")]
     pub every: Duration,
     /// How long an answer may take.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Positive")]
     pub timeout: Duration,
     /// After so many misses in a row the child is killed, which counts as an abnormal exit.
+    #[schemars(range(min = 1))]
     pub failures: u32,
 }
 
 /// The delay before a restart: `min`, then `factor` times more for each further one, up to `max`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backoff {
     /// The first delay; zero restarts at once, always.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Text")]
     pub min: Duration,
     /// The longest delay, before jitter.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Text")]
     pub max: Duration,
     /// The growth, at least 1.
+    #[schemars(range(min = 1))]
     pub factor: f64,
     /// The share, 0 to 1, by which a delay is lengthened or shortened at random.
+    #[schemars(range(min = 0, max = 1))]
     pub jitter: f64,
     /// An instance that lived this long starts the delays from `min` again.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Text")]
     pub reset_after: Duration,
 }
 

@@ -204,9 +204,7 @@ impl State {
             match born.await {
                 Ok(child) => self.install(key, &child),
                 Err(failure) => {
-                    for slot in self.slots.split_off(&key).into_values() {
-                        self.shared.directory.set_status(&slot.path, Status::Stopped);
-                    }
+                    self.not_started(key, &failure);
                     self.stop_all(myself).await;
                     return Err(failure);
                 }
@@ -215,14 +213,25 @@ impl State {
         Ok(())
     }
 
+    /// Notes that the start of `key` failed, and so that nothing behind it will be started.
+    fn not_started(&mut self, key: Key, failure: &StartFailure) {
+        let slots = self.slots.split_off(&key);
+        if let Some(slot) = slots.get(&key) {
+            let message = chain(failure);
+            self.shared.directory.set_exit(&slot.path, Exit::Failed(message.clone()));
+            self.shared.record(&slot.path, Change::StartFailed { message });
+            self.shared.record(&slot.path, Change::Stopped);
+        }
+        for slot in slots.into_values() {
+            self.shared.directory.set_status(&slot.path, Status::Stopped);
+        }
+    }
+
     fn add_slot(&mut self, path: ChildPath, spec: Arc<ChildSpec>) -> Key {
         let key = self.next_key;
         self.next_key += 1;
-        let (strategy, window) = match self.shared.supervisor_of(&spec) {
-            Some(supervisor) => (Some(supervisor.strategy), supervisor.period),
-            None => (None, self.spec.period),
-        };
-        self.shared.directory.declare(&path, strategy, window);
+        let supervisor = self.shared.supervisor_of(&spec);
+        self.shared.directory.declare(&path, supervisor, self.spec.period);
         self.keys.insert(path.id().to_owned(), key);
         let slot = Slot {
             path,

@@ -9,6 +9,7 @@ use crate::{
     child::{StartChild, StartFailure},
     directory::{Directory, snapshot::TreeNode},
     exit::{Ending, Exit, SHUTDOWN},
+    ledger::Ledger,
     path::ChildPath,
     record::{Change, SupervisionRecord},
     shared::Shared,
@@ -67,7 +68,7 @@ impl RunningTree {
         let root = spec.root().clone();
         let shared = Arc::new(Shared::new(spec, starter, directory));
         let path = ChildPath::root();
-        shared.directory.declare(&path, Some(root.strategy), root.period);
+        shared.directory.declare(&path, Some(&root), root.period);
         shared.directory.next_generation(&path);
         let reason = Arc::new(OnceLock::new());
         let arguments = Arguments {
@@ -123,6 +124,11 @@ impl RunningTree {
     /// All records from now on. A reader that falls behind by more than 1024 loses the oldest and is told so.
     pub fn records(&self) -> broadcast::Receiver<SupervisionRecord> {
         self.shared.records.subscribe()
+    }
+
+    /// All records that are not written down yet, also after the tree has ended.
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
     }
 
     /// Where the children are found.

@@ -54,6 +54,7 @@ struct Instruments {
     actor_queue: Histogram<f64>,
     actor_handle: Histogram<f64>,
     actor_restarts: Counter<u64>,
+    supervised: Counter<u64>,
     queue_wait: Histogram<f64>,
     queue_claim: Histogram<f64>,
     execution: Histogram<f64>,
@@ -79,6 +80,7 @@ impl Metrics {
                 .u64_counter(names::METRIC_ACTOR_RESTARTS)
                 .with_unit("{restart}")
                 .build(),
+            supervised: meter.u64_counter(names::METRIC_SUPERVISED).with_unit("{record}").build(),
             queue_wait: seconds(names::METRIC_QUEUE_WAIT),
             queue_claim: seconds(names::METRIC_QUEUE_CLAIM),
             execution: seconds(names::METRIC_EXECUTION),
@@ -122,6 +124,14 @@ impl Metrics {
         if let Some(on) = &self.0 {
             let actor = KeyValue::new(names::ATTR_ACTOR, actor);
             on.actor_restarts.add(1, &[actor, KeyValue::new(names::ATTR_CHILD_EXIT, exit)]);
+        }
+    }
+
+    /// Something happened to a supervised actor.
+    pub fn supervised(&self, actor: &'static str, change: &'static str) {
+        if let Some(on) = &self.0 {
+            let actor = KeyValue::new(names::ATTR_ACTOR, actor);
+            on.supervised.add(1, &[actor, KeyValue::new(names::ATTR_CHANGE, change)]);
         }
     }
 

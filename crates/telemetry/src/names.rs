@@ -56,6 +56,7 @@ names! {
     SPAN_DELIVER = "deliver", Span, "internal", "The verified change is committed and handed over.";
     SPAN_SEND = "send {effect.kind}", Span, "client", "One attempt at an effect on a foreign system, from its claim to its record: the root of its trace, linked to what decided it.";
     SPAN_ACTOR_MESSAGE = "{actor} {message}", Span, "consumer", "One message handled by an actor: a child of an ask, linked to whatever told it otherwise.";
+    SPAN_RESTART = "restart {actor}", Span, "internal", "From a supervisor's decision to start a child again to its next instance, to the failure of its start, or to a stop: linked to the message whose handling failed, or to the restart before.";
     SPAN_REQUEST = "{http.request.method} {http.route}", Span, "server", "One request to the API; what it adds is linked to it.";
 
     ATTR_ACTOR = "actor", Attribute, "string", "An actor's name in the table of actors, without an instance.";
@@ -83,6 +84,9 @@ names! {
     ATTR_EFFECT_ATTEMPT = "effect.attempt", Attribute, "int", "Its number among the attempts at the effect, from 1.";
     ATTR_EFFECT_OUTCOME = "effect.outcome", Attribute, "string", "done, failed, retry (another attempt follows), released (the sender was stopped) or fenced (another sender has it).";
     ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, drained, killed, cancelled or failed.";
+    ATTR_RESTART_CAUSE = "restart.cause", Attribute, "string", "The path of the child whose failure asked for the restart: itself, or one of its group.";
+    ATTR_RESTART_DELAY_MS = "restart.delay_ms", Attribute, "int", "The wait before the start.";
+    ATTR_CHANGE = "change", Attribute, "string", "What happened to a supervised child: started, start_failed, unhealthy, exited, restarting, gave_up or stopped.";
     ATTR_PROCESS_EXIT_CODE = "process.exit.code", Attribute, "int", "Exit status of a child process.";
     ATTR_ERROR_TYPE = "error.type", Attribute, "string", "The category that the classifier gave to a failure.";
     ATTR_OPERATION = "gen_ai.operation.name", Attribute, "string", "invoke_agent, chat or execute_tool.";
@@ -111,6 +115,7 @@ names! {
     METRIC_ACTOR_QUEUE = "actor_queue_seconds", Histogram, "s", "From sending a message to handling it; by actor.";
     METRIC_ACTOR_HANDLE = "actor_handle_seconds", Histogram, "s", "Handling one message; by actor and message.kind.";
     METRIC_ACTOR_RESTARTS = "actor_restarts_total", Counter, "{restart}", "Restarts by a supervisor; by actor and exit.";
+    METRIC_SUPERVISED = "supervision_records_total", Counter, "{record}", "Changes in the lives of supervised children; by actor and change.";
     METRIC_QUEUE_WAIT = "queue_wait_seconds", Histogram, "s", "From the time a task could run to its claim.";
     METRIC_QUEUE_CLAIM = "queue_claim_seconds", Histogram, "s", "One claim on the database.";
     METRIC_EXECUTION = "execution_seconds", Histogram, "s", "From the claim of an execution to its outcome; by driver and execution.outcome.";

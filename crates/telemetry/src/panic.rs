@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::PanicHookInfo;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use crate::{TraceContext, redact};
 
@@ -30,11 +30,11 @@ static RECORDS: Mutex<VecDeque<PanicRecord>> = Mutex::new(VecDeque::new());
 static INSTALLED: Once = Once::new();
 
 tokio::task_local! {
-    static NAME: String;
+    static NAME: Arc<str>;
 }
 
 /// Runs `future` under a name by which [`take_last`] finds its panic.
-pub async fn named<F: Future>(name: impl Into<String>, future: F) -> F::Output {
+pub async fn named<F: Future>(name: impl Into<Arc<str>>, future: F) -> F::Output {
     NAME.scope(name.into(), future).await
 }
 
@@ -70,7 +70,7 @@ pub fn install() {
 
 fn record(info: &PanicHookInfo<'_>) -> PanicRecord {
     let name = NAME
-        .try_with(Clone::clone)
+        .try_with(ToString::to_string)
         .unwrap_or_else(|_| std::thread::current().name().unwrap_or("unnamed").to_owned());
     PanicRecord {
         name,

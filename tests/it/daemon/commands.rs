@@ -46,7 +46,11 @@ async fn the_tree_shows_what_runs() {
     ] {
         let node = find(&tree, path).unwrap_or_else(|| panic!("no {path}: {tree}"));
         assert_eq!(node["status"]["state"], "running", "{node}");
+        assert!(node["uptime_ms"].is_u64() && node["mailbox_depth"].is_u64(), "{node}");
+        assert_eq!((&node["restarts"], &node["restarts_in_period"]), (&json!(0), &json!(0)));
+        assert_eq!((&node["last_exit"], &node["restart_in_ms"]), (&Value::Null, &Value::Null));
     }
+    assert_eq!(tree["budget"], json!({ "used": 0, "intensity": 3, "period_ms": 60_000 }));
     let run = run_of(&home, &task).to_string();
     let agents = find(&tree, "root/agents").unwrap()["children"].as_array().unwrap();
     let runs: Vec<_> =

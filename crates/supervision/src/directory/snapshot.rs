@@ -1,8 +1,10 @@
 //! The tree as it is now, for people and pages.
 
-use std::sync::PoisonError;
+use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use tokio::time::Instant;
 
 use super::{Directory, Inner, Node, Status};
 use crate::{exit::Exit, path::ChildPath, spec::Strategy};
@@ -20,16 +22,35 @@ pub struct TreeNode {
     pub status: Status,
     /// Which instance runs, or ran last; 0 before the first.
     pub generation: u64,
-    /// For a supervisor the restarts that it decided within its period, for a worker those that it caused.
-    pub restarts_in_window: usize,
+    /// The restarts that it was the cause of, since it first started.
+    pub restarts: u64,
+    /// Those of them within the period of the supervisor above.
+    pub restarts_in_period: usize,
+    /// Of a supervisor: how near it is to giving up.
+    pub budget: Option<Budget>,
+    /// While it waits for its restart, how much longer, in milliseconds.
+    pub restart_in_ms: Option<u64>,
     /// How long the instance runs, in milliseconds; none while none runs.
     pub uptime_ms: Option<u64>,
     /// Messages that wait, as far as the child's handle counts them.
     pub mailbox_depth: usize,
     /// How the instance before ended.
     pub last_exit: Option<Exit>,
+    /// How long ago that was, in milliseconds.
+    pub last_exit_ago_ms: Option<u64>,
     /// The children in the order of their start.
     pub children: Vec<TreeNode>,
+}
+
+/// How many restarts a supervisor has decided of those that it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Within the period.
+    pub used: usize,
+    /// One more than these, and it gives up.
+    pub intensity: u32,
+    /// The sliding window, in milliseconds.
+    pub period_ms: u64,
 }
 
 /// What stands at a place of the tree.
@@ -57,21 +78,34 @@ impl Inner {
         children.sort_by_key(|(_, node)| node.order);
         TreeNode {
             path: path.clone(),
-            kind: if node.strategy.is_some() { NodeKind::Supervisor } else { NodeKind::Worker },
-            strategy: node.strategy,
+            kind: if node.supervises.is_some() { NodeKind::Supervisor } else { NodeKind::Worker },
+            strategy: node.supervises.as_ref().map(|supervises| supervises.strategy),
             status: node.status,
             generation: node.generation,
-            restarts_in_window: node
-                .restarts
-                .iter()
-                .filter(|at| at.elapsed() < node.window)
-                .count(),
-            uptime_ms: node
-                .born
-                .map(|born| u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            restarts: node.restarts,
+            restarts_in_period: within(&node.restarted, node.period),
+            budget: node.supervises.as_ref().map(|supervises| Budget {
+                used: within(&supervises.decided, supervises.period),
+                intensity: supervises.intensity,
+                period_ms: millis(supervises.period),
+            }),
+            restart_in_ms: node
+                .wakes
+                .filter(|_| matches!(node.status, Status::BackingOff { .. }))
+                .map(|wakes| millis(wakes.saturating_duration_since(Instant::now()))),
+            uptime_ms: node.born.map(|born| millis(born.elapsed())),
             mailbox_depth: self.depth(path.as_str()),
-            last_exit: node.last_exit.clone(),
+            last_exit: node.last_exit.as_ref().map(|(exit, _)| exit.clone()),
+            last_exit_ago_ms: node.last_exit.as_ref().map(|(_, at)| millis(at.elapsed())),
             children: children.into_iter().map(|(path, node)| self.tree(path, node)).collect(),
         }
     }
+}
+
+fn within(moments: &VecDeque<Instant>, window: Duration) -> usize {
+    moments.iter().filter(|at| at.elapsed() < window).count()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,44 +5,67 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
     AutoShutdown, Backoff, ChildSpec, Health, ROOT, Restart, Shutdown, SpecError, Start, Strategy,
-    SupervisorSpec, TreeSpec, duration,
+    SupervisorSpec, TreeSpec, duration, schema,
 };
 use crate::path::is_id;
 
 const WORKER_SHUTDOWN: Shutdown = Shutdown::Within(Duration::from_secs(5));
 
-#[derive(Deserialize)]
+/// A supervisor.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RawSupervisor {
+#[schemars(rename = "Supervisor")]
+pub(super) struct RawSupervisor {
+    /// Which children a failure concerns.
     strategy: Strategy,
+    /// How many restarts within `period` are accepted; one more, and the supervisor gives up.
     #[serde(default = "default_intensity")]
     intensity: u32,
+    /// The sliding window of `intensity`.
     #[serde(default = "default_period", with = "duration")]
+    #[schemars(with = "schema::Positive")]
     period: Duration,
+    /// Whether the supervisor ends when significant children finish.
     #[serde(default)]
     auto_shutdown: AutoShutdown,
+    /// How many children a dynamic supervisor may have at once; no limit if absent.
     max_children: Option<usize>,
+    /// The children in the order of their start.
     #[serde(default)]
     children: Vec<RawChild>,
+    /// The template of a dynamic supervisor's children.
     child: Option<RawChild>,
 }
 
-#[derive(Deserialize)]
+/// A child of a supervisor.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RawChild {
+#[schemars(rename = "Child")]
+pub(super) struct RawChild {
+    /// The name among its siblings.
     id: Option<String>,
+    /// The kind of a worker; its id if absent.
     kind: Option<String>,
+    /// The table of a supervisor.
     supervisor: Option<String>,
+    /// After which exits it is started again.
     #[serde(default)]
     restart: Restart,
+    /// How it is stopped: "kill", "unbounded" (the default of supervisors), or how long it may take before it is
+    /// killed ("5s" is the default of workers).
+    #[schemars(with = "Option<schema::Stop>")]
     shutdown: Option<Shutdown>,
+    /// Whether it counts for `auto_shutdown`.
     #[serde(default)]
     significant: bool,
+    /// How its supervisor notices that it hangs.
     health: Option<Health>,
+    /// The delay before a restart.
     #[serde(default)]
     backoff: Backoff,
 }

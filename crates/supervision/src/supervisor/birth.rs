@@ -46,6 +46,7 @@ async fn attempt(
         supervisor: supervisor.clone(),
         directory: shared.directory.clone(),
         records: shared.records.clone(),
+        ledger: shared.ledger.clone(),
     };
     let child = AssertUnwindSafe(start(shared, supervisor, path, spec, context))
         .catch_unwind()

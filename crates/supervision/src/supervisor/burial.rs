@@ -68,15 +68,24 @@ pub(super) async fn lay_to_rest(
     }
     for descendant in shared.directory.subtree(path) {
         shared.directory.bury(&descendant);
-        if descendant != *path && shared.directory.has_instance(&descendant) {
-            // Its supervisor died before it and could not report it.
-            shared.directory.set_exit(&descendant, Exit::Killed);
-            shared.directory.set_status(&descendant, Status::Stopped);
-            shared.record(&descendant, Change::Exited { exit: Exit::Killed });
+        if descendant != *path {
+            unreported(shared, &descendant);
         }
     }
     shared.directory.forget_dynamic(path);
     exit
+}
+
+/// Notes what a supervisor could not report, because it died before the child did or while the child waited.
+fn unreported(shared: &Shared, path: &ChildPath) {
+    if shared.directory.has_instance(path) {
+        shared.directory.set_exit(path, Exit::Killed);
+        shared.record(path, Change::Exited { exit: Exit::Killed });
+    }
+    if shared.directory.status(path.as_str()) != Some(Status::Stopped) {
+        shared.directory.set_status(path, Status::Stopped);
+        shared.record(path, Change::Stopped);
+    }
 }
 
 /// As [`lay_to_rest`], for a child whose supervisor ends and so reads no exits any more.

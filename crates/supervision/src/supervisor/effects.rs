@@ -83,14 +83,16 @@ impl State {
         members: &[Key],
     ) {
         let after = Duration::from_millis(delay_ms);
-        let status = if after.is_zero() { Status::Restarting } else { Status::backing_off(after) };
+        let cause =
+            self.slots.get(&cause).map_or_else(|| self.path.clone(), |slot| slot.path.clone());
+        self.shared.directory.count_restart(&self.path, &cause);
         for slot in members.iter().filter_map(|key| self.slots.get(key)) {
-            self.shared.directory.set_status(&slot.path, status);
-            self.shared.record(&slot.path, Change::Restarting { after });
-        }
-        self.shared.directory.count_restart(&self.path);
-        if let Some(slot) = self.slots.get(&cause) {
-            self.shared.directory.count_restart(&slot.path);
+            if after.is_zero() {
+                self.shared.directory.set_status(&slot.path, Status::Restarting);
+            } else {
+                self.shared.directory.back_off(&slot.path, after);
+            }
+            self.shared.record(&slot.path, Change::Restarting { after, cause: cause.clone() });
         }
         self.report(myself, async move {
             tokio::time::sleep(after).await;

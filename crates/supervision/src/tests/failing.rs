@@ -39,7 +39,7 @@ async fn a_child_that_dies_before_its_start_returns_is_restarted() {
     let tree = rig.start(&single("stillborn", AT_ONCE)).await.unwrap();
     reborn(&tree, "root/x", 3).await;
     assert_eq!(rig.take(), ["+x", "+x", "+x"]);
-    assert_eq!(tree.snapshot().unwrap().restarts_in_window, 2);
+    assert_eq!(tree.snapshot().unwrap().budget.unwrap().used, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,9 +86,10 @@ async fn too_many_restarts_escalate_level_by_level() {
             Change::Restarting { .. } => (generation, "restarting"),
             Change::Started => (generation, "started"),
             Change::Stopped => (generation, "stopped"),
-            Change::Exited { .. } | Change::StartFailed { .. } | Change::Unhealthy { .. } => {
-                (generation, "?")
-            }
+            Change::Exited { .. }
+            | Change::StartFailed { .. }
+            | Change::Unhealthy { .. }
+            | Change::Omitted { .. } => (generation, "?"),
         })
         .collect();
     let expected = [
@@ -148,7 +149,7 @@ async fn two_failures_at_once_are_one_restart() {
     order(&tree, "root/b", Order::Fail);
     reborn(&tree, "root/c", 2).await;
     assert_eq!(rig.take(), ["-c", "+a", "+b", "+c"]);
-    assert_eq!(tree.snapshot().unwrap().restarts_in_window, 1);
+    assert_eq!(tree.snapshot().unwrap().budget.unwrap().used, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,6 +165,8 @@ async fn a_failing_rebirth_backs_off_visibly_and_recovers() {
         panic!("{:?}", tree.snapshot())
     };
     assert!(until_unix_ms > 0 && tree.directory().resolve("root/x").is_none());
+    let left = tree.snapshot().unwrap().children[0].restart_in_ms.unwrap();
+    assert!((4_990..=5_000).contains(&left), "{left}");
 
     tokio::time::sleep(Duration::from_mins(1)).await;
     rig.broken.store(false, Ordering::SeqCst);
@@ -171,7 +174,7 @@ async fn a_failing_rebirth_backs_off_visibly_and_recovers() {
     let delays: Vec<_> = changes(&mut records, "root/x")
         .into_iter()
         .filter_map(|(_, change)| {
-            if let Change::Restarting { after } = change { Some(after.as_secs()) } else { None }
+            if let Change::Restarting { after, .. } = change { Some(after.as_secs()) } else { None }
         })
         .collect();
     assert_eq!(delays, [10, 20, 40]);
@@ -192,13 +195,13 @@ async fn a_hung_child_is_killed_and_a_transient_one_comes_back() {
 
     order(&tree, "root/x", Order::Hang(Duration::from_hours(1)));
     reborn(&tree, "root/x", 2).await;
-    let after = Duration::ZERO;
+    let cause = tree.snapshot().unwrap().children[0].path.clone();
     assert_eq!(
         changes(&mut records, "root/x"),
         [
             (1, Change::Unhealthy { misses: 3 }),
             (1, Change::Exited { exit: Exit::Killed }),
-            (1, Change::Restarting { after }),
+            (1, Change::Restarting { after: Duration::ZERO, cause }),
             (2, Change::Started)
         ]
     );
@@ -266,7 +269,7 @@ async fn a_killed_supervisor_comes_back_with_its_children_and_without_dynamic_on
     reborn(&tree, "root/s/x", 2).await;
     assert_eq!(
         changes(&mut records, "root/s/x"),
-        [(1, Change::Exited { exit: Exit::Killed }), (2, Change::Started)],
+        [(1, Change::Exited { exit: Exit::Killed }), (1, Change::Stopped), (2, Change::Started)],
         "the end of a child that nobody could report is recorded all the same"
     );
 

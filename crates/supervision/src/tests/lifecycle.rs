@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use super::rig::{AT_ONCE, Order, Rig, changes, order, reborn, until};
-use crate::{Change, DynamicError, Ending, Exit, StartError, Status, Strategy};
+use crate::{Budget, Change, DynamicError, Ending, Exit, StartError, Status, Strategy};
 
 #[tokio::test(start_paused = true)]
 async fn stops_in_reverse_order_and_kills_who_overruns() {
@@ -160,20 +160,27 @@ async fn the_snapshot_shows_the_tree() {
     depth.store(7, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(250)).await;
     let snapshot = tree.snapshot().unwrap();
-    assert_eq!((snapshot.strategy, snapshot.restarts_in_window), (Some(Strategy::OneForOne), 1));
+    let budget = Budget { used: 1, intensity: 3, period_ms: 5_000 };
+    assert_eq!((snapshot.strategy, snapshot.budget), (Some(Strategy::OneForOne), Some(budget)));
+    assert_eq!(snapshot.restarts, 0, "the root itself was never restarted");
     let json = serde_json::to_value(&snapshot.children[0]).unwrap();
     let uptime = json["uptime_ms"].as_u64().unwrap();
     assert!((250..260).contains(&uptime), "{uptime}");
+    let ago = json["last_exit_ago_ms"].as_u64().unwrap();
+    assert!((250..260).contains(&ago), "{ago}");
     assert_eq!(
         json,
         serde_json::json!({
             "path": "root/a", "kind": "worker", "strategy": null, "status": { "state": "running" }, "generation": 2,
-            "restarts_in_window": 1, "uptime_ms": uptime, "mailbox_depth": 7,
-            "last_exit": { "failed": "as asked" }, "children": [],
+            "restarts": 1, "restarts_in_period": 1, "budget": null, "restart_in_ms": null,
+            "uptime_ms": uptime, "mailbox_depth": 7,
+            "last_exit": { "failed": "as asked" }, "last_exit_ago_ms": ago, "children": [],
         })
     );
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(tree.snapshot().unwrap().restarts_in_window, 0);
+    let later = tree.snapshot().unwrap();
+    let worker = &later.children[0];
+    assert_eq!((later.budget.unwrap().used, worker.restarts, worker.restarts_in_period), (0, 1, 0));
 }
 
 #[tokio::test]

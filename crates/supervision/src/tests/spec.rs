@@ -109,6 +109,71 @@ fn wrong_files_are_refused_by_the_path_of_the_key() {
     );
 }
 
+/// Whether a schema accepts a file; none where the text is no TOML.
+fn accepts(schema: &serde_json::Value, text: &str) -> Option<bool> {
+    let document = serde_json::to_value(text.parse::<toml::Table>().ok()?).unwrap();
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("schema.json", schema.clone()).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let index = compiler.compile("schema.json", &mut schemas).unwrap();
+    Some(schemas.validate(&document, index).is_ok())
+}
+
+/// The errors of `WRONG` that concern several tables or values at once.
+const ONLY_THE_LOADER: [&str; 5] = [
+    "root.children[1].id: `auditor` stands twice",
+    "root.children[1].supervisor: there is no table [mind]",
+    "root.children[3].supervisor: [agents] is already a child of [root]",
+    "minds: no other supervisor has this one as a child",
+    "root.children[4].backoff.min: is longer than `max`",
+];
+
+#[test]
+fn the_schema_refuses_what_the_loader_refuses() {
+    let schema = crate::schema(&["agent", "auditor", "classifier", "scheduler", "web", "x"]);
+    assert_eq!(accepts(&schema, TREE), Some(true));
+    for line in WRONG.trim_start().lines() {
+        let [from, to, error] = line.splitn(3, " => ").collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let accepted = accepts(&schema, &TREE.replacen(from, to, 1));
+        let expected = (!error.starts_with(". ")).then(|| ONLY_THE_LOADER.contains(&error));
+        assert_eq!(accepted, expected, "{to}: {error}");
+    }
+    for (from, to) in [
+        ("id = \"auditor\"", "id = \"auditeur\""),
+        ("kind = \"agent\"", "kind = \"agente\""),
+        ("kind = \"agent\"", "kind = \"agent\", supervisor = \"minds\""),
+        ("kind = \"agent\", ", ""),
+        ("max_children = 8", "max_children = -1"),
+        ("max_children = 8", "children = [{ id = \"web\" }]"),
+        ("intensity = 3", "intensity = \"3\""),
+        ("period    = \"60s\"", "period = \"0s\""),
+        ("strategy  = \"one_for_one\"", ""),
+        ("factor = 2.0", "factor = 0.5"),
+    ] {
+        let wrong = TREE.replacen(from, to, 1);
+        assert_ne!(wrong, TREE, "{from}");
+        assert_eq!(accepts(&schema, &wrong), Some(false), "{to}");
+    }
+    let rest = "[root]\nstrategy = 'one_for_one'\nauto_shutdown = 'any_significant'\n\
+                children = [{ id = 'web', significant = true, restart = 'transient' }]";
+    assert_eq!(accepts(&schema, rest), Some(true));
+    assert_eq!(accepts(&schema, &rest.replace("transient", "permanent")), Some(false));
+}
+
+#[test]
+fn the_shipped_file_is_as_its_schema_says() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
+    let read = |name: &str| std::fs::read_to_string(format!("{config}/{name}")).unwrap();
+    let schema = serde_json::from_str(&read("schema/supervisor.schema.json")).unwrap();
+    let shipped = read("supervisor.toml");
+    assert!(shipped.starts_with("#:schema schema/supervisor.schema.json\n"));
+    assert_eq!(accepts(&schema, &shipped), Some(true));
+    let wrong = shipped.replacen("kind = \"auditor\"", "kind = \"auditeur\"", 1);
+    assert_eq!(accepts(&schema, &wrong), Some(false));
+}
+
 struct Nothing;
 
 #[derive(Debug)]

@@ -29,16 +29,11 @@ pub(crate) async fn show(Extracted(shared): State) -> Answer<Value> {
     Ok(Document(node(&tree, &now)?))
 }
 
-/// A node under the names of the API, and below a run what it does now.
+/// A node, and below a run what it does now.
 fn node(tree: &TreeNode, now: &HashMap<String, String>) -> Result<Value, Refusal> {
     let mut document = value(tree)?;
     let children: Result<Vec<_>, _> = tree.children.iter().map(|child| node(child, now)).collect();
     document["children"] = Value::Array(children?);
-    if let Some(fields) = document.as_object_mut()
-        && let Some(restarts) = fields.remove("restarts_in_window")
-    {
-        fields.insert("restarts".to_owned(), restarts);
-    }
     if let Some(now) = now.get(tree.path.id()) {
         document["now"] = Value::String(now.clone());
     }
@@ -56,8 +51,10 @@ mod tests {
         let leaf = |path: &str, children: Vec<Value>| {
             json!({
                 "path": path, "kind": "worker", "strategy": null,
-                "status": { "state": "running" }, "generation": 1, "restarts_in_window": 2,
-                "uptime_ms": 5, "mailbox_depth": 0, "last_exit": null, "children": children,
+                "status": { "state": "running" }, "generation": 1, "restarts": 3,
+                "restarts_in_period": 2, "budget": null, "restart_in_ms": null, "uptime_ms": 5,
+                "mailbox_depth": 0, "last_exit": null, "last_exit_ago_ms": null,
+                "children": children,
             })
         };
         let tree = leaf("root", vec![leaf("root/agents", vec![leaf("root/agents/r1", vec![])])]);
@@ -66,7 +63,7 @@ mod tests {
         let document = node(&tree, &now).unwrap();
         let run = &document["children"][0]["children"][0];
         assert_eq!(run["now"], "round 1: clippy");
-        assert_eq!((run["restarts"].as_u64(), &run["restarts_in_window"]), (Some(2), &Value::Null));
+        assert_eq!((&run["restarts"], &run["restarts_in_period"]), (&json!(3), &json!(2)));
         assert_eq!(run["status"]["state"], "running");
         assert_eq!(document["now"], Value::Null);
     }
