@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use journeyman_domain::outbox::{Attempt, Effect, Input, Next};
+use journeyman_domain::outbox::{Attempt, Effect, Found, Input, Next};
+use journeyman_faults::{Mechanism, around, is_out, points};
 use journeyman_store::{EffectFence, Outgoing, Store, StoreError};
 use journeyman_telemetry::{Relation, TraceContext, names};
 use tokio_util::sync::CancellationToken;
@@ -76,8 +77,17 @@ async fn go(effect: &Outgoing, sending: &mut Sending) -> End {
     let (mut attempt, mut next) = Attempt::begin(number, f64::from(spread) / 255.0);
     loop {
         next = match next {
-            Next::Look => attempt.next(Input::Looked(sending.look().await)),
-            Next::Act => attempt.next(Input::Acted(sending.act().await)),
+            Next::Look if is_out(Mechanism::Reconciliation) => {
+                attempt.next(Input::Looked(Ok(Found::Nothing)))
+            }
+            Next::Look => {
+                let looked = around(points::OUTBOX_LOOK, sending.look()).await;
+                attempt.next(Input::Looked(looked))
+            }
+            Next::Act => {
+                let acted = around(points::OUTBOX_ACT, sending.act()).await;
+                attempt.next(Input::Acted(acted))
+            }
             Next::Done { remote_id } => {
                 let follow_up = sending.follow_up().map(Box::new);
                 return End::Done { remote_id, follow_up };

@@ -27,6 +27,8 @@ pub struct TaskEnd {
     pub branch: Option<(String, String)>,
     /// What its patch file says.
     pub patch: Option<String>,
+    /// What was to be sent for it, and how that ended.
+    pub effects: Vec<String>,
 }
 
 /// How all tasks of a scenario ended, by their names.
@@ -69,6 +71,7 @@ struct Row {
     branch: Option<String>,
     patch: Option<String>,
     journal: Vec<String>,
+    effects: Vec<String>,
 }
 
 const TASKS: &str = "SELECT t.title, t.id::text AS id, concat_ws(' ', t.status, t.waiting_for) AS state, t.attempts, \
@@ -77,7 +80,8 @@ const TASKS: &str = "SELECT t.title, t.id::text AS id, concat_ws(' ', t.status, 
      t.verified, t.branch, (SELECT e.result ->> 'patch' FROM task_executions e WHERE e.task_id = t.id \
          ORDER BY e.attempt DESC LIMIT 1) AS patch, \
      ARRAY(SELECT s.kind FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id WHERE r.task_id = t.id \
-         ORDER BY r.attempt, r.id, s.seq) AS journal \
+         ORDER BY r.attempt, r.id, s.seq) AS journal, \
+     ARRAY(SELECT concat_ws(' ', o.kind, o.state) FROM outbox o WHERE o.task_id = t.id ORDER BY o.kind) AS effects \
      FROM tasks t WHERE t.title LIKE $1 ORDER BY t.title";
 
 /// How the scenario's tasks ended, and what is there more than once.
@@ -109,6 +113,7 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
             journal: row.journal,
             branch: change,
             patch,
+            effects: row.effects,
         };
         if ends.insert(name.clone(), end).is_some() {
             duplicated.push(format!("task {name} ({}) is there twice", row.id));
@@ -116,6 +121,19 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
     }
     for branch in branches.iter().filter(|branch| !known.contains(**branch)) {
         duplicated.push(format!("branch {branch} belongs to no task's end"));
+    }
+    if let Some((forge, remote)) = &stage.forge {
+        let pulls = forge.pulls();
+        for branch in &known {
+            let of_branch = pulls.iter().filter(|pull| pull.head == *branch).count();
+            if of_branch > 1 {
+                duplicated.push(format!("{of_branch} pull requests of {branch}"));
+            }
+            let changes = remote.changes(branch);
+            if changes > 1 {
+                duplicated.push(format!("{branch} was changed {changes} times on the remote"));
+            }
+        }
     }
     Ok((ends, duplicated))
 }

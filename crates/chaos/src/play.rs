@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use journeyman_testkit::model::Script;
 
-pub use plays::PLAYS;
+pub use plays::{FAULTS, PLAYS};
 
 /// A part of a play. `{prefix}` and `{repo}` in texts are the scenario's own.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Play {
     pub files: &'static [(&'static str, &'static str)],
     /// The model's script, where there is one.
     pub script: Option<fn() -> Script>,
+    /// Whether its repository has a remote on a forge.
+    pub forge: bool,
     /// The acts, in order.
     pub acts: fn() -> Vec<Act>,
     /// Of so many scenarios, how many are of this one.

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use journeyman_faults::{Half, Point, points};
-use journeyman_testkit::model::ModelServer;
 
 use crate::judge::{self, EndState};
 use crate::life::{End, Kind, Lived, Progress, live};
@@ -46,12 +45,6 @@ impl Recording {
     }
 }
 
-/// The stage of a play, under a name.
-pub fn stage<'a>(world: &'a World, play: &Play, name: &str) -> Result<Stage<'a>> {
-    let model = play.script.map(|script| ModelServer::start(script())).transpose()?;
-    Stage::set(world, name, play.files, model)
-}
-
 /// Plays it in this process: once undisturbed, once with an end in its middle.
 pub fn record(world: &World, play: &Play, name: &str) -> Result<Recording> {
     let (mut met, end) = lives(world, play, name, None)?;
@@ -85,7 +78,7 @@ fn lives(
     name: &str,
     end: Option<&End>,
 ) -> Result<(Vec<Met>, EndState)> {
-    let stage = stage(world, play, name)?;
+    let stage = Stage::set(world, play, name)?;
     let mut progress = Progress::new((play.acts)());
     let (mut met, mut before) = (Vec::new(), Vec::new());
     loop {

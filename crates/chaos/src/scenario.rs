@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use journeyman_testkit::model::ModelServer;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::judge::{self, Findings};
 use crate::life::{End, Kind, Lived, Progress, live};
 use crate::play::Play;
-use crate::record::{Recording, stage};
+use crate::record::Recording;
 use crate::stage::Stage;
 use crate::trouble::Trouble;
 use crate::world::World;
@@ -78,7 +79,7 @@ impl Scenario {
 
     /// Plays it.
     pub fn run(&self, world: &World, play: &Play, recording: &Recording) -> Result<Outcome> {
-        let stage = stage(world, play, &format!("s{}", self.seed))?;
+        let stage = Stage::set(world, play, &format!("s{}", self.seed))?;
         let mut progress = Progress::new((play.acts)());
         let mut findings = Findings::default();
         let mut kills = 0;
@@ -116,9 +117,8 @@ impl Scenario {
                 findings.repeated.push(format!("turn {turn} of {conversation}"));
             }
         }
-        if let Some(model) = &stage.model {
-            findings.divergent.extend(model.violations());
-        }
+        findings.divergent.extend(stage.model.iter().flat_map(ModelServer::violations));
+        findings.divergent.extend(stage.forge.iter().flat_map(|(forge, _)| forge.violations()));
         if findings.is_empty() {
             std::fs::remove_dir_all(&stage.repository)?;
         }

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use journeyman_testkit::forge::Forge;
 use journeyman_testkit::model::ModelServer;
+use journeyman_testkit::remote::GitRemote;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::world::World;
+use crate::play::{FAULTS, Play};
+use crate::world::{KEY, World};
 
 /// Where a play is played.
 #[derive(Debug)]
@@ -20,26 +23,34 @@ pub struct Stage<'a> {
     pub repository: PathBuf,
     /// The model that its agents ask.
     pub model: Option<ModelServer>,
+    /// The forge that pull requests are opened on, and the remote that branches are pushed to.
+    pub forge: Option<(Forge, GitRemote)>,
 }
 
 impl<'a> Stage<'a> {
-    /// Sets it: the repository has these files.
-    pub fn set(
-        world: &'a World,
-        name: &str,
-        files: &[(&str, &str)],
-        model: Option<ModelServer>,
-    ) -> Result<Self> {
+    /// Sets it for a play, under a name.
+    pub fn set(world: &'a World, play: &Play, name: &str) -> Result<Self> {
         let repository = world.folder().join(name);
         std::fs::create_dir_all(&repository)?;
-        for (path, text) in files {
+        for (path, text) in play.files {
             std::fs::write(repository.join(path), text)?;
         }
         git(&repository, &["init", "-q", "-b", "main"])?;
         git(&repository, &["add", "-A"])?;
         git(&repository, &["commit", "-q", "-m", "first"])?;
-        world.set_up(model.as_ref())?;
-        Ok(Self { world, prefix: format!("{name}-"), repository, model })
+        let model = play.script.map(|script| ModelServer::start(script())).transpose()?;
+        let mut forge = None;
+        if play.forge {
+            let remote = world.folder().join(format!("{name}-remote"));
+            let remote = GitRemote::new(&remote, &repository, "git@127.0.0.1:acme/notes.git")?;
+            let at = Forge::start(KEY)?;
+            for fault in FAULTS {
+                at.fail_next(fault);
+            }
+            forge = Some((at, remote));
+        }
+        world.set_up(model.as_ref(), forge.as_ref().map(|(forge, _)| forge))?;
+        Ok(Self { world, prefix: format!("{name}-"), repository, model, forge })
     }
 
     /// The title of one of its tasks.

@@ -3,7 +3,8 @@
 mod disk;
 mod wire;
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -120,7 +121,7 @@ impl Trouble {
                     let last = log.lines().last().unwrap_or_default();
                     Lived::Stuck(format!("the daemon ended: {}: {last}", exited?))
                 }
-                lived = at_work(stage, &data, progress) => lived?,
+                lived = in_trouble(stage, &data, progress) => lived?,
                 struck = strike => { struck?; Lived::Ended }
             }
         };
@@ -210,7 +211,7 @@ impl Trouble {
                 std::future::pending::<Result<()>>().await
             };
             tokio::select! {
-                lived = at_work(stage, at, progress) => lived?,
+                lived = in_trouble(stage, at, progress) => lived?,
                 ended = trouble => { ended?; Lived::Ended }
             }
         };
@@ -221,5 +222,18 @@ impl Trouble {
             }
         }
         Ok((lived, strikes))
+    }
+}
+
+/// The user, whose own look at the database may be cut off, too.
+async fn in_trouble(stage: &Stage<'_>, data: &Path, progress: &mut Progress) -> Result<Lived> {
+    let began = Instant::now();
+    loop {
+        match at_work(stage, data, progress).await {
+            Err(_) if began.elapsed() < stage.world.options().patience => {
+                sleep(Duration::from_millis(50)).await;
+            }
+            lived => return lived,
+        }
     }
 }

@@ -13,6 +13,7 @@ use journeyman_faults::{Mechanism, take_out};
 use journeyman_runtime::config::{Layers, paths::Paths};
 use journeyman_runtime::session::Context;
 use journeyman_testkit::database::TestDatabase;
+use journeyman_testkit::forge::Forge;
 use journeyman_testkit::model::ModelServer;
 use rustix::process::Pid;
 use sqlx::ConnectOptions as _;
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::trouble::{Disk, Trouble, Wire};
 
-/// The key that the scripted model wants.
+/// The key that the scripted model and the forge want.
 pub const KEY: &str = "sk-scripted-chaos";
 
 /// How a world differs from the usual one.
@@ -39,7 +40,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(90), max_reclaims: 20, lease_s: 15, namespaces: true }
+        Self { patience: Duration::from_secs(90), max_reclaims: 20, lease_s: 3, namespaces: true }
     }
 }
 
@@ -75,7 +76,7 @@ impl World {
             wire: None,
             disk: None,
         };
-        world.set_up(None)?;
+        world.set_up(None, None)?;
         Ok(world)
     }
 
@@ -90,7 +91,7 @@ impl World {
             Trouble::Disk => self.disk = Some(Disk::mount(&self.data())?),
             Trouble::Database | Trouble::Agent | Trouble::Sleep | Trouble::Nodes => {}
         }
-        self.set_up(None)
+        self.set_up(None, None)
     }
 
     /// The process of PostgreSQL, while it runs.
@@ -162,8 +163,8 @@ impl World {
         self.folder.path().join("config")
     }
 
-    /// Writes the settings, with the model where there is one.
-    pub fn set_up(&self, model: Option<&ModelServer>) -> Result<()> {
+    /// Writes the settings, with the model and the forge where there are any.
+    pub fn set_up(&self, model: Option<&ModelServer>, forge: Option<&Forge>) -> Result<()> {
         let config = self.config();
         let Options { max_reclaims, lease_s, namespaces, .. } = self.options;
         let namespaces = if namespaces { "auto" } else { "off" };
@@ -180,12 +181,19 @@ impl World {
                 model.base_url(Dialect::OpenAiChat),
                 config.join("key").display(),
             ));
-            std::fs::write(config.join("key"), KEY)?;
             let prices = "version = \"test-1\"\n\n[[model]]\nprovider = \"scripted\"\nmodel = \"small-1\"\ninput = 3.0\n\
                           cache_read = 0.3\ncache_write = 3.75\noutput = 15.0\ncontext_window = 200_000\n\
                           max_output_tokens = 8_000\n";
             std::fs::write(config.join("pricing.toml"), prices)?;
         }
+        if let Some(forge) = forge {
+            text.push_str(&format!(
+                "\n[github]\napi_url = \"{}\"\ntoken = \"file:{}\"\n",
+                forge.api_url(),
+                config.join("key").display(),
+            ));
+        }
+        std::fs::write(config.join("key"), KEY)?;
         std::fs::write(config.join("journeyman.toml"), text)?;
         Ok(())
     }

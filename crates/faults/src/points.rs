@@ -67,6 +67,16 @@ points! {
     DELIVER = "workspace.deliver", "A change becomes a branch of the user's repository.";
     PATCH = "workspace.patch", "A change becomes a patch file.";
 
+    // What is sent to foreign systems.
+    OUTBOX_CLAIM = "outbox.claim", "An effect on a foreign system is claimed by a sender.";
+    OUTBOX_RENEW = "outbox.renew", "A sender holds on to its lease.";
+    OUTBOX_DONE = "outbox.done", "An effect is there, and what follows it is decided.";
+    OUTBOX_FAILED = "outbox.failed", "An effect is given up.";
+    OUTBOX_RETRY = "outbox.retry", "Another attempt at an effect is decided.";
+    OUTBOX_RESEND = "outbox.resend", "A user has an effect tried again.";
+    OUTBOX_LOOK = "outbox.look", "A remote is asked whether an effect is there.";
+    OUTBOX_ACT = "outbox.act", "A branch is pushed, or a pull request opened.";
+
     // What is learned and recorded.
     ERROR_RECORD = "error.record", "A failure has its report.";
     RESOLUTION = "pattern.record_resolution", "What resolved a failure is written.";

@@ -1,5 +1,8 @@
 //! The plays. Together they reach every failpoint; a test says so.
 
+use std::time::Duration;
+
+use journeyman_testkit::forge::Fault;
 use journeyman_testkit::model::{Misbehaviour, Reply, Script};
 use serde_json::{Value, json};
 
@@ -7,15 +10,37 @@ use super::{Act, Play};
 
 /// All of them.
 pub const PLAYS: &[Play] = &[
-    Play { name: "graph", files: NOTE, script: None, acts: graph, weight: 40 },
-    Play { name: "command", files: PREPARED, script: None, acts: command, weight: 40 },
-    Play { name: "model", files: NOTE, script: Some(model_script), acts: model, weight: 40 },
-    Play { name: "wishes", files: UNCHECKED, script: None, acts: wishes, weight: 30 },
-    Play { name: "failures", files: NOTE, script: None, acts: failures, weight: 30 },
-    Play { name: "schedules", files: NOTE, script: None, acts: schedules, weight: 20 },
-    Play { name: "upkeep", files: NOTE, script: None, acts: upkeep, weight: 2 },
-    Play { name: "steady", files: NOTE, script: None, acts: steady, weight: 0 },
-    Play { name: "detached", files: NOTE, script: None, acts: detached, weight: 0 },
+    Play { name: "graph", files: NOTE, script: None, forge: false, acts: graph, weight: 40 },
+    Play {
+        name: "command",
+        files: PREPARED,
+        script: None,
+        forge: false,
+        acts: command,
+        weight: 40,
+    },
+    Play {
+        name: "model",
+        files: NOTE,
+        script: Some(model_script),
+        forge: false,
+        acts: model,
+        weight: 40,
+    },
+    Play { name: "wishes", files: UNCHECKED, script: None, forge: false, acts: wishes, weight: 30 },
+    Play { name: "failures", files: NOTE, script: None, forge: false, acts: failures, weight: 30 },
+    Play {
+        name: "schedules",
+        files: NOTE,
+        script: None,
+        forge: false,
+        acts: schedules,
+        weight: 20,
+    },
+    Play { name: "forge", files: NOTE, script: None, forge: true, acts: forge, weight: 30 },
+    Play { name: "upkeep", files: NOTE, script: None, forge: false, acts: upkeep, weight: 2 },
+    Play { name: "steady", files: NOTE, script: None, forge: false, acts: steady, weight: 0 },
+    Play { name: "detached", files: NOTE, script: None, forge: false, acts: detached, weight: 0 },
 ];
 
 const NOTE: &[(&str, &str)] =
@@ -284,3 +309,30 @@ fn steady() -> Vec<Act> {
     };
     vec![Act::Add((0..5).map(task).collect())]
 }
+
+/// Pull requests. The forge's faults are in [`FAULTS`].
+fn forge() -> Vec<Act> {
+    let sent = "SELECT coalesce(bool_and(o.state IN ('done', 'failed')) AND count(*) = 2, false) FROM outbox o \
+         JOIN tasks t ON t.id = o.task_id WHERE t.title = '{prefix}second'";
+    vec![
+        Act::Add(vec![
+            writes("first", json!({ "deliver": "pr" })),
+            writes("second", json!({ "deliver": "pr", "after": ["first"] })),
+        ]),
+        Act::Until(sent),
+        Act::Post {
+            path: "/tasks/{second}/resend",
+            body: json!({}),
+            done: "SELECT coalesce(bool_and(o.state <> 'failed'), false) FROM outbox o \
+                   JOIN tasks t ON t.id = o.task_id WHERE t.title = '{prefix}second'",
+        },
+    ]
+}
+
+/// What the forge does to those who open pull requests: it does the work and answers that it failed, lets nobody in, and
+/// is slow.
+pub const FAULTS: [Fault; 3] = [
+    Fault::StatusAfterWork(500),
+    Fault::Status(401),
+    Fault::SlowAfterWork(Duration::from_millis(1_500)),
+];

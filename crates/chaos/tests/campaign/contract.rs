@@ -71,6 +71,20 @@ fn line_3_the_workspace_is_what_the_journal_says() {
 }
 
 #[test]
+fn line_4_no_external_effect_happens_twice() {
+    // The forge has done it, and nobody knows.
+    let ends = [ends(0, "outbox.act", true, 2)];
+    let played = with_and_without(
+        Mechanism::Reconciliation,
+        "inside",
+        "forge",
+        &ends,
+        &["--patience", "20"],
+    );
+    is_needed(played, |findings| !findings.lost.is_empty() || !findings.divergent.is_empty());
+}
+
+#[test]
 fn line_5_no_process_of_an_earlier_life_is_alive() {
     // Its heart beats every second here: the program has left its process behind by then.
     let ends = [ends(0, "queue.beat", true, 3)];

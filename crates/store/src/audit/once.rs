@@ -4,6 +4,7 @@
 //! arrive: so tries on one subject wait for each other, and each looks for the events of those before.
 
 use chrono::{DateTime, Utc};
+use journeyman_faults::{around, points};
 use journeyman_telemetry::TraceContext;
 use serde_json::Value;
 use sqlx::Connection as _;
@@ -85,7 +86,7 @@ impl Audit<'_> {
             .execute(&mut *transaction)
             .await?;
         let newest = sqlx::query_scalar(chain::LAST_EVENT).fetch_one(&mut *transaction).await?;
-        transaction.commit().await?;
+        around(points::AUDIT_RECORD, transaction.commit()).await?;
         Ok(newest)
     }
 }

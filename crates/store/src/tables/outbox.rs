@@ -9,6 +9,7 @@ pub(crate) mod send;
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::{EffectId, NodeId, TaskId};
 use journeyman_domain::outbox::EffectState;
+use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -145,7 +146,7 @@ impl Outbox<'_> {
         let mut transaction = self.0.begin(acting).await?;
         let query = sqlx::query(RESEND).bind(task.as_uuid()).bind(host);
         let changed = query.execute(&mut *transaction).await?.rows_affected();
-        transaction.commit().await?;
+        around(points::OUTBOX_RESEND, transaction.commit()).await?;
         if changed == 0 {
             let task = task.short();
             let nothing = format!("task {task} has nothing that waits to be sent or failed");

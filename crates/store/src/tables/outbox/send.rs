@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use journeyman_domain::ids::{EffectId, NodeId, TaskId};
+use journeyman_faults::{around, points};
 use sqlx::PgConnection;
 
 use super::{NewEffect, Outbox, Outgoing, columns, insert};
@@ -113,7 +114,7 @@ impl Outbox<'_> {
             .bind(claim.lease.as_secs_f64())
             .fetch_all(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        around(points::OUTBOX_CLAIM, transaction.commit()).await?;
         Ok(claimed)
     }
 
@@ -121,7 +122,7 @@ impl Outbox<'_> {
     /// row.
     pub async fn renew(&self, fence: EffectFence, lease: Duration) -> Result<(), StoreError> {
         let query = fenced(RENEW, fence).bind(lease.as_secs_f64());
-        match query.execute(self.0.pool()).await?.rows_affected() {
+        match around(points::OUTBOX_RENEW, query.execute(self.0.pool())).await?.rows_affected() {
             0 => Err(StoreError::Fenced),
             _ => Ok(()),
         }
@@ -141,7 +142,7 @@ impl Outbox<'_> {
         if let Some(effect) = follow_up {
             insert(&mut transaction, effect, fence.id).await?;
         }
-        Ok(transaction.commit().await?)
+        Ok(around(points::OUTBOX_DONE, transaction.commit()).await?)
     }
 
     /// It will not come about by itself. [`StoreError::Fenced`] where the lease is lost.
@@ -153,7 +154,7 @@ impl Outbox<'_> {
     ) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         written(&mut transaction, fenced(FAILED, fence).bind(reason)).await?;
-        Ok(transaction.commit().await?)
+        Ok(around(points::OUTBOX_FAILED, transaction.commit()).await?)
     }
 
     /// Another attempt follows; a sender that is stopped gives no reason. [`StoreError::Fenced`] where the
@@ -168,7 +169,7 @@ impl Outbox<'_> {
         let mut transaction = self.0.begin(acting).await?;
         let query = fenced(RETRY, fence).bind(reason).bind(after.as_secs_f64());
         written(&mut transaction, query).await?;
-        Ok(transaction.commit().await?)
+        Ok(around(points::OUTBOX_RETRY, transaction.commit()).await?)
     }
 }
 
