@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use journeyman_domain::ids::RunId;
+use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::Status;
 use journeyman_store::Store;
 
@@ -19,8 +19,17 @@ pub(super) async fn clear(store: Store, runs: PathBuf) {
         if matches!(run.status, Status::Running | Status::Waiting | Status::Paused) {
             continue;
         }
+        // Whoever looks into why may want to see it.
+        if is_parked(&store, run.task_id).await {
+            continue;
+        }
         if let Err(error) = journeyman_workspace::discard(&folder.path()).await {
             tracing::debug!(error = %error, run.id = %id, "a run's folder was not removed");
         }
     }
+}
+
+async fn is_parked(store: &Store, task: Option<TaskId>) -> bool {
+    let Some(task) = task else { return false };
+    store.tasks().get(task).await.is_ok_and(|task| task.status == Status::Parked)
 }

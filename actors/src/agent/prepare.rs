@@ -19,9 +19,11 @@ use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
 use super::call::recordable;
+use super::claimed::Claimed;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
 use super::{dependencies, guides};
+use crate::context::Runtime;
 use crate::repository::Repository;
 
 /// Files that a driver is told of at the most.
@@ -30,17 +32,16 @@ const FILES: usize = 20_000;
 const MANIFEST_BYTES: usize = 1024 * 1024;
 
 /// Ends the processes that earlier lives of this execution have left.
-pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
-    let (store, fence) = (&work.runtime.store, work.held.fence);
+pub(super) async fn reap(runtime: &Runtime, held: &Claimed) -> Result<(), RunError> {
+    let (store, fence, run) = (&runtime.store, held.fence, held.run.id);
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
     // Those of another machine, or of another boot of this one, are nobody here.
-    let (host, boot) = (&work.runtime.settings.host, &work.runtime.settings.boot_id);
+    let (host, boot) = (&runtime.settings.host, &runtime.settings.boot_id);
     let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
-    let left: Vec<_> =
-        rows.iter().filter(here).map(|row| identity(row, work.held.run.id)).collect();
+    let left: Vec<_> = rows.iter().filter(here).map(|row| identity(row, run)).collect();
     reap::reap(&left).await?;
     // A child that was started in the last moment has no row; its marker finds it.
-    reap::reap_run(work.held.run.id).await?;
+    reap::reap_run(run).await?;
     for row in rows.iter().filter(|row| row.host == *host) {
         store.children().ended(&Acting::now("run"), row.id).await?;
     }

@@ -178,6 +178,7 @@ pub fn statements() -> Vec<&'static str> {
         queue::batch::ALL,
         queue::finish::ALL,
         queue::leases::ALL,
+        queue::park::ALL,
         queue::ready::ALL,
         queue::reconcile::ALL,
         queue::stats::ALL,

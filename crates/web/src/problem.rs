@@ -92,6 +92,8 @@ impl From<StoreError> for Refusal {
                 .hint("give more of its digits"),
             StoreError::Conflict(_) | StoreError::Fenced => Self::conflict(text),
             StoreError::Cycle(_) => Self::new(StatusCode::BAD_REQUEST, "cycle", text),
+            StoreError::Damaged(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", text)
+                .hint("it was changed or removed in the database; a backup may have it"),
             StoreError::Sql(_) | StoreError::Migration(_) => {
                 refused_by_sqlstate(error.sqlstate().as_deref(), text)
             }

@@ -13,6 +13,7 @@ use crate::git::{Git, ObjectId};
 use crate::reap::RUN_VARIABLE;
 use crate::repository::gitlinks;
 use crate::snapshot::Snapshot;
+use crate::sound::is_real_folder;
 use crate::submodules;
 
 /// Written last: a folder without it was not completed.
@@ -233,6 +234,12 @@ pub async fn empty(folder: &Path) -> Result<(), WorkspaceError> {
 /// [`WorkspaceError::Incomplete`].
 pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError> {
     let incomplete = || WorkspaceError::Incomplete(folder.into());
+    // A link that somebody put there may lead to files of the user's, which a restore would remove.
+    for part in ["", "tree", "git", "temporary"] {
+        if !is_real_folder(&folder.join(part)).await {
+            return Err(incomplete());
+        }
+    }
     let folder_found = fs::canonicalize(folder).await.map_err(|_| incomplete())?;
     let manifest = fs::read(folder_found.join(MANIFEST)).await.map_err(|_| incomplete())?;
     let manifest = serde_json::from_slice(&manifest).map_err(|_| incomplete())?;

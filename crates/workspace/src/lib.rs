@@ -24,6 +24,7 @@ mod error;
 mod git;
 mod repository;
 mod snapshot;
+mod sound;
 mod submodules;
 
 pub use base::{contents, files, identity, key_of, snapshot_of};
@@ -37,3 +38,4 @@ pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,
 };
+pub use sound::{faults, verify};

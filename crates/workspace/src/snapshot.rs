@@ -15,6 +15,7 @@ use crate::clone::Workspace;
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
 use crate::repository::{entries, path_of};
+use crate::sound::{is_real_folder, is_usable};
 use crate::submodules;
 
 mod index;
@@ -207,10 +208,13 @@ fn remove_repositories(tree: &Path, folder: &Path, caches: &[String]) {
 async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), WorkspaceError> {
     let dot_git = tree.join(".git");
     // A link, or a file that names another repository, may lead to the user's own.
-    let found = fs::symlink_metadata(&dot_git).await.ok();
-    let is_folder = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
-    if !is_folder || !fs::try_exists(dot_git.join("HEAD")).await.unwrap_or(false) {
-        if found.is_some() && !is_folder {
+    let is_folder = is_real_folder(&dot_git).await;
+    for lock in ["index.lock", "HEAD.lock", "config.lock"].iter().filter(|_| is_folder) {
+        // Mostly there is none.
+        let _ = fs::remove_file(dot_git.join(lock)).await;
+    }
+    if !is_folder || !is_usable(workspace, tree).await {
+        if !is_folder && fs::symlink_metadata(&dot_git).await.is_ok() {
             fs::remove_file(&dot_git).await.doing("remove", &dot_git)?;
         }
         remove_folder(&dot_git).await?;
@@ -219,11 +223,6 @@ async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), Wor
         make_repository(&workspace.git_dir(), &base, tree).await?;
         let git = Git::on(&workspace.git_dir()).files(tree, &dot_git.join("index"));
         git.run(["read-tree", base.as_str()]).await?;
-        return Ok(());
-    }
-    for lock in ["index.lock", "HEAD.lock", "config.lock"] {
-        // Mostly there is none.
-        let _ = fs::remove_file(dot_git.join(lock)).await;
     }
     Ok(())
 }

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use journeyman_domain::ids::{ExecutionId, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::park::park;
 use super::{Claim, Fence, Queue, batch, load};
-use crate::audit::record_event;
 use crate::column::MaybeId;
-use crate::tables::tasks::refresh_dependants;
 use crate::{Acting, StoreError, TASKS_CHANNEL};
 
 /// An execution that the node holds, and what the user wants of it.
@@ -86,18 +84,11 @@ const TAKE_OVER: &str = "WITH lost AS ( \
          ELSE l.reclaims + 1 END \
  FROM lost l WHERE e.id = l.id \
  RETURNING e.id, e.task_id, l.node_id AS previous_node, e.reclaims, e.last_step_seq";
-const PARK_EXECUTION: &str = "UPDATE task_executions SET status = 'failed', completed_at = now(), \
-     error_message = $2 WHERE id = $1";
-const PARK_RUNS: &str = "UPDATE agent_tasks SET status = 'failed', completed_at = now(), \
-     error_message = $2 WHERE execution_id = $1 AND status = 'running'";
-const PARK_TASK: &str =
-    "UPDATE tasks SET updated_at = now(), status = 'parked', error = $2 WHERE id = $1";
 const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL, \
      reclaims = reclaims + $4 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
-pub(crate) const ALL: &[&str] =
-    &[BEAT, RENEW, TAKE_OVER, PARK_EXECUTION, PARK_RUNS, PARK_TASK, RELEASE];
+pub(crate) const ALL: &[&str] = &[BEAT, RENEW, TAKE_OVER, RELEASE];
 
 #[derive(FromRow)]
 struct Lost {
@@ -143,23 +134,7 @@ impl Queue<'_> {
                 "taken over {} times in a row without a new step; the last one was step {}",
                 row.reclaims, row.last_step_seq
             );
-            for statement in [PARK_EXECUTION, PARK_RUNS] {
-                sqlx::query(statement)
-                    .bind(row.id)
-                    .bind(&evidence)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-            sqlx::query(PARK_TASK)
-                .bind(row.task_id.as_uuid())
-                .bind(&evidence)
-                .execute(&mut *transaction)
-                .await?;
-            let attributes = json!({ "execution_id": row.id, "evidence": evidence });
-            let ids = [row.task_id.as_uuid()];
-            record_event(&mut transaction, acting, "task_parked", "tasks", &ids, &attributes)
-                .await?;
-            refresh_dependants(&mut transaction, row.task_id).await?;
+            park(&mut transaction, acting, (row.id, row.task_id), &evidence).await?;
         }
         let ids: Vec<Uuid> = alive.iter().map(|row| row.id).collect();
         let claims = load(&mut transaction, &ids).await?;

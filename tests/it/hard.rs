@@ -1,0 +1,6 @@
+//! The hard places of durability: what a run goes on from was damaged, removed or exchanged while nobody looked.
+//! The runtime says what it found, parks what it cannot trust, and goes on with the rest.
+
+mod journal;
+mod scene;
+mod workspace;
