@@ -2,5 +2,6 @@
 //! The runtime says what it found, parks what it cannot trust, and goes on with the rest.
 
 mod journal;
+mod processes;
 mod scene;
 mod workspace;
