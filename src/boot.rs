@@ -6,6 +6,7 @@ mod limits;
 mod litter;
 mod models;
 mod node;
+pub mod seen;
 mod settings;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub struct Running {
     api: Api,
     database: String,
     socket: Option<PathBuf>,
+    /// Of a daemon: where it writes down how far it has seen the database.
+    seen: Option<seen::File>,
     /// Dropped last: the private cluster stops with its last user.
     _cluster: Option<Cluster>,
     /// Held for as long as a daemon runs: one for each data folder.
@@ -71,8 +74,15 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {
         node::bury_the_dead(&store, context, node).await?;
-        // It may take a while, and nothing waits for it.
-        tokio::spawn(litter::clear(store.clone(), context.paths.runs()));
+        let seen = seen::File::of(&context.paths.data);
+        let is_older = seen.is_ahead_of(&store).await?;
+        let (store, runs) = (store.clone(), context.paths.runs());
+        // It may take a while, and nothing waits for it. What is seen from now on counts when it is done: whoever
+        // is killed before says it again.
+        tokio::spawn(async move {
+            litter::clear(&store, runs, is_older).await;
+            seen.follow(store);
+        });
     }
     let runtime = Runtime {
         store,
@@ -104,6 +114,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         api,
         database: opened.description,
         socket: context.socket(),
+        seen: (mode == Mode::Daemon).then(|| seen::File::of(&context.paths.data)),
         _cluster: opened.cluster,
         _only: only,
     })
@@ -216,6 +227,9 @@ impl Running {
         }
         self.tree.stop().await;
         node::leave(&self.runtime).await;
+        if let Some(seen) = &self.seen {
+            seen.note(&self.runtime.store).await;
+        }
         // A statement that still runs on a connection shall not hold the end up.
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;
         if closed.is_err() {

@@ -22,7 +22,7 @@ use super::call::recordable;
 use super::claimed::Claimed;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
-use super::{dependencies, guides};
+use super::{deliver, dependencies, guides};
 use crate::context::Runtime;
 use crate::repository::Repository;
 
@@ -73,7 +73,10 @@ pub(super) fn repository(work: &Work) -> Result<PathBuf, RunError> {
 pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     work.say("preparing the workspace");
     let path = repository(work)?;
-    let base = base(work, &path).await?;
+    let base = match deliver::earlier(work).await? {
+        Some(earlier) => earlier.base,
+        None => base(work, &path).await?,
+    };
     let (files, uncommitted) = tokio::try_join!(
         journeyman_workspace::files(&path, &base, FILES),
         journeyman_workspace::uncommitted(&path),
@@ -118,7 +121,9 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     let current = workspace.base();
     let model = assignment.model.clone();
     let driver = journeyman_drivers::build(driver, assignment, &limits);
-    Ok(Scene { workspace, driver, model, plan, limits, current, prepared })
+    let mut scene = Scene { workspace, driver, model, plan, limits, current, prepared };
+    deliver::adopt(work, &mut scene).await?;
+    Ok(scene)
 }
 
 /// The model of a run that needs one.

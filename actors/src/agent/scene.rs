@@ -13,7 +13,7 @@ use journeyman_workspace::{ObjectId, Snapshot, Workspace};
 
 use super::execute::{RunError, Work};
 use super::journal::Recorded;
-use super::{dependencies, prepare, restored};
+use super::{deliver, dependencies, prepare, restored};
 
 /// Where a run plays.
 pub(super) struct Scene {
@@ -59,7 +59,9 @@ impl Scene {
         }
         // What was consented to since.
         let limits = work.journal.run.limits().cloned().unwrap_or(limits);
-        Ok(Self { workspace, driver, model, plan, limits, current, prepared })
+        let mut scene = Self { workspace, driver, model, plan, limits, current, prepared };
+        deliver::adopt(work, &mut scene).await?;
+        Ok(scene)
     }
 
     /// The caches' names, as a restore takes them.

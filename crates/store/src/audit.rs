@@ -4,6 +4,7 @@
 //! `record_event`. Must never: change what was written.
 
 mod chain;
+mod seen;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 pub use chain::{Broken, VerifyReport};
+pub use seen::{Mark, Seen};
 
 use crate::column::page;
 use crate::{Acting, Store, StoreError};
@@ -107,6 +109,9 @@ pub(crate) const ALL: &[&str] = &[
     chain::UNSEALED_ROWS,
     chain::UNSEALED_EVENTS,
     chain::PRUNED,
+    seen::LAST,
+    seen::KNOWS_ROW,
+    seen::KNOWS_EVENT,
 ];
 
 /// The audit's tables.

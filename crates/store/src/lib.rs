@@ -140,6 +140,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.pool().is_closed()
+    }
+
     /// Closes every connection; what is under way ends first.
     pub async fn close(&self) {
         self.lines.close();

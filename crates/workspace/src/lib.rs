@@ -30,7 +30,9 @@ mod submodules;
 pub use base::{contents, files, identity, key_of, snapshot_of};
 pub use checkout::checkout;
 pub use clone::{Workspace, create, discard, empty, exclude, open, tree_in};
-pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
+pub use deliver::{
+    Applied, Delivered, Delivery, Earlier, Signature, apply, deliver, delivered_before,
+};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
 pub use journeyman_launcher::Policy;
