@@ -80,6 +80,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         // It may take a while, and nothing waits for it. What is seen from now on counts when it is done: whoever
         // is killed before says it again.
         tokio::spawn(async move {
+            node::reap_the_rest(&store).await;
             litter::clear(&store, runs, is_older).await;
             seen.follow(store);
         });

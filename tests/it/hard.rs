@@ -2,6 +2,7 @@
 //! The runtime says what it found, parks what it cannot trust, and goes on with the rest.
 
 mod journal;
+mod many;
 mod older;
 mod processes;
 mod scene;

@@ -60,6 +60,8 @@ pub struct TakeOver {
     pub taken: Vec<TakenOver>,
     /// These made no step in several lives, and wait for a person now.
     pub parked: Vec<TaskId>,
+    /// There may be more of what takes no room here: another look is due at once.
+    pub is_cut: bool,
 }
 
 const BEAT: &str =
@@ -72,23 +74,29 @@ const RENEW: &str = "UPDATE task_executions e \
      t.cancel_requested_at IS NOT NULL AS cancel_requested, \
      t.pause_requested_at IS NOT NULL AS pause_requested";
 // A lease that was given back (no node) is nobody's failure and counts no reclaim.
+// What is to be parked takes no room here, and is not left lying behind what does.
 const TAKE_OVER: &str = "WITH lost AS ( \
-     SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, coalesce((SELECT max(p.seq) \
+     SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, e.lease_expires_at, coalesce((SELECT max(p.seq) \
          FROM run_steps p JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) AS seq \
      FROM task_executions e WHERE e.status = 'running' AND e.lease_expires_at <= now() \
          AND e.node_id IS DISTINCT FROM $1 AND ($3::uuid IS NULL OR e.task_id = $3) \
-     ORDER BY e.lease_expires_at LIMIT $2 FOR UPDATE OF e SKIP LOCKED) \
+     ORDER BY e.lease_expires_at LIMIT $2::bigint + $6::bigint FOR UPDATE OF e SKIP LOCKED), \
+ counted AS (SELECT *, CASE WHEN seq > last_step_seq THEN 0 WHEN node_id IS NULL THEN reclaims \
+     ELSE reclaims + 1 END AS counts FROM lost), \
+ placed AS (SELECT *, counts >= $5 AS is_stuck, \
+     row_number() OVER (PARTITION BY counts >= $5 ORDER BY lease_expires_at) AS place FROM counted) \
  UPDATE task_executions e SET node_id = $1, lease_epoch = e.lease_epoch + 1, \
-     lease_expires_at = now() + make_interval(secs => $4), last_step_seq = l.seq, \
-     reclaims = CASE WHEN l.seq > l.last_step_seq THEN 0 WHEN l.node_id IS NULL THEN l.reclaims \
-         ELSE l.reclaims + 1 END \
- FROM lost l WHERE e.id = l.id \
+     lease_expires_at = now() + make_interval(secs => $4), last_step_seq = l.seq, reclaims = l.counts \
+ FROM placed l WHERE e.id = l.id AND (l.is_stuck OR l.place <= $2) \
  RETURNING e.id, e.task_id, l.node_id AS previous_node, e.reclaims, e.last_step_seq";
 const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL, \
      reclaims = reclaims + $4 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
 pub(crate) const ALL: &[&str] = &[BEAT, RENEW, TAKE_OVER, RELEASE];
+
+/// Tasks that are parked at once.
+const PARKED_MAX: i64 = 25;
 
 #[derive(FromRow)]
 struct Lost {
@@ -118,12 +126,14 @@ impl Queue<'_> {
         request: &TakeOverRequest,
     ) -> Result<TakeOver, StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        batch::take_back(&mut transaction).await?;
+        let is_cut = batch::take_back(&mut transaction).await?;
         let lost: Vec<Lost> = sqlx::query_as(TAKE_OVER)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))
             .bind(request.only_task.map(TaskId::as_uuid))
             .bind(request.lease.as_secs_f64())
+            .bind(i64::from(request.max_reclaims))
+            .bind(PARKED_MAX)
             .fetch_all(&mut *transaction)
             .await?;
         let (stuck, alive): (Vec<Lost>, Vec<Lost>) = lost
@@ -150,7 +160,8 @@ impl Queue<'_> {
             .into_iter()
             .map(|claim| TakenOver { previous_node: previous(&claim), claim })
             .collect();
-        Ok(TakeOver { taken, parked: stuck.into_iter().map(|row| row.task_id).collect() })
+        let parked: Vec<_> = stuck.into_iter().map(|row| row.task_id).collect();
+        Ok(TakeOver { taken, is_cut: is_cut || !parked.is_empty(), parked })
     }
 
     /// Gives an execution back at an ordered stop: any node may go on with it at once.
