@@ -2,16 +2,21 @@
 //! as does a run that another node took over, or whose task was cancelled while it was put aside.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::Status;
 use journeyman_store::{Store, StoreError};
+
+/// Longer than anybody looks at a run's steps.
+const LOOK: Duration = Duration::from_hours(1);
 
 /// Removes them. What is unknown to this database is left alone, but where that `is_older` than the folders: then
 /// these runs never were, and what is still alive of them is ended.
 pub(super) async fn clear(store: &Store, runs: PathBuf, is_older: bool) {
     let Ok(mut folders) = tokio::fs::read_dir(&runs).await else { return };
     while let Ok(Some(folder)) = folders.next_entry().await {
+        remove_look(&folder).await;
         let Some(id) = folder.file_name().to_str().and_then(|name| name.parse::<RunId>().ok())
         else {
             continue;
@@ -34,6 +39,20 @@ pub(super) async fn clear(store: &Store, runs: PathBuf, is_older: bool) {
         if let Err(error) = journeyman_workspace::discard(&folder.path()).await {
             tracing::debug!(error = %error, run.id = %id, "a run's folder was not removed");
         }
+    }
+}
+
+/// Somebody looked at the steps of a run, and was killed over it.
+async fn remove_look(folder: &tokio::fs::DirEntry) {
+    let is_look = folder.file_name().to_str().is_some_and(|name| name.starts_with("look-"));
+    let made = folder.metadata().await.and_then(|found| found.modified()).ok();
+    // Another command may be at it just now.
+    let is_old = made.is_some_and(|at| at.elapsed().is_ok_and(|age| age > LOOK));
+    if is_look
+        && is_old
+        && let Err(error) = journeyman_workspace::discard(&folder.path()).await
+    {
+        tracing::debug!(error = %error, "a folder is left");
     }
 }
 

@@ -174,7 +174,8 @@ impl From<WorkspaceError> for Refusal {
             WorkspaceError::Empty(_) => wrong("empty_repository"),
             WorkspaceError::NoSuchRevision { .. } => wrong("no_such_revision"),
             WorkspaceError::SubmoduleMissing(_) => wrong("submodule_missing"),
-            WorkspaceError::NotClean(_)
+            WorkspaceError::NotEmpty(_)
+            | WorkspaceError::NotClean(_)
             | WorkspaceError::InTheWay(_)
             | WorkspaceError::Conflict(_) => Self::conflict(text),
             WorkspaceError::Git(GitError::NotStarted(_)) => {

@@ -299,8 +299,25 @@ pub(crate) async fn copy_repository(
     let local = options.iter().map(AsRef::as_ref).chain([source, ".".as_ref()]);
     git.run(local).await?;
     fs::remove_file(&trust).await.doing("remove", &trust)?;
-    configure(&target.join("config"), CONFIGURATION).await?;
-    let info = target.join("info");
+    keep_bytes(target).await
+}
+
+/// Has a bare repository of ours write and read files as they are.
+pub(crate) async fn keep_bytes(git_dir: &Path) -> Result<(), WorkspaceError> {
+    configure(&git_dir.join("config"), CONFIGURATION).await?;
+    let info = git_dir.join("info");
     fs::create_dir_all(&info).await.doing("make", &info)?;
     fs::write(info.join("attributes"), ATTRIBUTES).await.doing("write", &info)
+}
+
+/// Looks whether the repository has the commit.
+pub(crate) async fn has_commit(repository: &Path, base: &ObjectId) -> Result<(), WorkspaceError> {
+    let name = format!("{base}^{{tree}}");
+    match Git::within(repository).run(["cat-file", "-e", &name]).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(WorkspaceError::NoSuchRevision {
+            revision: base.to_string(),
+            repository: repository.into(),
+        }),
+    }
 }

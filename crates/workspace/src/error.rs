@@ -57,6 +57,9 @@ pub enum WorkspaceError {
          cancel the task, or remove the branch and try again"
     )]
     DeliveredBefore(String),
+    /// Something is where a folder shall be made.
+    #[error("{} is there already, and is no empty folder; name a new one", .0.display())]
+    NotEmpty(PathBuf),
     /// A commit does not apply to the current branch.
     #[error("the commit does not apply to the current branch; it conflicts in {}", listed(.0))]
     Conflict(Vec<PathBuf>),

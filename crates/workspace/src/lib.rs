@@ -25,6 +25,7 @@ mod git;
 mod repository;
 mod snapshot;
 mod sound;
+mod steps;
 mod submodules;
 
 pub use base::{contents, files, identity, key_of, snapshot_of};
@@ -41,3 +42,4 @@ pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,
 };
 pub use sound::{faults, verify};
+pub use steps::Recorded;

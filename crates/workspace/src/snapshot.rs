@@ -112,12 +112,19 @@ pub async fn import(
     workspace: &Workspace,
     snapshots: &[StoredSnapshot],
 ) -> Result<(), WorkspaceError> {
-    let git = workspace.git();
+    import_into(&workspace.git(), workspace.run(), snapshots).await
+}
+
+pub(crate) async fn import_into(
+    git: &Git,
+    run: RunId,
+    snapshots: &[StoredSnapshot],
+) -> Result<(), WorkspaceError> {
     for snapshot in snapshots {
         if !snapshot.pack.is_empty() {
             git.run_with(["index-pack", "--fix-thin", "--stdin"], snapshot.pack.clone()).await?;
         }
-        let reference = reference(workspace.run(), snapshot.seq);
+        let reference = reference(run, snapshot.seq);
         git.run(["update-ref", &reference, snapshot.commit.as_str()]).await?;
     }
     Ok(())
@@ -237,7 +244,15 @@ pub async fn diff(
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<Vec<u8>, WorkspaceError> {
-    let patch = Git::on(&workspace.git_dir())
+    diff_of(&workspace.git_dir(), from, to).await
+}
+
+pub(crate) async fn diff_of(
+    git_dir: &Path,
+    from: &ObjectId,
+    to: &ObjectId,
+) -> Result<Vec<u8>, WorkspaceError> {
+    let patch = Git::on(git_dir)
         .run([
             "diff-tree",
             "-r",
