@@ -2,6 +2,8 @@
 //! The runtime says what it found, parks what it cannot trust, and goes on with the rest.
 
 mod audit;
+mod clock;
+mod daemons;
 mod journal;
 mod many;
 mod older;

@@ -166,7 +166,9 @@ pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
         limits = limits.with_another_portion(hit, settings);
     }
     let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default();
-    aside.is_over(now_ms, &limits, user_said).then_some(limits)
+    let put_aside_ms = put_aside_at.and_then(|at| u64::try_from(at.timestamp_millis()).ok());
+    let has_jumped = put_aside_ms.is_some_and(|at_ms| aside.is_of_another_clock(at_ms, now_ms));
+    (has_jumped || aside.is_over(now_ms, &limits, user_said)).then_some(limits)
 }
 
 /// What the task says of its own limits.
