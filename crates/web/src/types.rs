@@ -235,7 +235,7 @@ pub struct Event {
     /// The entry itself.
     pub detail: Value,
     /// The commit that holds the workspace's files after it, where they changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub snapshot: Option<String>,
 }
 
