@@ -7,6 +7,7 @@ mod limits;
 mod litter;
 mod models;
 mod node;
+pub mod seen;
 mod settings;
 
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub struct Running {
     socket: Option<PathBuf>,
     /// What this process does beside its tree; it ends with it.
     background: TrackedTasks,
+    /// Of a daemon: where it writes down how far it has seen the database.
+    seen: Option<seen::File>,
     /// Dropped last: the private cluster stops with its last user.
     _cluster: Option<Cluster>,
     /// Held for as long as a daemon runs: one for each data folder.
@@ -77,10 +80,18 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let node = node::register(&store, context, mode, first_task).await?;
     if mode == Mode::Daemon {
         node::bury_the_dead(&store, context, node).await?;
-        // It may take a while, and nothing waits for it.
-        let clear = litter::clear(store.clone(), context.paths.runs());
+        let seen = seen::File::of(&context.paths.data);
+        let is_older = seen.is_ahead_of(&store).await?;
+        let (store, runs) = (store.clone(), context.paths.runs());
+        // It may take a while, and nothing waits for it. What is seen from now on counts when it is done: whoever
+        // is killed before says it again.
+        let tidy = async move {
+            node::reap_the_rest(&store).await;
+            litter::clear(&store, runs, is_older).await;
+            seen.follow(store).await;
+        };
         background.spawn(|stop| async move {
-            let _ = stop.run_until_cancelled(clear).await;
+            let _ = stop.run_until_cancelled(tidy).await;
         });
     }
     let runtime = Runtime {
@@ -115,6 +126,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         database: opened.description,
         socket: context.socket(),
         background,
+        seen: (mode == Mode::Daemon).then(|| seen::File::of(&context.paths.data)),
         _cluster: opened.cluster,
         _only: only,
     })
@@ -245,6 +257,9 @@ impl Running {
         self.background.stop(BACKGROUND_LIMIT).await;
         self.record_the_end().await;
         node::leave(&self.runtime).await;
+        if let Some(seen) = &self.seen {
+            seen.note(&self.runtime.store).await;
+        }
         // A statement that still runs on a connection shall not hold the end up.
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;
         if closed.is_err() {

@@ -226,8 +226,34 @@ pub enum Task {
         #[arg(long)]
         full: bool,
     },
-    /// What a task changed.
-    Diff(Id),
+    /// What a task changed: all of it, or in a step.
+    Diff {
+        /// The task.
+        task: String,
+        /// Only what changed up to this step, as `task logs` numbers them.
+        #[arg(long, value_name = "N")]
+        step: Option<i32>,
+        /// Since this step; 0 is the base. Usually the one before.
+        #[arg(long, value_name = "M", requires = "step")]
+        from: Option<i32>,
+        /// Of this attempt, where it is not the last.
+        #[arg(long, value_name = "N", requires = "step")]
+        attempt: Option<i32>,
+    },
+    /// Write the files as they were after a step into a new folder.
+    Restore {
+        /// The task.
+        task: String,
+        /// The step, as `task logs` numbers them; 0 is the base.
+        #[arg(long, value_name = "N")]
+        step: i32,
+        /// The folder; it must not exist, or be empty.
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+        /// Of this attempt, where it is not the last.
+        #[arg(long, value_name = "N")]
+        attempt: Option<i32>,
+    },
     /// Bring a task's change into your working tree.
     Apply(Id),
     /// What a task waits for, and what waits for it, as trees.

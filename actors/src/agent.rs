@@ -16,6 +16,7 @@ mod journal;
 mod messages;
 pub(crate) mod other;
 mod prepare;
+mod restored;
 mod scene;
 mod shell;
 mod verify;

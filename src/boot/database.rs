@@ -99,6 +99,6 @@ pub(super) fn failure(error: &StoreError) -> Failure {
         | StoreError::Ambiguous { .. }
         | StoreError::Conflict(_)
         | StoreError::Cycle(_) => Failure::usage(text),
-        StoreError::Fenced | StoreError::Sql(_) => Failure::broken(text),
+        StoreError::Fenced | StoreError::Damaged(_) | StoreError::Sql(_) => Failure::broken(text),
     }
 }

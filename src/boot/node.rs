@@ -6,7 +6,8 @@ use std::path::Path;
 use journeyman_actors::context::Runtime;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_faults::{Mechanism, is_out};
-use journeyman_store::{Acting, NewNode, NodeKind, Store};
+use journeyman_store::{Acting, LeftBy, NewNode, NodeKind, Store};
+use journeyman_workspace::reap::{self, ChildIdentity};
 use rustix::fs::FlockOperation;
 
 use super::{Mode, database};
@@ -62,7 +63,7 @@ pub(super) async fn register(
 }
 
 /// Ends the nodes of this machine whose process is gone: their leases expire at once, and their
-/// children are killed.
+/// children of runs that go on are killed.
 pub(super) async fn bury_the_dead(
     store: &Store,
     context: &Context,
@@ -82,24 +83,48 @@ pub(super) async fn bury_the_dead(
             store.nodes().stop(&acting, node.id).await.map_err(failure)?;
         }
     }
-    if is_out(Mechanism::Reaping) {
-        return Ok(());
-    }
-    for child in store.children().left_over(&host).await.map_err(failure)? {
-        if child.boot_id == boot_id
-            && let Some(run) = child.run_id
-        {
-            let identity = journeyman_workspace::reap::ChildIdentity {
-                pid: child.pid,
-                start_time: u64::try_from(child.start_time).unwrap_or_default(),
-                run,
-            };
-            let reaped = journeyman_workspace::reap::reap(&[identity]).await;
-            reaped.map_err(Failure::from_error)?;
-        }
-        store.children().ended(&acting, child.id).await.map_err(failure)?;
-    }
+    // Before anybody works on these runs here again.
+    while reap_page(store, LeftBy::OpenRuns).await? {}
     Ok(())
+}
+
+/// Children that are ended at once.
+const PAGE: u32 = 500;
+
+/// Ends what runs that are over have left, a page at a time; it may be much, and nothing waits for it.
+pub(super) async fn reap_the_rest(store: &Store) {
+    loop {
+        match reap_page(store, LeftBy::EndedRuns).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(failure) => {
+                tracing::warn!(error = %failure, "processes of an earlier life are looked for by the next one");
+                return;
+            }
+        }
+    }
+}
+
+/// Ends the processes of a page of children; whether there may be more.
+async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
+    if is_out(Mechanism::Reaping) {
+        return Ok(false);
+    }
+    let failure = |error| database::failure(&error);
+    let (host, boot_id) = (host(), boot_id());
+    let left = store.children().left_over(&host, by, PAGE).await.map_err(failure)?;
+    // Those of another boot are nobody here.
+    let here = left.iter().filter(|child| child.boot_id == boot_id);
+    let children: Vec<_> = here
+        .filter_map(|child| {
+            let start_time = u64::try_from(child.start_time).unwrap_or_default();
+            Some(ChildIdentity { pid: child.pid, start_time, run: child.run_id? })
+        })
+        .collect();
+    reap::reap(&children).await.map_err(Failure::from_error)?;
+    let ids: Vec<_> = left.iter().map(|child| child.id).collect();
+    store.children().all_ended(&Acting::now("boot"), &ids).await.map_err(failure)?;
+    Ok(u32::try_from(ids.len()).is_ok_and(|count| count == PAGE))
 }
 
 /// Ends this node's row; its leases expire with it.

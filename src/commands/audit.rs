@@ -1,8 +1,10 @@
 //! `journeyman audit …`: the record of every change.
 
+use journeyman_store::audit::Mark;
 use serde_json::Value;
 
 use super::task::{query, segment, short_id};
+use crate::boot::seen;
 use crate::cli;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -20,7 +22,12 @@ pub async fn execute(context: &Context, command: cli::Audit) -> Result<Exit, Fai
             format!("/api/v1/audit{query}")
         }
         cli::Audit::Show { id } => format!("/api/v1/audit/{}", segment(id)),
-        cli::Audit::Verify => "/api/v1/audit-chain".to_owned(),
+        cli::Audit::Verify => {
+            let seen = seen::File::of(&context.paths.data).read();
+            let text = |mark: Option<Mark>| mark.map(|it| format!("{},{}", it.position, it.id));
+            let query = query(&[("rows", text(seen.rows)), ("events", text(seen.events))]);
+            format!("/api/v1/audit-chain{query}")
+        }
     };
     let session = Session::open(context).await?;
     let document = session.client.get::<Value>(&path).await;
@@ -40,12 +47,18 @@ pub async fn execute(context: &Context, command: cli::Audit) -> Result<Exit, Fai
             output::either(context.json, &document, || {
                 let count = |key: &str| document[key].as_i64().unwrap_or(0);
                 let verdict = if sound { "the chain holds" } else { "THE CHAIN IS BROKEN" };
-                format!(
-                    "{verdict}: {} sealed, {} not yet sealed\n{}",
-                    count("sealed"),
-                    count("unsealed"),
-                    document["first_broken"].as_str().unwrap_or_default(),
-                )
+                let (sealed, unsealed) = (count("sealed"), count("unsealed"));
+                let mut text = format!("{verdict}: {sealed} sealed, {unsealed} not yet sealed\n");
+                if let Some(broken) = document["first_broken"].as_str() {
+                    text.push_str(&format!("{broken}\n"));
+                }
+                for chain in document["lacking"].as_array().into_iter().flatten() {
+                    text.push_str(&format!(
+                        "the end of the chain '{}' is gone: this data folder has seen more of it\n",
+                        chain.as_str().unwrap_or_default()
+                    ));
+                }
+                text
             })?;
             Ok(if sound { Exit::Done } else { Exit::Failed })
         }

@@ -135,6 +135,7 @@ async fn fill(context: &Context, url: &str, file: &Path, script: &Path) -> Resul
     let mut write = program(context, "psql", url);
     write.args(["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1"]);
     write.args(["--command", backup::EMPTY, "--file"]).arg(script);
+    write.args(["--command", backup::FENCE]);
     write.stdin(Stdio::null()).stdout(Stdio::null());
     let done = tokio::task::spawn_blocking(move || write.status()).await;
     exit_of("psql", done)

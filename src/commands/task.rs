@@ -17,6 +17,9 @@ use crate::live::{self, View};
 use crate::output;
 use crate::session::{Context, Session};
 
+/// An event's place: its attempt times this, and the step.
+const STEPS_OF_AN_ATTEMPT: i64 = 1_000_000;
+
 /// Does it.
 pub async fn execute(context: &Context, command: cli::Task) -> Result<Exit, Failure> {
     let session = Session::open(context).await?;
@@ -68,11 +71,27 @@ async fn dispatch(context: &Context, client: &Client, command: cli::Task) -> Res
             Ok(Exit::Done)
         }
         cli::Task::Logs { task, full } => logs(context, client, &task, full).await,
-        cli::Task::Diff(id) => {
-            let path = format!("/api/v1/tasks/{}/diff", segment(&id.task));
+        cli::Task::Diff { task, step, from, attempt } => {
+            let number = |number: Option<i32>| number.map(|number| number.to_string());
+            let query = query(&[
+                ("step", number(step)),
+                ("from", number(from)),
+                ("attempt", number(attempt)),
+            ]);
+            let path = format!("/api/v1/tasks/{}/diff{query}", segment(&task));
             let document: Value = client.get(&path).await?;
             output::either(context.json, &document, || {
                 document["diff"].as_str().unwrap_or_default().to_owned()
+            })?;
+            Ok(Exit::Done)
+        }
+        cli::Task::Restore { task, step, to, attempt } => {
+            let to = std::path::absolute(&to).map_err(Failure::from_error)?;
+            let path = format!("/api/v1/tasks/{}/restore", segment(&task));
+            let body = json!({ "step": step, "to": to, "attempt": attempt });
+            let document: Value = client.post(&path, &body).await?;
+            output::either(context.json, &document, || {
+                document["message"].as_str().unwrap_or_default().to_owned()
             })?;
             Ok(Exit::Done)
         }
@@ -171,7 +190,7 @@ async fn logs(context: &Context, client: &Client, id: &str, full: bool) -> Resul
         return Ok(Exit::Done);
     }
     for event in events.iter().filter(|event| !event.text.is_empty()) {
-        output::text(&format!("{}  {}", event.at.format("%H:%M:%S"), event.text))?;
+        output::text(&line(event))?;
         if let Some(shown) = event.detail["output"].as_str().filter(|_| full) {
             for line in shown.lines() {
                 output::text(&format!("          {line}"))?;
@@ -179,6 +198,14 @@ async fn logs(context: &Context, client: &Client, id: &str, full: bool) -> Resul
         }
     }
     Ok(Exit::Done)
+}
+
+/// Time, number and words of a step; `*` says that the files changed in it, so that there is something to look at.
+fn line(event: &Event) -> String {
+    let (attempt, step) = (event.seq / STEPS_OF_AN_ATTEMPT, event.seq % STEPS_OF_AN_ATTEMPT);
+    let mark = if event.snapshot.is_some() { "*" } else { " " };
+    let step = if attempt > 1 { format!("{attempt}/{step}") } else { step.to_string() };
+    format!("{}  {step:>4}{mark}  {}", event.at.format("%H:%M:%S"), event.text)
 }
 
 /// The exit status that a task's state means.

@@ -3,7 +3,7 @@
 
 mod calls;
 mod checks;
-mod clock;
+pub(crate) mod clock;
 mod database;
 mod disk;
 mod hostile;

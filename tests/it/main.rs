@@ -7,6 +7,7 @@ mod audit;
 mod bad_input;
 mod cluster;
 mod daemon;
+mod hard;
 mod judgement;
 mod launcher;
 mod measured;

@@ -145,9 +145,11 @@ fn refused(tool: &Tool, error: RunError) -> Result<Ended, RunError> {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             Ok(Ended::Refused { reason: format!("{error}{cause}") })
         }
-        RunError::Workspace(_) | RunError::Store(_) | RunError::Task(_) | RunError::Stopped => {
-            Err(error)
-        }
+        RunError::Workspace(_)
+        | RunError::Store(_)
+        | RunError::Task(_)
+        | RunError::Damaged(_)
+        | RunError::Stopped => Err(error),
     }
 }
 

@@ -1,5 +1,7 @@
 //! How an executor leaves its run: the rows say so in one transaction, and the folder goes.
 
+use std::time::Duration;
+
 use journeyman_domain::failure::{Evidence, Phase, Policy, sentence};
 use journeyman_domain::ids::AgentId;
 use journeyman_domain::run::Aside;
@@ -9,10 +11,15 @@ use journeyman_domain::step::{Entry, Outcome};
 use journeyman_store::{Acting, Finish, StoreError, is_transient};
 use journeyman_telemetry::names;
 
+use super::claimed::Claimed;
 use super::execute::{Left, RunError, Work};
 use super::messages::StopReason;
 use super::other::next_agent;
 use crate::classifier::Failure;
+use crate::context::{Change, Runtime};
+
+/// Between two tries to write the end down.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Writes how the run was left; the word is that of the execution's state.
 pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &'static str {
@@ -35,6 +42,9 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
             Some(StopReason::Shutdown) | None => return release(work).await,
         },
         Err(RunError::Store(StoreError::Fenced)) => return fenced(),
+        Err(RunError::Damaged(evidence)) => {
+            return park(&work.runtime, &work.held, &evidence).await;
+        }
         Err(error) => {
             tracing::error!(error = %error, "the run is left to be taken over");
             return abandon(work).await;
@@ -55,7 +65,9 @@ async fn other_agent(work: &Work, outcome: &Outcome) -> Option<AgentId> {
 
 /// A failure of ours or of the task as it is given: classified, journaled as the outcome.
 async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
-    if matches!(error, RunError::Stopped | RunError::Store(StoreError::Fenced)) {
+    // To a journal that cannot be trusted, nothing is added either.
+    let ours = matches!(error, RunError::Stopped | RunError::Damaged(_));
+    if ours || matches!(error, RunError::Store(StoreError::Fenced)) {
         return Err(error);
     }
     if let RunError::Store(store) = &error
@@ -72,7 +84,7 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     }
     let policy = match &error {
         RunError::Task(_) => Policy::Stop,
-        RunError::Store(_) | RunError::Workspace(_) | RunError::Stopped => {
+        RunError::Store(_) | RunError::Workspace(_) | RunError::Damaged(_) | RunError::Stopped => {
             classified(work, &reason).await
         }
     };
@@ -168,7 +180,7 @@ async fn finish(
         match work.runtime.store.queue().finish(&acting, work.held.fence, &finish).await {
             Ok(_) => break,
             Err(error) if is_transient(&error) && !work.stop.is_cancelled() => {
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                tokio::time::sleep(AGAIN).await;
             }
             Err(error) => {
                 // The journal has the outcome: whoever takes over writes it again.
@@ -177,7 +189,7 @@ async fn finish(
             }
         }
     }
-    let change = crate::context::Change { task: work.held.task.id, now: None };
+    let change = Change { task: work.held.task.id, now: None };
     // Nobody need be watching.
     let _ = work.runtime.changes.send(change);
     if again || after.status.is_final() {
@@ -189,6 +201,27 @@ async fn finish(
 fn fenced() -> &'static str {
     tracing::warn!("the lease is lost; another owner goes on with the run");
     "fenced"
+}
+
+/// Leaves the task to a person, with the evidence of why nothing can go on by itself. The run's folder
+/// stays, to be looked at.
+pub(super) async fn park(runtime: &Runtime, held: &Claimed, evidence: &str) -> &'static str {
+    let (task, run) = (held.task.id, held.run.id);
+    tracing::error!(task.id = %task, run.id = %run, evidence, "a task is parked");
+    let acting = Acting::now("run");
+    while let Err(error) = runtime.store.queue().park(&acting, held.fence, evidence).await {
+        if matches!(error, StoreError::Fenced) {
+            return fenced();
+        }
+        if !is_transient(&error) {
+            tracing::warn!(error = %error, "a parked task was not recorded");
+            return "unrecorded";
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    // Nobody need be watching.
+    let _ = runtime.changes.send(Change { task, now: None });
+    "parked"
 }
 
 /// Lets any node go on from here at once.

@@ -5,7 +5,8 @@ mod pull_request;
 
 use journeyman_domain::step::Entry;
 use journeyman_faults::{around, points};
-use journeyman_workspace::{Delivered, Delivery, Signature};
+use journeyman_store::Task;
+use journeyman_workspace::{Delivered, Delivery, Earlier, Signature, WorkspaceError};
 
 use super::execute::{RunError, Work};
 use super::journal::Beside;
@@ -47,6 +48,48 @@ pub(super) async fn deliver(work: &mut Work, scene: &mut Scene) -> Result<(), Ru
     Ok(())
 }
 
+fn branch_of(task: &Task) -> String {
+    format!("journeyman/{}-{}", task.id.short(), slug(&task.title))
+}
+
+/// What the repository has of this task although its rows know of no delivery: they may be of an
+/// earlier day than the repository.
+pub(super) async fn earlier(work: &Work) -> Result<Option<Earlier>, RunError> {
+    let task = &work.held.task;
+    if task.branch.is_some() || matches!(task.deliver.as_str(), "none" | "patch") {
+        return Ok(None);
+    }
+    let repository = prepare::repository(work)?;
+    let when = task.created_at.timestamp();
+    Ok(journeyman_workspace::delivered_before(&repository, &branch_of(task), when).await?)
+}
+
+/// Where a run that has done nothing yet finds its task's work delivered, it takes that for its own:
+/// it is judged anew, and not done anew.
+pub(super) async fn adopt(work: &mut Work, scene: &mut Scene) -> Result<(), RunError> {
+    let base = scene.workspace.base();
+    if work.journal.steps.len() != 1 {
+        return Ok(());
+    }
+    let Some(found) = earlier(work).await?.filter(|found| found.base == base.commit) else {
+        return Ok(());
+    };
+    tracing::warn!(
+        task.id = %work.held.task.id,
+        branch = found.branch,
+        "the work of a task is found delivered; it is judged, and not done again"
+    );
+    journeyman_workspace::restore(&scene.workspace, &found.commit, &scene.caches()).await?;
+    scene.current = journeyman_workspace::take(&scene.workspace, 2, &base).await?;
+    let beside = Beside {
+        snapshot: Some(scene.current.commit.to_string()),
+        pack: Some(scene.current.pack.clone()),
+        ..Beside::default()
+    };
+    let summary = format!("found delivered on the branch {}", found.branch);
+    work.journal.append_with(Entry::ClaimedDone { finished: true, summary }, beside).await
+}
+
 async fn branch(work: &Work, scene: &Scene) -> Result<Delivered, RunError> {
     let repository = prepare::repository(work)?;
     let author = match &work.runtime.settings.author {
@@ -55,7 +98,7 @@ async fn branch(work: &Work, scene: &Scene) -> Result<Delivered, RunError> {
     };
     let task = &work.held.task;
     let delivery = Delivery {
-        branch: format!("journeyman/{}-{}", task.id.short(), slug(&task.title)),
+        branch: branch_of(task),
         message: message(&task.title, &work.held.run.prompt),
         committer: author.clone(),
         author,
@@ -63,7 +106,12 @@ async fn branch(work: &Work, scene: &Scene) -> Result<Delivered, RunError> {
     };
     let delivered =
         journeyman_workspace::deliver(&repository, &scene.workspace, &scene.current, &delivery);
-    Ok(around(points::DELIVER, delivered).await?)
+    match around(points::DELIVER, delivered).await {
+        Err(error @ WorkspaceError::DeliveredBefore(_)) => {
+            Err(RunError::Damaged(error.to_string()))
+        }
+        delivered => Ok(delivered?),
+    }
 }
 
 async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
@@ -72,6 +120,15 @@ async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
     let folder = &work.runtime.settings.patches;
     let task = &work.held.task;
     let file = folder.join(format!("{}-{}.patch", task.id.short(), slug(&task.title)));
+    // What stands there was delivered by a life of which the rows know nothing.
+    let before = tokio::fs::read(&file).await.ok();
+    if before.is_some_and(|before| before != diff) {
+        return Err(RunError::Damaged(format!(
+            "{} has other work of this task, which this database does not know of; take that and cancel \
+             the task, or remove the file and try again",
+            file.display()
+        )));
+    }
     let temporary = file.with_extension("patch.new");
     let write = async {
         tokio::fs::create_dir_all(folder).await?;

@@ -22,7 +22,7 @@ use super::conclude::conclude;
 use super::journal::Journal;
 use super::messages::StopReason;
 use super::scene::Scene;
-use super::{ask, call, deliver, prepare, verify};
+use super::{ask, call, deliver, prepare, restored, verify};
 use crate::classifier::ClassifierHandle;
 use crate::context::{Change, Runtime};
 use crate::gateway::GatewayHandle;
@@ -69,6 +69,9 @@ pub(super) enum RunError {
     /// The task itself cannot be done as it is given.
     #[error("{0}")]
     Task(String),
+    /// What the run would go on from cannot be trusted, or is gone: a person must look.
+    #[error("{0}")]
+    Damaged(String),
     /// It was told to stop.
     #[error("stopped")]
     Stopped,
@@ -146,8 +149,34 @@ impl Work {
         }
     }
 
+    /// Plays the run; a workspace that breaks under it is mended once, as if the process had died there.
     async fn go(&mut self) -> Result<Left, RunError> {
-        prepare::reap(self).await?;
+        let mut is_mended = false;
+        loop {
+            prepare::reap(&self.runtime, &self.held).await?;
+            match self.play().await {
+                Err(RunError::Workspace(error)) if !is_mended && self.is_broken().await => {
+                    is_mended = true;
+                    restored::say_remade(self, &error);
+                    journeyman_workspace::discard(&self.folder()).await?;
+                }
+                left => return left,
+            }
+        }
+    }
+
+    /// Whether the workspace of a run that has begun does not hold what it must.
+    async fn is_broken(&self) -> bool {
+        if self.journal.run.driver().is_none() || self.stop.is_cancelled() {
+            return false;
+        }
+        match journeyman_workspace::open(self.held.run.id, &self.folder()).await {
+            Ok(workspace) => journeyman_workspace::faults(&workspace).await.is_err(),
+            Err(_) => true,
+        }
+    }
+
+    async fn play(&mut self) -> Result<Left, RunError> {
         let mut scene: Option<Scene> = None;
         // Of the agent's turn, which is all that it does between two judgements.
         let mut turn: Option<Span> = None;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use journeyman_domain::ids::RunId;
 use journeyman_domain::run::Run;
-use journeyman_domain::step::Entry;
+use journeyman_domain::step::{self, Entry};
 use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{
     BlobHash, Fence, ModelCall, NewEffect, NewStep, Step, Store, StoreError, is_transient,
@@ -62,13 +62,13 @@ pub(super) struct Beside {
 }
 
 impl Journal {
-    /// Reads a run's journal.
+    /// Reads a run's journal; [`RunError::Damaged`] where it is not what was written.
     pub(super) async fn load(
         store: Store,
         fence: Fence,
         id: RunId,
         stop: CancellationToken,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, RunError> {
         let mut rows = store.journal().load(id).await?;
         if is_out(Mechanism::JournaledAnswers)
             && let Some(last) = rows.iter().rposition(|row| row.kind == "model_response")
@@ -76,7 +76,14 @@ impl Journal {
             rows.truncate(last);
         }
         let earlier_ms = worked_ms(&rows);
-        let steps = rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let found = rows.iter().map(|row| step::Row {
+            seq: row.seq,
+            kind: &row.kind,
+            payload: &row.payload,
+            is_whole: row.is_whole,
+        });
+        let entries = step::read(found).map_err(|damage| damaged(id, &damage))?;
+        let steps: Vec<_> = rows.into_iter().zip(entries).map(record).collect();
         let run = Run::from_journal(steps.iter().map(|step| &step.entry));
         let deferred = Vec::new();
         Ok(Self { store, fence, id, stop, steps, run, deferred, earlier_ms, began: Instant::now() })
@@ -176,10 +183,22 @@ impl Journal {
     }
 
     /// The whole output beside a step.
-    pub(super) async fn output(&self, step: &Recorded) -> Result<Vec<u8>, StoreError> {
-        match &step.output {
-            Some(hash) => self.store.journal().blob(hash).await,
-            None => Ok(Vec::new()),
+    pub(super) async fn output(&self, step: &Recorded) -> Result<Vec<u8>, RunError> {
+        self.blob(step, step.output.as_ref()).await
+    }
+
+    /// The pack of a step's snapshot.
+    pub(super) async fn pack(&self, step: &Recorded) -> Result<Vec<u8>, RunError> {
+        self.blob(step, step.pack.as_ref()).await
+    }
+
+    async fn blob(&self, step: &Recorded, hash: Option<&BlobHash>) -> Result<Vec<u8>, RunError> {
+        let Some(hash) = hash else { return Ok(Vec::new()) };
+        match self.store.journal().blob(hash).await {
+            Err(StoreError::Damaged(reason)) => {
+                Err(damaged(self.id, &format!("of step {}, {reason}", step.seq)))
+            }
+            read => Ok(read?),
         }
     }
 
@@ -196,18 +215,20 @@ impl Journal {
     }
 }
 
-fn record(step: Step) -> Result<Recorded, StoreError> {
-    let entry = serde_json::from_value(step.payload).map_err(|error| {
-        StoreError::Conflict(format!("step {} of the journal is damaged: {error}", step.seq))
-    })?;
-    Ok(Recorded {
+/// What says that a run's journal cannot be trusted.
+pub(super) fn damaged(run: RunId, what: &impl std::fmt::Display) -> RunError {
+    RunError::Damaged(format!("the journal of run {run} is damaged: {what}"))
+}
+
+fn record((step, entry): (Step, Entry)) -> Recorded {
+    Recorded {
         seq: step.seq,
         entry,
         snapshot: step.snapshot_tree,
         output: step.output_blob,
         pack: step.pack_blob,
         written_at: Some(step.created_at),
-    })
+    }
 }
 
 fn payload(entry: &Entry) -> Result<serde_json::Value, RunError> {

@@ -20,9 +20,11 @@ use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
 use super::call::recordable;
+use super::claimed::Claimed;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
-use super::{dependencies, guides};
+use super::{deliver, dependencies, guides};
+use crate::context::Runtime;
 use crate::repository::Repository;
 
 /// Files that a driver is told of at the most.
@@ -31,21 +33,20 @@ const FILES: usize = 20_000;
 const MANIFEST_BYTES: usize = 1024 * 1024;
 
 /// Ends the processes that earlier lives of this execution have left.
-pub(super) async fn reap(work: &Work) -> Result<(), RunError> {
+pub(super) async fn reap(runtime: &Runtime, held: &Claimed) -> Result<(), RunError> {
     if is_out(Mechanism::Reaping) {
         return Ok(());
     }
-    let (store, fence) = (&work.runtime.store, work.held.fence);
+    let (store, fence, run) = (&runtime.store, held.fence, held.run.id);
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
     // Those of another machine, or of another boot of this one, are nobody here.
-    let (host, boot) = (&work.runtime.settings.host, &work.runtime.settings.boot_id);
+    let (host, boot) = (&runtime.settings.host, &runtime.settings.boot_id);
     let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
-    let left: Vec<_> =
-        rows.iter().filter(here).map(|row| identity(row, work.held.run.id)).collect();
+    let left: Vec<_> = rows.iter().filter(here).map(|row| identity(row, run)).collect();
     let reaped = async {
         reap::reap(&left).await?;
         // A child that was started in the last moment has no row; its marker finds it.
-        reap::reap_run(work.held.run.id).await
+        reap::reap_run(run).await
     };
     around(points::REAP, reaped).await?;
     for row in rows.iter().filter(|row| row.host == *host) {
@@ -79,7 +80,10 @@ pub(super) fn repository(work: &Work) -> Result<PathBuf, RunError> {
 pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     work.say("preparing the workspace");
     let path = repository(work)?;
-    let base = base(work, &path).await?;
+    let base = match deliver::earlier(work).await? {
+        Some(earlier) => earlier.base,
+        None => base(work, &path).await?,
+    };
     let (files, uncommitted) = tokio::try_join!(
         journeyman_workspace::files(&path, &base, FILES),
         journeyman_workspace::uncommitted(&path),
@@ -124,7 +128,9 @@ pub(super) async fn first(work: &mut Work) -> Result<Scene, RunError> {
     let current = workspace.base();
     let model = assignment.model.clone();
     let driver = journeyman_drivers::build(driver, assignment, &limits);
-    Ok(Scene { workspace, driver, model, plan, limits, current, prepared })
+    let mut scene = Scene { workspace, driver, model, plan, limits, current, prepared };
+    deliver::adopt(work, &mut scene).await?;
+    Ok(scene)
 }
 
 /// The model of a run that needs one.
@@ -167,7 +173,9 @@ pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
         limits = limits.with_another_portion(hit, settings);
     }
     let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default();
-    aside.is_over(now_ms, &limits, user_said).then_some(limits)
+    let put_aside_ms = put_aside_at.and_then(|at| u64::try_from(at.timestamp_millis()).ok());
+    let has_jumped = put_aside_ms.is_some_and(|at_ms| aside.is_of_another_clock(at_ms, now_ms));
+    (has_jumped || aside.is_over(now_ms, &limits, user_said)).then_some(limits)
 }
 
 /// What the task says of its own limits.

@@ -9,12 +9,11 @@ use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::observation;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
-use journeyman_faults::{Mechanism, around, is_out, points};
-use journeyman_workspace::{ObjectId, Snapshot, StoredSnapshot, Workspace};
+use journeyman_workspace::{ObjectId, Snapshot, Workspace};
 
 use super::execute::{RunError, Work};
 use super::journal::Recorded;
-use super::{dependencies, prepare};
+use super::{deliver, dependencies, prepare, restored};
 
 /// Where a run plays.
 pub(super) struct Scene {
@@ -47,10 +46,7 @@ impl Scene {
             RunError::Task(format!("the journal's base commit '{base}' is no commit"))
         })?;
         work.say("restoring the workspace");
-        let folder = work.folder();
-        let kept = journeyman_workspace::open(work.held.run.id, &folder).await.is_ok();
-        let workspace = prepare::workspace(work, &base).await?;
-        let current = restore(work, &workspace, &plan, kept).await?;
+        let (workspace, current) = restored::workspace(work, &base, &plan).await?;
         let prepared = dependencies::dependencies(work, &workspace, &plan).await?;
         let model = assignment.model.clone();
         let mut driver = journeyman_drivers::build(driver, assignment, &limits);
@@ -63,40 +59,15 @@ impl Scene {
         }
         // What was consented to since.
         let limits = work.journal.run.limits().cloned().unwrap_or(limits);
-        Ok(Self { workspace, driver, model, plan, limits, current, prepared })
+        let mut scene = Self { workspace, driver, model, plan, limits, current, prepared };
+        deliver::adopt(work, &mut scene).await?;
+        Ok(scene)
     }
 
     /// The caches' names, as a restore takes them.
     pub(super) fn caches(&self) -> Vec<&str> {
         self.plan.caches.iter().map(String::as_str).collect()
     }
-}
-
-/// Brings the files to the last snapshot of the journal. `keep` says that the files are those of an
-/// earlier life, which an interrupted call may have changed.
-pub(super) async fn restore(
-    work: &Work,
-    workspace: &Workspace,
-    plan: &CheckPlan,
-    keep: bool,
-) -> Result<Snapshot, RunError> {
-    let mut last = workspace.base().commit;
-    for step in &work.journal.steps {
-        if let (Some(commit), Some(pack)) = (&step.snapshot, &step.pack) {
-            // One by one: all packs of a long run need not fit into memory.
-            let pack = work.runtime.store.journal().blob(pack).await?;
-            let (seq, commit) = (u64::try_from(step.seq).unwrap_or_default(), object(commit)?);
-            let stored = StoredSnapshot { seq, commit: commit.clone(), pack };
-            journeyman_workspace::import(workspace, &[stored]).await?;
-            last = commit;
-        }
-    }
-    // What an interrupted call with open effects did stays, and is told to the agent.
-    if !(keep && work.journal.run.is_open_call_interrupted() || is_out(Mechanism::Restore)) {
-        let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
-        around(points::RESTORE, journeyman_workspace::restore(workspace, &last, &caches)).await?;
-    }
-    Ok(journeyman_workspace::snapshot_of(workspace, &last).await?)
 }
 
 /// A commit's name out of a row.

@@ -9,9 +9,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::sync::CancellationToken;
 
 use super::claimed::Claimed;
-use super::execute::{Work, execute};
+use super::conclude::park;
+use super::execute::{RunError, Work, execute};
 use super::journal::Journal;
 use super::messages::{RunMessage, RunSnapshot, StopReason};
+use super::prepare;
 use crate::classifier::ClassifierHandle;
 use crate::context::Runtime;
 use crate::gateway::GatewayHandle;
@@ -59,6 +61,14 @@ impl RunActor {
     }
 }
 
+/// Parks a run whose journal cannot be read; what an earlier life of it has left is ended first.
+async fn give_up(runtime: &Runtime, held: &Claimed, evidence: &str) {
+    if let Err(error) = prepare::reap(runtime, held).await {
+        tracing::warn!(error = %error, run.id = %held.run.id, "processes of a run are left");
+    }
+    park(runtime, held, evidence).await;
+}
+
 impl Actor for RunActor {
     type Msg = Envelope<RunMessage>;
     type State = State;
@@ -83,7 +93,17 @@ impl Actor for RunActor {
             scheduler: SchedulerHandle::new(child.directory.clone(), "run"),
         };
         let (stop, store) = (state.stop.clone(), runtime.store.clone());
-        let journal = Journal::load(store, held.fence, run, stop.clone()).await?;
+        let journal = match Journal::load(store, held.fence, run, stop.clone()).await {
+            // Found now or by the next life: it is said once, and not tried again.
+            Err(RunError::Damaged(evidence)) => {
+                state.tasks.spawn(move |_| async move {
+                    give_up(&runtime, &held, &evidence).await;
+                    myself.stop(None);
+                });
+                return Ok(state);
+            }
+            journal => journal?,
+        };
         let work = Work {
             classifier: ClassifierHandle::new(child.directory.clone(), "run"),
             learner: LearnerHandle::new(child.directory.clone(), "run"),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
-use journeyman_store::{Acting, Claim, ClaimRequest, StoreError, Task};
-use journeyman_supervision::{Child, ChildContext};
+use journeyman_store::{Acting, Claim, ClaimRequest, Fence, Store, StoreError, Task};
+use journeyman_supervision::{Child, ChildContext, DynamicError};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -369,11 +369,8 @@ impl State {
         self.tasks.spawn(move |_| async move {
             if let Err(error) = agents.start_run(claim.agent.id, run).await {
                 tracing::error!(error = %error, run.id = %run, "a run's actor did not start");
-                let acting = Acting::now("scheduler");
-                if let Some(fence) = claim.fence()
-                    && let Err(error) = store.queue().release(&acting, fence).await
-                {
-                    tracing::debug!(error = %error, "its lease was not released; it will expire");
+                if let Some(fence) = claim.fence() {
+                    hand_back(&store, fence, &error).await;
                 }
                 handle.run_ended(run, epoch);
             }
@@ -402,6 +399,24 @@ impl State {
     fn changed(&self, task: TaskId) {
         // Nobody need be watching.
         let _ = self.runtime.changes.send(Change { task, now: None });
+    }
+}
+
+/// Gives back the lease of a run whose actor did not start. What fails at its start wherever it is tried counts
+/// like a lost lease, so that it is parked in the end.
+async fn hand_back(store: &Store, fence: Fence, error: &DynamicError) {
+    let (queue, acting) = (store.queue(), Acting::now("scheduler"));
+    let done = match error {
+        DynamicError::StartFailed { .. } => queue.abandon(&acting, fence).await,
+        DynamicError::Unavailable { .. }
+        | DynamicError::NotDynamic
+        | DynamicError::BadId { .. }
+        | DynamicError::Exists { .. }
+        | DynamicError::Unknown { .. }
+        | DynamicError::Full { .. } => queue.release(&acting, fence).await,
+    };
+    if let Err(error) = done {
+        tracing::debug!(error = %error, "its lease was not released; it will expire");
     }
 }
 

@@ -83,7 +83,18 @@ impl Aside {
             (None, None) => user_said,
         }
     }
+
+    /// Whether the clock has jumped back since it was put aside: more is left to wait than there was
+    /// at first. Asking too early costs a refusal, waiting on would cost as much as the jump.
+    pub const fn is_of_another_clock(&self, put_aside_at_ms: u64, now_ms: u64) -> bool {
+        let Some(until_ms) = self.until_ms else { return false };
+        let at_first = until_ms.saturating_sub(put_aside_at_ms);
+        until_ms.saturating_sub(now_ms) > at_first.saturating_add(CLOCK_SLACK_MS)
+    }
 }
+
+/// Clocks of a node and of its database may differ by this much.
+const CLOCK_SLACK_MS: u64 = 60_000;
 
 /// The judged state of a tree.
 #[derive(Clone, Debug, PartialEq)]

@@ -73,6 +73,11 @@ impl State {
         }
     }
 
+    /// The look for expired leases was cut short: another one is due at once.
+    pub const fn look_again(&mut self) {
+        self.took_over_at_ms = None;
+    }
+
     /// Whether anything new is begun here.
     pub const fn begins(&self, settings: &Settings) -> bool {
         !(self.draining || self.held || settings.maintenance)

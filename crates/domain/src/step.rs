@@ -2,6 +2,8 @@
 //!
 //! The journal is append-only, and the state of a run is a pure function of it (`run`).
 
+mod reading;
+
 use serde::{Deserialize, Serialize};
 
 use crate::check::{CheckOutcome, CheckPlan};
@@ -12,6 +14,8 @@ use crate::model::{ModelFailure, ModelTurn};
 use crate::status::DriverKind;
 use crate::tool::{EffectClass, ToolCall, ToolResult};
 use crate::verdict::Verdict;
+
+pub use reading::{Damage, Row, read};
 
 /// One entry. The large parts (output, pack of a snapshot) are blobs beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

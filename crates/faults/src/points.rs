@@ -44,12 +44,14 @@ points! {
     TAKE_OVER = "queue.take_over", "Executions whose lease expired are taken over, or parked.";
     GIVE_BACK = "queue.give_back", "A lease is given back.";
     FINISH = "queue.finish", "The end of an execution is written: execution, run, task and what waits for it.";
+    PARK = "queue.park", "A run that cannot be trusted is parked, with its evidence.";
     RECONCILE = "queue.reconcile", "Tasks that no rule would move any more are moved.";
 
     // A run.
     APPEND = "journal.append", "Steps are appended to journals, with what lies beside them.";
     SET_TRACE = "execution.set_trace", "An execution's trace is written.";
     CHILD_STARTED = "child.started", "A child process has its row.";
+    CHILDREN_ENDED = "child.all_ended", "The ends of an earlier life's children are written.";
     CHILD_ENDED = "child.ended", "A child's end is written.";
     CALL_RECORD = "model.record", "A try of a model call that failed is written.";
     CALL_CANCELLED = "model.record_cancelled", "A try that nobody waited for is written.";

@@ -5,6 +5,7 @@
 
 mod chain;
 mod once;
+mod seen;
 
 use chrono::{DateTime, Utc};
 use journeyman_faults::{around, points};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 pub use chain::{Broken, VerifyReport};
 pub use once::{OnceEvent, Subject};
+pub use seen::{Mark, Seen};
 
 use crate::column::page;
 use crate::{Acting, Store, StoreError};
@@ -112,6 +114,9 @@ pub(crate) const ALL: &[&str] = &[
     chain::UNSEALED_ROWS,
     chain::UNSEALED_EVENTS,
     chain::PRUNED,
+    seen::LAST,
+    seen::KNOWS_ROW,
+    seen::KNOWS_EVENT,
 ];
 
 /// The audit's tables.

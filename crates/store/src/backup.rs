@@ -1,5 +1,5 @@
-//! What a restore does before it fills a database: the text goes to `psql`, in the transaction of
-//! the restore.
+//! What a restore does before and after it fills a database: the texts go to `psql`, in the transaction
+//! of the restore.
 
 /// Drops all tables, views, sequences, functions and types of the schema `public` that belong to no
 /// extension. PostgreSQL's own way (`pg_restore --clean`) drops constraints one by one, which it
@@ -21,3 +21,9 @@ pub const EMPTY: &str = "SET LOCAL client_min_messages = warning; DO $$ DECLARE 
              AND t.typtype IN ('e', 'd', 'r') \
              AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')) \
      LOOP EXECUTE statement; END LOOP; END $$";
+
+/// Gives back all leases of the day of the backup. A node of another machine may still work under one of them: what
+/// it has done since is not there any more, and it must not go on.
+pub const FENCE: &str = "SET LOCAL search_path TO public; \
+     SET LOCAL journeyman.actor TO 'restore'; UPDATE task_executions SET node_id = NULL, lease_epoch = lease_epoch + 1, \
+     lease_expires_at = now() WHERE status = 'running'";

@@ -50,6 +50,9 @@ pub enum StoreError {
     /// The lease is lost: another owner holds the execution, or it has ended. Stop working on it.
     #[error("the execution's lease is held by another owner or has ended")]
     Fenced,
+    /// What was stored is not there any more, or is not what was stored.
+    #[error("{0}")]
+    Damaged(String),
     /// The dependencies would form a cycle: each of these waits for the next, the last is the first.
     #[error("the dependencies form a cycle: {}", name_cycle(.0))]
     Cycle(Vec<TaskId>),
@@ -72,6 +75,7 @@ impl StoreError {
             | Self::Ambiguous { .. }
             | Self::Conflict(_)
             | Self::Fenced
+            | Self::Damaged(_)
             | Self::Cycle(_) => None,
         }
     }

@@ -96,6 +96,8 @@ pub struct Step {
     pub pack_blob: Option<BlobHash>,
     /// When it was appended.
     pub created_at: DateTime<Utc>,
+    /// Whether the row is the one that was appended; unknown for those of before there were digests.
+    pub is_whole: Option<bool>,
 }
 
 /// A place in the journals of a task: runs come after each other, steps within them too.
@@ -125,6 +127,7 @@ struct StepRow {
     snapshot_tree: Option<String>,
     pack_blob: Option<Vec<u8>>,
     created_at: DateTime<Utc>,
+    is_whole: Option<bool>,
 }
 
 impl From<StepRow> for Step {
@@ -139,14 +142,17 @@ impl From<StepRow> for Step {
             snapshot_tree: row.snapshot_tree,
             pack_blob: row.pack_blob.map(BlobHash),
             created_at: row.created_at,
+            is_whole: row.is_whole,
         }
     }
 }
 
 const LOAD: &str = "SELECT run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, \
-     pack_blob, created_at FROM run_steps WHERE run_id = $1 ORDER BY seq";
+     pack_blob, created_at, digest = step_digest(run_id, seq, epoch, kind, payload, output_blob, \
+     snapshot_tree, pack_blob) AS is_whole FROM run_steps WHERE run_id = $1 ORDER BY seq";
 const TAIL: &str = "SELECT s.run_id, s.seq, s.epoch, s.kind, s.payload, s.output_blob, \
-     s.snapshot_tree, s.pack_blob, s.created_at FROM run_steps s \
+     s.snapshot_tree, s.pack_blob, s.created_at, digest = step_digest(s.run_id, s.seq, s.epoch, s.kind, \
+     s.payload, s.output_blob, s.snapshot_tree, s.pack_blob) AS is_whole FROM run_steps s \
      WHERE s.run_id IN (SELECT id FROM agent_tasks WHERE task_id = $1 AND id >= $2) \
      AND (s.run_id, s.seq) > ($2, $3) ORDER BY s.run_id, s.seq LIMIT $4";
 const BLOB: &str = "SELECT bytes FROM blobs WHERE hash = $1";
@@ -206,10 +212,14 @@ impl Journal<'_> {
         Ok(rows.into_iter().map(Step::from).collect())
     }
 
-    /// A blob's bytes.
+    /// A blob's bytes; [`StoreError::Damaged`] where they are gone, or others than were stored.
     pub async fn blob(&self, hash: &BlobHash) -> Result<Blob, StoreError> {
         let found: Option<Blob> =
             sqlx::query_scalar(BLOB).bind(hash.0.as_slice()).fetch_optional(self.0.pool()).await?;
-        found.ok_or_else(|| StoreError::not_found("blob", hash))
+        match found {
+            Some(bytes) if BlobHash::of(&bytes) == *hash => Ok(bytes),
+            Some(_) => Err(StoreError::Damaged(format!("the bytes of the blob {hash} are others"))),
+            None => Err(StoreError::Damaged(format!("the blob {hash} is gone"))),
+        }
     }
 }

@@ -40,7 +40,7 @@ pub use queue::{
 };
 pub use tables::agents::{Agent, AgentChange};
 pub use tables::calls::{ModelCall, ModelTotals};
-pub use tables::children::{Child, NewChild};
+pub use tables::children::{Child, LeftBy, NewChild};
 pub use tables::codebases::{Codebase, NewCodebase};
 pub use tables::configuration::Setting;
 pub use tables::errors::{ErrorFilter, ErrorReport, NewErrorReport};
@@ -179,6 +179,7 @@ pub fn statements() -> Vec<&'static str> {
         queue::batch::ALL,
         queue::finish::ALL,
         queue::leases::ALL,
+        queue::park::ALL,
         queue::ready::ALL,
         queue::reconcile::ALL,
         queue::stats::ALL,

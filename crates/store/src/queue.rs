@@ -7,6 +7,7 @@
 pub(crate) mod batch;
 pub(crate) mod finish;
 pub(crate) mod leases;
+pub(crate) mod park;
 pub(crate) mod ready;
 pub(crate) mod reconcile;
 pub(crate) mod stats;

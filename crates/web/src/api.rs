@@ -22,7 +22,8 @@ use tower::ServiceExt as _;
 use crate::Body;
 use crate::problem::Refusal;
 use crate::routes::{
-    agents, audit, codebases, deps, drain, errors, health, schedules, settings, stats, tasks, tree,
+    agents, audit, codebases, deps, drain, errors, health, schedules, settings, stats, steps,
+    tasks, tree,
 };
 use crate::span;
 
@@ -123,7 +124,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/tasks/{task}/answer", post(tasks::answer))
         .route("/tasks/{task}/events", get(tasks::events))
         .route("/tasks/{task}/logs", get(tasks::logs))
-        .route("/tasks/{task}/diff", get(tasks::diff))
+        .route("/tasks/{task}/diff", get(steps::diff))
+        .route("/tasks/{task}/restore", post(steps::restore))
         .route("/tasks/{task}/apply", post(tasks::apply))
         .route("/tasks/{task}/deps", get(deps::show))
         .route("/codebases", get(codebases::list).post(codebases::add))

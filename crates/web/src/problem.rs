@@ -92,6 +92,8 @@ impl From<StoreError> for Refusal {
                 .hint("give more of its digits"),
             StoreError::Conflict(_) | StoreError::Fenced => Self::conflict(text),
             StoreError::Cycle(_) => Self::new(StatusCode::BAD_REQUEST, "cycle", text),
+            StoreError::Damaged(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", text)
+                .hint("it was changed or removed in the database; a backup may have it"),
             StoreError::Sql(_) | StoreError::Migration(_) => {
                 refused_by_sqlstate(error.sqlstate().as_deref(), text)
             }
@@ -172,7 +174,8 @@ impl From<WorkspaceError> for Refusal {
             WorkspaceError::Empty(_) => wrong("empty_repository"),
             WorkspaceError::NoSuchRevision { .. } => wrong("no_such_revision"),
             WorkspaceError::SubmoduleMissing(_) => wrong("submodule_missing"),
-            WorkspaceError::NotClean(_)
+            WorkspaceError::NotEmpty(_)
+            | WorkspaceError::NotClean(_)
             | WorkspaceError::InTheWay(_)
             | WorkspaceError::Conflict(_) => Self::conflict(text),
             WorkspaceError::Git(GitError::NotStarted(_)) => {

@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod schedules;
 pub(crate) mod settings;
 pub(crate) mod stats;
+pub(crate) mod steps;
 pub(crate) mod tasks;
 pub(crate) mod tree;
 

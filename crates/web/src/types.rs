@@ -254,6 +254,9 @@ pub struct Event {
     pub text: String,
     /// The entry itself.
     pub detail: Value,
+    /// The commit that holds the workspace's files after it, where they changed.
+    #[serde(default)]
+    pub snapshot: Option<String>,
 }
 
 /// A failure and what kind it is.

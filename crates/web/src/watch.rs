@@ -107,6 +107,9 @@ impl Teller {
         let seq = i64::try_from(place).unwrap_or(i64::MAX / RUN) * RUN + i64::from(step.seq);
         let entry: Option<Entry> = serde_json::from_value(step.payload.clone()).ok();
         let text = match &entry {
+            _ if step.is_whole == Some(false) => {
+                format!("{}: this step is not what was written", step.kind)
+            }
             Some(entry) => self.narrator.line(entry),
             None => format!("{} (of a kind that this version does not know)", step.kind),
         };
@@ -116,6 +119,7 @@ impl Teller {
             kind: step.kind.clone(),
             text,
             detail: step.payload.clone(),
+            snapshot: step.snapshot_tree.clone(),
         };
         Told { event, step, entry }
     }
@@ -143,10 +147,11 @@ pub(crate) async fn log(store: &Store, task: TaskId, full: bool) -> Result<Vec<E
 /// What a step printed: a call's whole output, or that of each check.
 async fn output(store: &Store, told: &Told) -> Result<Option<String>, StoreError> {
     Ok(match (&told.entry, &told.step.output_blob) {
-        (Some(Entry::ToolResult { .. }), Some(blob)) => {
-            let bytes = store.journal().blob(blob).await?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        }
+        (Some(Entry::ToolResult { .. }), Some(blob)) => match store.journal().blob(blob).await {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(StoreError::Damaged(reason)) => Some(reason),
+            Err(error) => return Err(error),
+        },
         (Some(Entry::ToolResult { result }), None) => Some(result.head.clone()),
         (Some(Entry::BaseChecked { checks } | Entry::Verification { checks, .. }), _) => {
             Some(checks.iter().map(printed).collect())
@@ -294,7 +299,8 @@ impl Watch {
 
 /// An event that is no entry of a journal: it has no place, and is not told again.
 fn passing(kind: &str, text: &str, detail: Value) -> Event {
-    Event { seq: 0, at: Utc::now(), kind: kind.to_owned(), text: one_line(text), detail }
+    let kind = kind.to_owned();
+    Event { seq: 0, at: Utc::now(), kind, text: one_line(text), detail, snapshot: None }
 }
 
 fn state_of(task: &Task) -> Value {

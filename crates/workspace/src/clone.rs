@@ -14,6 +14,7 @@ use crate::git::{Git, ObjectId};
 use crate::reap::RUN_VARIABLE;
 use crate::repository::gitlinks;
 use crate::snapshot::Snapshot;
+use crate::sound::is_real_folder;
 use crate::submodules;
 
 /// Written last: a folder without it was not completed.
@@ -234,6 +235,12 @@ pub async fn empty(folder: &Path) -> Result<(), WorkspaceError> {
 /// [`WorkspaceError::Incomplete`].
 pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError> {
     let incomplete = || WorkspaceError::Incomplete(folder.into());
+    // A link that somebody put there may lead to files of the user's, which a restore would remove.
+    for part in ["", "tree", "git", "temporary"] {
+        if !is_real_folder(&folder.join(part)).await {
+            return Err(incomplete());
+        }
+    }
     let folder_found = fs::canonicalize(folder).await.map_err(|_| incomplete())?;
     let manifest = fs::read(folder_found.join(MANIFEST)).await.map_err(|_| incomplete())?;
     let manifest = serde_json::from_slice(&manifest).map_err(|_| incomplete())?;
@@ -293,8 +300,25 @@ pub(crate) async fn copy_repository(
     let local = options.iter().map(AsRef::as_ref).chain([source, ".".as_ref()]);
     git.run(local).await?;
     fs::remove_file(&trust).await.doing("remove", &trust)?;
-    configure(&target.join("config"), CONFIGURATION).await?;
-    let info = target.join("info");
+    keep_bytes(target).await
+}
+
+/// Has a bare repository of ours write and read files as they are.
+pub(crate) async fn keep_bytes(git_dir: &Path) -> Result<(), WorkspaceError> {
+    configure(&git_dir.join("config"), CONFIGURATION).await?;
+    let info = git_dir.join("info");
     fs::create_dir_all(&info).await.doing("make", &info)?;
     fs::write(info.join("attributes"), ATTRIBUTES).await.doing("write", &info)
+}
+
+/// Looks whether the repository has the commit.
+pub(crate) async fn has_commit(repository: &Path, base: &ObjectId) -> Result<(), WorkspaceError> {
+    let name = format!("{base}^{{tree}}");
+    match Git::within(repository).run(["cat-file", "-e", &name]).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(WorkspaceError::NoSuchRevision {
+            revision: base.to_string(),
+            repository: repository.into(),
+        }),
+    }
 }

@@ -45,12 +45,58 @@ pub struct Delivered {
     pub commit: ObjectId,
 }
 
-/// Puts the snapshot, as one commit on top of the workspace's base, onto a new branch of the
-/// user's repository. Nothing else of it changes: no working tree, index, stash or other branch.
-/// A repeat finds its own branch and does nothing.
+/// A delivery that is in the user's repository already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The branch.
+    pub branch: String,
+    /// The commit, on the branch or below what the user added to it.
+    pub commit: ObjectId,
+    /// What it was made from.
+    pub base: ObjectId,
+}
+
+/// Commits of a branch that are looked through for a delivery.
+const LOOKED_AT: &str = "--max-count=100";
+
+/// Looks for what was delivered on a branch of this name before: a commit of that second, which is the
+/// task's own.
 ///
 /// # Errors
-/// Git's, as where the branch's name is not allowed.
+/// Git's.
+pub async fn delivered_before(
+    repository: &Path,
+    branch: &str,
+    when: i64,
+) -> Result<Option<Earlier>, WorkspaceError> {
+    let git = Git::within(repository);
+    let reference = format!("refs/heads/{branch}");
+    let format = "--format=%(refname:lstrip=2)";
+    let listed =
+        git.run(["for-each-ref", format, &reference, &format!("{reference}-[0-9]*")]).await?;
+    for branch in String::from_utf8_lossy(&listed).lines() {
+        let reference = format!("refs/heads/{branch}");
+        let commits = git.run(["log", LOOKED_AT, "--format=%ct %H %P", &reference, "--"]).await?;
+        for line in String::from_utf8_lossy(&commits).lines() {
+            let words: Vec<_> = line.split(' ').collect();
+            let [date, commit, base] = words.as_slice() else { continue };
+            if date.parse() == Ok(when)
+                && let (Ok(commit), Ok(base)) = (commit.parse(), base.parse())
+            {
+                return Ok(Some(Earlier { branch: branch.to_owned(), commit, base }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Puts the snapshot, as one commit on top of the workspace's base, onto a new branch of the
+/// user's repository. Nothing else of it changes: no working tree, index, stash or other branch.
+/// A repeat finds its own branch, also where the user went on from there, and does nothing.
+///
+/// # Errors
+/// [`WorkspaceError::DeliveredBefore`] where a branch of the name has the same task's work of another
+/// content; git's, as where the branch's name is not allowed.
 pub async fn deliver(
     repository: &Path,
     workspace: &Workspace,
@@ -60,6 +106,12 @@ pub async fn deliver(
     let base = workspace.base().commit;
     let commit = commit(workspace, snapshot, &base, delivery).await?;
     let user = Git::within(repository);
+    if let Some(earlier) = delivered_before(repository, &delivery.branch, delivery.when).await? {
+        if earlier.commit == commit {
+            return Ok(Delivered { branch: earlier.branch, commit });
+        }
+        return Err(WorkspaceError::DeliveredBefore(earlier.branch));
+    }
     let name = format!("{commit}^{{commit}}");
     if user.run(["cat-file", "-e", &name]).await.is_err() {
         let pack = pack(&workspace.git(), &commit, &base).await?;

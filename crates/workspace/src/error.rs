@@ -51,6 +51,15 @@ pub enum WorkspaceError {
     /// Files of the working tree that git does not know are where a commit adds its own.
     #[error("files that are not committed are where the commit adds its own ({}); move them away first", listed(.0))]
     InTheWay(Vec<PathBuf>),
+    /// The task's work was delivered before, and not this.
+    #[error(
+        "the branch {0} has other work of this task, which this database does not know of; take that and \
+         cancel the task, or remove the branch and try again"
+    )]
+    DeliveredBefore(String),
+    /// Something is where a folder shall be made.
+    #[error("{} is there already, and is no empty folder; name a new one", .0.display())]
+    NotEmpty(PathBuf),
     /// A commit does not apply to the current branch.
     #[error("the commit does not apply to the current branch; it conflicts in {}", listed(.0))]
     Conflict(Vec<PathBuf>),

@@ -26,12 +26,16 @@ mod git;
 mod remote;
 mod repository;
 mod snapshot;
+mod sound;
+mod steps;
 mod submodules;
 
 pub use base::{contents, files, identity, key_of, snapshot_of};
 pub use checkout::checkout;
 pub use clone::{Workspace, create, discard, empty, exclude, open, tree_in};
-pub use deliver::{Applied, Delivered, Delivery, Signature, apply, deliver};
+pub use deliver::{
+    Applied, Delivered, Delivery, Earlier, Signature, apply, deliver, delivered_before,
+};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
 pub use journeyman_launcher::Policy;
@@ -40,3 +44,5 @@ pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,
 };
+pub use sound::{faults, verify};
+pub use steps::Recorded;

@@ -15,6 +15,7 @@ use crate::clone::Workspace;
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
 use crate::repository::{entries, path_of};
+use crate::sound::{is_real_folder, is_usable};
 use crate::submodules;
 
 mod index;
@@ -111,12 +112,19 @@ pub async fn import(
     workspace: &Workspace,
     snapshots: &[StoredSnapshot],
 ) -> Result<(), WorkspaceError> {
-    let git = workspace.git();
+    import_into(&workspace.git(), workspace.run(), snapshots).await
+}
+
+pub(crate) async fn import_into(
+    git: &Git,
+    run: RunId,
+    snapshots: &[StoredSnapshot],
+) -> Result<(), WorkspaceError> {
     for snapshot in snapshots {
         if !snapshot.pack.is_empty() {
             git.run_with(["index-pack", "--fix-thin", "--stdin"], snapshot.pack.clone()).await?;
         }
-        let reference = reference(workspace.run(), snapshot.seq);
+        let reference = reference(run, snapshot.seq);
         git.run(["update-ref", &reference, snapshot.commit.as_str()]).await?;
     }
     Ok(())
@@ -207,10 +215,13 @@ fn remove_repositories(tree: &Path, folder: &Path, caches: &[String]) {
 async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), WorkspaceError> {
     let dot_git = tree.join(".git");
     // A link, or a file that names another repository, may lead to the user's own.
-    let found = fs::symlink_metadata(&dot_git).await.ok();
-    let is_folder = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
-    if !is_folder || !fs::try_exists(dot_git.join("HEAD")).await.unwrap_or(false) {
-        if found.is_some() && !is_folder {
+    let is_folder = is_real_folder(&dot_git).await;
+    for lock in ["index.lock", "HEAD.lock", "config.lock"].iter().filter(|_| is_folder) {
+        // Mostly there is none.
+        let _ = fs::remove_file(dot_git.join(lock)).await;
+    }
+    if !is_folder || !is_usable(workspace, tree).await {
+        if !is_folder && fs::symlink_metadata(&dot_git).await.is_ok() {
             fs::remove_file(&dot_git).await.doing("remove", &dot_git)?;
         }
         remove_folder(&dot_git).await?;
@@ -219,11 +230,6 @@ async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), Wor
         make_repository(&workspace.git_dir(), &base, tree).await?;
         let git = Git::on(&workspace.git_dir()).files(tree, &dot_git.join("index"));
         git.run(["read-tree", base.as_str()]).await?;
-        return Ok(());
-    }
-    for lock in ["index.lock", "HEAD.lock", "config.lock"] {
-        // Mostly there is none.
-        let _ = fs::remove_file(dot_git.join(lock)).await;
     }
     Ok(())
 }
@@ -238,7 +244,15 @@ pub async fn diff(
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<Vec<u8>, WorkspaceError> {
-    let patch = Git::on(&workspace.git_dir())
+    diff_of(&workspace.git_dir(), from, to).await
+}
+
+pub(crate) async fn diff_of(
+    git_dir: &Path,
+    from: &ObjectId,
+    to: &ObjectId,
+) -> Result<Vec<u8>, WorkspaceError> {
+    let patch = Git::on(git_dir)
         .run([
             "diff-tree",
             "-r",

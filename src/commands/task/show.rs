@@ -56,7 +56,7 @@ pub fn describe(task: &Task) -> String {
     row("attempts", (task.attempts > 1).then(|| task.attempts.to_string()));
     row("cost", task.cost_usd.map(|cost| format!("${cost:.4}, {} tokens", task.tokens)));
     if let (Some(started), Some(completed)) = (task.started_at, task.completed_at) {
-        row("took", Some(output::duration((completed - started).num_milliseconds())));
+        row("took", Some(output::duration((completed - started).num_milliseconds().max(0))));
     }
     row("trace", task.trace_id.clone());
     row("error", task.error.clone());

@@ -14,14 +14,25 @@ use crate::recovery::scene::{
 };
 use crate::support::{Daemon, Home, wait_until};
 
-/// Shifts what the C library says of the time of day; the clock that only runs stays as it is.
+/// Shifts what the C library says of the time of day, by so many seconds or by what a file says at that moment; the clock
+/// that only runs stays as it is.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
-static long shift(void) { const char *text = getenv("TEST_CLOCK_SHIFT_S"); return text ? atol(text) : 0; }
+#include <unistd.h>
+static long shift(void) {
+    const char *text = getenv("TEST_CLOCK_SHIFT_S"), *file = getenv("TEST_CLOCK_FILE");
+    char found[32] = "";
+    int opened = file ? open(file, O_RDONLY) : -1;
+    if (opened < 0) return text ? atol(text) : 0;
+    if (read(opened, found, sizeof found - 1) < 0) found[0] = 0;
+    close(opened);
+    return atol(found);
+}
 int clock_gettime(clockid_t clock, struct timespec *at) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
@@ -48,7 +59,7 @@ const DAY_S: i64 = 86_400;
 
 /// The shim as a library; `None` where there is no C compiler.
 #[expect(clippy::print_stderr, reason = "a test that looks at nothing says so")]
-fn shim(folder: &Path) -> Option<PathBuf> {
+pub(crate) fn shim(folder: &Path) -> Option<PathBuf> {
     let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
     std::fs::write(&source, SHIM).unwrap();
     let arguments = ["-shared", "-fPIC", "-O1", "-o"];

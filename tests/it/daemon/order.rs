@@ -197,7 +197,7 @@ async fn a_watch_shows_each_step_and_the_end() {
     assert_eq!((&last["kind"], &last["detail"]["status"]), (&json!("end"), &json!("completed")));
     for event in &events {
         let keys: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["at", "detail", "kind", "seq", "text"]);
+        assert_eq!(keys, ["at", "detail", "kind", "seq", "snapshot", "text"]);
     }
     let lines = home.run(&["task", "watch", &task]).ok();
     assert!(lines.stdout.contains("completed"), "{lines:?}");

@@ -3,7 +3,7 @@
 use journeyman_domain::ids::RunId;
 use journeyman_domain::status::Status;
 use journeyman_store::{
-    BlobHash, Claim, ModelCall, NewChild, NewStep, NodeKind, PoolOptions, Store, StoreError,
+    BlobHash, Claim, LeftBy, ModelCall, NewChild, NewStep, NodeKind, PoolOptions, Store, StoreError,
 };
 use serde_json::json;
 
@@ -256,20 +256,34 @@ async fn children_of_earlier_epochs_are_known_until_they_end() {
     let first = children.started(&ACTING, &child(10)).await.unwrap();
     let second = children.started(&ACTING, &child(11)).await.unwrap();
     children.ended(&ACTING, first).await.unwrap();
-    assert_eq!(children.left_over("host").await.unwrap(), [], "its lease is good");
+    let left = async |host: &str, by| children.left_over(host, by, 10).await.unwrap();
+    assert_eq!(left("host", LeftBy::OpenRuns).await, [], "its lease is good");
     store.queue().renew(old, EXPIRED).await.unwrap();
     let taken = take_over(store, new, LEASE).await.taken.remove(0).claim;
     let late = children.started(&ACTING, &child(12)).await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    store.nodes().stop(&ACTING, old).await.unwrap();
+    assert_eq!(left("host", LeftBy::OpenRuns).await, [], "who took it over looks after them");
+    store.nodes().stop(&ACTING, new).await.unwrap();
+    let open = left("host", LeftBy::OpenRuns).await;
+    assert_eq!(left("host", LeftBy::EndedRuns).await, []);
+    sqlx::query("UPDATE task_executions SET status = 'failed'")
+        .execute(&mut database.connection().await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(left("host", LeftBy::OpenRuns).await, []);
     for found in [
         children.live_of(taken.execution.id, taken.execution.lease_epoch).await.unwrap(),
         children.live_of_node(old).await.unwrap(),
-        children.left_over("host").await.unwrap(),
+        open,
+        left("host", LeftBy::EndedRuns).await,
     ] {
         assert_eq!(found.iter().map(|c| (c.id, c.pid)).collect::<Vec<_>>(), [(second, 11)]);
         assert_eq!((found[0].boot_id.as_str(), found[0].start_time), ("boot", 99));
     }
-    assert_eq!(children.left_over("elsewhere").await.unwrap(), []);
+    assert_eq!(left("elsewhere", LeftBy::EndedRuns).await, []);
+    children.all_ended(&ACTING, &[second]).await.unwrap();
+    assert_eq!(left("host", LeftBy::EndedRuns).await, []);
 }
 
 #[tokio::test]

@@ -174,6 +174,8 @@ async fn a_run_that_kills_its_runtime_is_parked() {
     assert_eq!((&parked["status"], &parked["attempts"]), (&json!("parked"), &json!(1)));
     let error = parked["error"].as_str().unwrap();
     assert!(error.contains("3 times in a row without a new step"), "{error}");
+    let shown = home.run(&["task", "show", &task]).ok().stdout;
+    assert!(shown.contains(&format!("because   parked: {error}")), "{shown}");
     wait_until("nothing of it is alive", || processes(run).is_empty());
     assert_eq!(home.run(&["task", "watch", &task]).code, 4);
 

@@ -83,6 +83,10 @@ impl State {
             tracing::warn!(task.id = %parked, "a task is parked: no progress over its reclaims");
             self.changed(parked);
         }
+        if taken.is_cut {
+            self.decided.look_again();
+            self.handle.hint();
+        }
         for over in taken.taken {
             tracing::info!(task.id = %over.claim.task.id, "a run is taken over");
             self.done.taken_over += 1;

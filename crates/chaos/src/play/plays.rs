@@ -38,6 +38,7 @@ pub const PLAYS: &[Play] = &[
         weight: 20,
     },
     Play { name: "forge", files: NOTE, script: None, forge: true, acts: forge, weight: 30 },
+    Play { name: "damaged", files: NOTE, script: None, forge: false, acts: damaged, weight: 6 },
     Play { name: "upkeep", files: NOTE, script: None, forge: false, acts: upkeep, weight: 2 },
     Play { name: "steady", files: NOTE, script: None, forge: false, acts: steady, weight: 0 },
     Play { name: "detached", files: NOTE, script: None, forge: false, acts: detached, weight: 0 },
@@ -278,6 +279,30 @@ fn schedules() -> Vec<Act> {
             body: json!({}),
             done: "SELECT NOT EXISTS (SELECT FROM task_schedules WHERE name = '{prefix}yearly')",
         },
+    ]
+}
+
+/// A journal that somebody changes by hand while its run is under way: what goes on with it cannot trust it.
+fn damaged() -> Vec<Act> {
+    let slow = json!(["sh", "-c", "sleep 2; echo two >> note.txt"]);
+    vec![
+        Act::Add(vec![
+            task("damaged", json!({ "driver": "command", "command": slow })),
+            writes("sound", json!({})),
+        ]),
+        Act::Until(
+            "SELECT EXISTS (SELECT FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
+             WHERE t.title = '{prefix}damaged' AND s.kind = 'tool_intent')",
+        ),
+        Act::Hand {
+            sql: "SET LOCAL session_replication_role = 'replica'; UPDATE run_steps SET payload = '{\"kind\": \"started\"}' \
+                  WHERE seq = 1 AND run_id IN (SELECT r.id FROM agent_tasks r JOIN tasks t ON t.id = r.task_id \
+                  WHERE t.title = '{prefix}damaged')",
+            done: "SELECT EXISTS (SELECT FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id \
+                   JOIN tasks t ON t.id = r.task_id WHERE t.title = '{prefix}damaged' AND s.seq = 1 \
+                   AND s.payload = '{\"kind\": \"started\"}')",
+        },
+        Act::Restart,
     ]
 }
 

@@ -510,3 +510,22 @@ mod with_a_model {
         assert_eq!(next_after(&journal), Next::Conclude(outcome));
     }
 }
+
+#[test]
+fn a_clock_that_jumped_back_ends_a_wait() {
+    const HOUR_MS: u64 = 3_600_000;
+    let waiting = Aside {
+        waiting_for: WaitingFor::RateLimit,
+        until_ms: Some(48 * HOUR_MS),
+        hit: None,
+        reason: String::new(),
+    };
+    // Put aside for an hour.
+    let at_ms = 47 * HOUR_MS;
+    let jumped = |now_ms| waiting.is_of_another_clock(at_ms, now_ms);
+    assert_eq!([at_ms, at_ms + 1, 48 * HOUR_MS, 60 * HOUR_MS].map(jumped), [false; 4]);
+    assert!(!jumped(at_ms - CLOCK_SLACK_MS), "clocks differ a little");
+    assert!(jumped(23 * HOUR_MS), "a day back");
+    let user = Aside { until_ms: None, ..waiting };
+    assert!(!user.is_of_another_clock(at_ms, 0), "the user has no clock");
+}

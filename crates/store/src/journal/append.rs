@@ -88,8 +88,9 @@ macro_rules! held_and_last {
 const APPEND_ENTRIES: &str = concat!(
     held_and_last!(),
     "written AS ( \
-         INSERT INTO run_steps (run_id, seq, epoch, kind, payload) \
-         SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload \
+         INSERT INTO run_steps (run_id, seq, epoch, kind, payload, digest) \
+         SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, step_digest(l.run, \
+             l.seq + s.place, l.lease_epoch, s.kind, s.payload, NULL, NULL, NULL) \
          FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[]) AS s (n, place, kind, payload) \
          JOIN last l USING (n) ORDER BY l.run, s.place) \
      SELECT n, seq FROM last"
@@ -108,8 +109,9 @@ macro_rules! append {
                  JOIN held USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), ",
             $($more,)*
             "written AS ( \
-                 INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob) \
-                 SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack \
+                 INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob, digest) \
+                 SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack, \
+                     step_digest(l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack) \
                  FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[], $10::bytea[], $11::text[], \
                      $12::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
                  ORDER BY l.run, s.place) \

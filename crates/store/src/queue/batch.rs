@@ -53,7 +53,11 @@ const COMPLETE: &str = "WITH held AS ( \
          FROM done HAVING count(*) > 0), \
      listed AS (INSERT INTO completed_spans (span) SELECT unnest($5::bigint[]) ON CONFLICT DO NOTHING) \
      SELECT (SELECT array_agg(id) FROM done) FROM held";
-const LOST: &str = "DELETE FROM task_leases l WHERE l.expires_at <= now() RETURNING ids";
+// A page: each may hold hundreds of tasks, and whoever looks has other things to do, too.
+const LOST: &str = "DELETE FROM task_leases WHERE id = ANY (ARRAY(SELECT id FROM task_leases \
+     WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING ids";
+/// Leases that are taken back at once.
+const PAGE: usize = 50;
 
 pub(crate) const ALL: &[&str] = &[CLAIM, COMPLETE, LOST];
 
@@ -147,8 +151,11 @@ fn spans(tasks: &[Uuid]) -> Vec<i64> {
     spans
 }
 
-/// Makes tasks ready again whose batch was not ended within its lease.
-pub(super) async fn take_back(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let lost: Vec<Vec<Uuid>> = sqlx::query_scalar(LOST).fetch_all(&mut *connection).await?;
-    ready::enqueue(connection, &lost.concat()).await
+/// Makes tasks ready again whose batch was not ended within its lease, a page of them; whether there may be more.
+pub(super) async fn take_back(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let page = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    let lost: Vec<Vec<Uuid>> =
+        sqlx::query_scalar(LOST).bind(page).fetch_all(&mut *connection).await?;
+    ready::enqueue(connection, &lost.concat()).await?;
+    Ok(lost.len() == PAGE)
 }

@@ -70,7 +70,7 @@ const EXECUTION: &str = "UPDATE task_executions SET status = $4::status_type, er
      base_commit = coalesce($9, base_commit), head_commit = coalesce($10, head_commit), \
      lease_expires_at = NULL, node_id = CASE WHEN $11 THEN NULL ELSE node_id END, \
      completed_at = CASE WHEN $11 THEN NULL ELSE now() END, duration_ms = CASE WHEN NOT $11 THEN \
-         (extract(epoch FROM now() - started_at) * 1000)::bigint END \
+         greatest(0, extract(epoch FROM now() - started_at) * 1000)::bigint END \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running' RETURNING task_id";
 const RUNS: &str = "UPDATE agent_tasks SET status = $2::status_type, error_message = $3, \
      result = $4, completed_at = CASE WHEN $5 THEN NULL ELSE now() END, \

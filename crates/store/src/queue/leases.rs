@@ -5,14 +5,12 @@ use std::time::Duration;
 use journeyman_domain::ids::{ExecutionId, NodeId, TaskId};
 use journeyman_faults::{Mechanism, around, is_out, points};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::park::park;
 use super::{Claim, Fence, Queue, batch, load};
-use crate::audit::record_event;
 use crate::column::MaybeId;
-use crate::tables::tasks::refresh_dependants;
 use crate::{Acting, StoreError, TASKS_CHANNEL};
 
 /// An execution that the node holds, and what the user wants of it.
@@ -63,6 +61,8 @@ pub struct TakeOver {
     pub taken: Vec<TakenOver>,
     /// These made no step in several lives, and wait for a person now.
     pub parked: Vec<TaskId>,
+    /// There may be more of what takes no room here: another look is due at once.
+    pub is_cut: bool,
 }
 
 const BEAT: &str =
@@ -79,30 +79,29 @@ const IS_ANY_LOST: &str = "SELECT EXISTS (SELECT FROM task_executions WHERE stat
          AND lease_expires_at <= now() AND node_id IS DISTINCT FROM $1) \
      OR EXISTS (SELECT FROM task_leases WHERE expires_at <= now())";
 // A lease that was given back (no node) is nobody's failure and counts no reclaim.
+// What is to be parked takes no room here, and is not left lying behind what does.
 const TAKE_OVER: &str = "WITH lost AS ( \
-     SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, coalesce((SELECT max(p.seq) \
+     SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, e.lease_expires_at, coalesce((SELECT max(p.seq) \
          FROM run_steps p JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) AS seq \
      FROM task_executions e WHERE e.status = 'running' AND e.lease_expires_at <= now() \
          AND e.node_id IS DISTINCT FROM $1 AND ($3::uuid IS NULL OR e.task_id = $3) \
-     ORDER BY e.lease_expires_at LIMIT $2 FOR UPDATE OF e SKIP LOCKED) \
+     ORDER BY e.lease_expires_at LIMIT $2::bigint + $6::bigint FOR UPDATE OF e SKIP LOCKED), \
+ counted AS (SELECT *, CASE WHEN seq > last_step_seq THEN 0 WHEN node_id IS NULL THEN reclaims \
+     ELSE reclaims + 1 END AS counts FROM lost), \
+ placed AS (SELECT *, counts >= $5 AS is_stuck, \
+     row_number() OVER (PARTITION BY counts >= $5 ORDER BY lease_expires_at) AS place FROM counted) \
  UPDATE task_executions e SET node_id = $1, lease_epoch = e.lease_epoch + 1, \
-     lease_expires_at = now() + make_interval(secs => $4), last_step_seq = l.seq, \
-     reclaims = CASE WHEN l.seq > l.last_step_seq THEN 0 WHEN l.node_id IS NULL THEN l.reclaims \
-         ELSE l.reclaims + 1 END \
- FROM lost l WHERE e.id = l.id \
+     lease_expires_at = now() + make_interval(secs => $4), last_step_seq = l.seq, reclaims = l.counts \
+ FROM placed l WHERE e.id = l.id AND (l.is_stuck OR l.place <= $2) \
  RETURNING e.id, e.task_id, l.node_id AS previous_node, e.reclaims, e.last_step_seq";
-const PARK_EXECUTION: &str = "UPDATE task_executions SET status = 'failed', completed_at = now(), \
-     error_message = $2 WHERE id = $1";
-const PARK_RUNS: &str = "UPDATE agent_tasks SET status = 'failed', completed_at = now(), \
-     error_message = $2 WHERE execution_id = $1 AND status = 'running'";
-const PARK_TASK: &str =
-    "UPDATE tasks SET updated_at = now(), status = 'parked', error = $2 WHERE id = $1";
 const RELEASE: &str = "UPDATE task_executions SET lease_expires_at = now(), node_id = NULL, \
      reclaims = reclaims + $4 \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND status = 'running'";
 
-pub(crate) const ALL: &[&str] =
-    &[BEAT, RENEW, IS_ANY_LOST, TAKE_OVER, PARK_EXECUTION, PARK_RUNS, PARK_TASK, RELEASE];
+pub(crate) const ALL: &[&str] = &[BEAT, RENEW, IS_ANY_LOST, TAKE_OVER, RELEASE];
+
+/// Tasks that are parked at once.
+const PARKED_MAX: i64 = 25;
 
 #[derive(FromRow)]
 struct Lost {
@@ -144,12 +143,14 @@ impl Queue<'_> {
             return Ok(TakeOver::default());
         }
         let mut transaction = self.0.begin(acting).await?;
-        batch::take_back(&mut transaction).await?;
+        let is_cut = batch::take_back(&mut transaction).await?;
         let lost: Vec<Lost> = sqlx::query_as(TAKE_OVER)
             .bind(request.node_id.as_uuid())
             .bind(i64::from(request.limit))
             .bind(request.only_task.map(TaskId::as_uuid))
             .bind(request.lease.as_secs_f64())
+            .bind(i64::from(request.max_reclaims))
+            .bind(PARKED_MAX)
             .fetch_all(&mut *transaction)
             .await?;
         let (stuck, alive): (Vec<Lost>, Vec<Lost>) =
@@ -159,23 +160,7 @@ impl Queue<'_> {
                 "taken over {} times in a row without a new step; the last one was step {}",
                 row.reclaims, row.last_step_seq
             );
-            for statement in [PARK_EXECUTION, PARK_RUNS] {
-                sqlx::query(statement)
-                    .bind(row.id)
-                    .bind(&evidence)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-            sqlx::query(PARK_TASK)
-                .bind(row.task_id.as_uuid())
-                .bind(&evidence)
-                .execute(&mut *transaction)
-                .await?;
-            let attributes = json!({ "execution_id": row.id, "evidence": evidence });
-            let ids = [row.task_id.as_uuid()];
-            record_event(&mut transaction, acting, "task_parked", "tasks", &ids, &attributes)
-                .await?;
-            refresh_dependants(&mut transaction, row.task_id).await?;
+            park(&mut transaction, acting, (row.id, row.task_id), &evidence).await?;
         }
         let ids: Vec<Uuid> = alive.iter().map(|row| row.id).collect();
         let claims = load(&mut transaction, &ids).await?;
@@ -191,7 +176,8 @@ impl Queue<'_> {
             .into_iter()
             .map(|claim| TakenOver { previous_node: previous(&claim), claim })
             .collect();
-        Ok(TakeOver { taken, parked: stuck.into_iter().map(|row| row.task_id).collect() })
+        let parked: Vec<_> = stuck.into_iter().map(|row| row.task_id).collect();
+        Ok(TakeOver { taken, is_cut: is_cut || !parked.is_empty(), parked })
     }
 
     /// Gives an execution back at an ordered stop: any node may go on with it at once.

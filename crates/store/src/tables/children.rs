@@ -71,20 +71,40 @@ macro_rules! live {
              c.start_time, c.started_at, c.argv_head, n.host, n.boot_id \
              FROM child_processes c JOIN runtime_nodes n ON n.id = c.node_id \
              WHERE c.ended_at IS NULL AND ",
-            $where,
-            " ORDER BY c.id"
+            $where
         )
     };
 }
-const LIVE_OF: &str = live!("c.execution_id = $1 AND c.lease_epoch < $2");
-const LIVE_OF_NODE: &str = live!("c.node_id = $1");
-// A child is left over when its node stopped, or its epoch is over: taken over, or ended.
-const LEFT_OVER: &str = live!(
-    "n.host = $1 AND (n.stopped_at IS NOT NULL OR NOT EXISTS (SELECT FROM task_executions e \
-     WHERE e.id = c.execution_id AND e.lease_epoch = c.lease_epoch AND e.status = 'running'))"
+const LIVE_OF: &str = live!("c.execution_id = $1 AND c.lease_epoch < $2 ORDER BY c.id");
+const LIVE_OF_NODE: &str = live!("c.node_id = $1 ORDER BY c.id");
+// Of a node that stopped, for a run that goes on: here later, or elsewhere by now. Where another node of this
+// machine goes on with it, that one has ended them.
+const OF_OPEN_RUNS: &str = live!(
+    "n.host = $1 AND n.stopped_at IS NOT NULL AND EXISTS ( \
+         SELECT FROM task_executions e LEFT JOIN runtime_nodes o ON o.id = e.node_id \
+         WHERE e.id = c.execution_id AND e.status IN ('running', 'waiting', 'paused') \
+             AND (o.id IS NULL OR o.stopped_at IS NOT NULL OR o.host <> $1)) \
+     ORDER BY c.id LIMIT $2"
 );
+// Of a run that never goes on.
+const OF_ENDED_RUNS: &str = live!(
+    "n.host = $1 AND NOT EXISTS (SELECT FROM task_executions e WHERE e.id = c.execution_id \
+         AND e.status IN ('running', 'waiting', 'paused')) ORDER BY c.id LIMIT $2"
+);
+const ALL_ENDED: &str =
+    "UPDATE child_processes SET ended_at = now() WHERE id = ANY ($1) AND ended_at IS NULL";
 
-pub(crate) const ALL: &[&str] = &[STARTED, ENDED, LIVE_OF, LIVE_OF_NODE, LEFT_OVER];
+pub(crate) const ALL: &[&str] =
+    &[STARTED, ENDED, LIVE_OF, LIVE_OF_NODE, OF_OPEN_RUNS, OF_ENDED_RUNS, ALL_ENDED];
+
+/// Whose processes are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftBy {
+    /// Runs that go on: nobody may work on them here while their processes are ended.
+    OpenRuns,
+    /// Runs that are over; it can be done at any time.
+    EndedRuns,
+}
 
 /// The table `child_processes`.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +167,26 @@ impl Children<'_> {
         Ok(sqlx::query_as(LIVE_OF_NODE).bind(node.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
-    /// Those on this machine whose node stopped or whose lease is over: to be reaped.
-    pub async fn left_over(&self, host: &str) -> Result<Vec<Child>, StoreError> {
-        Ok(sqlx::query_as(LEFT_OVER).bind(host).fetch_all(self.0.pool()).await?)
+    /// Those on this machine that nobody looks after any more, `limit` at the most: to be reaped.
+    pub async fn left_over(
+        &self,
+        host: &str,
+        by: LeftBy,
+        limit: u32,
+    ) -> Result<Vec<Child>, StoreError> {
+        let statement = match by {
+            LeftBy::OpenRuns => OF_OPEN_RUNS,
+            LeftBy::EndedRuns => OF_ENDED_RUNS,
+        };
+        let found = sqlx::query_as(statement).bind(host).bind(i64::from(limit));
+        Ok(found.fetch_all(self.0.pool()).await?)
+    }
+
+    /// Records that these are gone.
+    pub async fn all_ended(&self, acting: &Acting<'_>, ids: &[Uuid]) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        sqlx::query(ALL_ENDED).bind(ids).execute(&mut *transaction).await?;
+        around(points::CHILDREN_ENDED, transaction.commit()).await?;
+        Ok(())
     }
 }

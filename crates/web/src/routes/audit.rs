@@ -2,7 +2,7 @@
 
 use axum::Json as Document;
 use axum::extract::{Path, State as Extracted};
-use journeyman_store::audit::AuditFilter;
+use journeyman_store::audit::{AuditFilter, Mark, Seen};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -44,8 +44,29 @@ pub(crate) async fn show(Extracted(shared): State, Path(entry): Path<String>) ->
     Ok(Document(value(&entry)?))
 }
 
-pub(crate) async fn chain(Extracted(shared): State) -> Answer<Value> {
-    let report = shared.runtime.store.audit().verify().await?;
+/// What the caller saw last of each chain: a position and the id that stood there, with a comma between.
+#[derive(Deserialize)]
+pub(crate) struct Remembered {
+    rows: Option<String>,
+    events: Option<String>,
+}
+
+fn mark(text: Option<&str>) -> Result<Option<Mark>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let parsed = text.split_once(',').and_then(|(position, id)| {
+        Some(Mark { position: position.parse().ok()?, id: id.parse().ok()? })
+    });
+    parsed.map(Some).ok_or_else(|| Refusal::usage(format!("'{text}' is no position and id")))
+}
+
+pub(crate) async fn chain(
+    Extracted(shared): State,
+    Query(Remembered { rows, events }): Query<Remembered>,
+) -> Answer<Value> {
+    let audit = shared.runtime.store.audit();
+    let seen = Seen { rows: mark(rows.as_deref())?, events: mark(events.as_deref())? };
+    let lacking = audit.lacks(&seen).await?;
+    let report = audit.verify().await?;
     let broken = report.first_broken.map(|broken| {
         format!(
             "block {} of the chain '{}' (positions {} to {}): {}",
@@ -53,10 +74,11 @@ pub(crate) async fn chain(Extracted(shared): State) -> Answer<Value> {
         )
     });
     Ok(Document(json!({
-        "ok": report.ok,
+        "ok": report.ok && lacking.is_empty(),
         "blocks": report.blocks,
         "sealed": report.sealed,
         "unsealed": report.unsealed,
         "first_broken": broken,
+        "lacking": lacking,
     })))
 }

@@ -9,7 +9,7 @@ use axum::{Extension, Json as Document};
 use futures_util::{Stream, stream};
 use journeyman_actors::scheduler::Wish;
 use journeyman_domain::status::Status;
-use journeyman_store::{Acting, Store, StoreError, TaskFilter};
+use journeyman_store::{Acting, TaskFilter};
 use journeyman_workspace::{Applied, ObjectId, Signature};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -212,27 +212,6 @@ pub(crate) async fn logs(
     let store = &shared.runtime.store;
     let task = store.tasks().find(&task).await?.id;
     Ok(Document(log(store, task, full).await?))
-}
-
-pub(crate) async fn diff(Extracted(shared): State, Path(task): Path<String>) -> Answer<Value> {
-    let store = &shared.runtime.store;
-    let task = store.tasks().find(&task).await?;
-    let diff = newest_diff(store, &task).await?;
-    Ok(Document(json!({ "diff": String::from_utf8_lossy(&diff) })))
-}
-
-/// The diff that the runtime took when it judged the change last; empty before.
-async fn newest_diff(store: &Store, task: &journeyman_store::Task) -> Result<Vec<u8>, StoreError> {
-    for run in store.runs().of_task(task.id).await?.into_iter().rev() {
-        let steps = store.journal().load(run.id).await?;
-        if let Some(step) = steps.iter().rfind(|step| step.kind == "verification") {
-            return match &step.output_blob {
-                Some(blob) => store.journal().blob(blob).await,
-                None => Ok(Vec::new()),
-            };
-        }
-    }
-    Ok(Vec::new())
 }
 
 pub(crate) async fn apply(Extracted(shared): State, Path(task): Path<String>) -> Answer<Value> {
