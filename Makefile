@@ -30,6 +30,18 @@ lint: ## formatting, lints, documentation, licences
 schema: ## write the JSON schemas of configuration files anew, after their types have changed
 	JOURNEYMAN_WRITE_SCHEMA=1 cargo test --quiet --locked -p journeyman --lib -- the_schema_in_the_repository
 
+MINUTES ?= 60
+
+chaos: setup ## kill the runtime everywhere for MINUTES=60; goes on where the last campaign ended, and adds up
+	cargo build --quiet --locked --profile chaos -p journeyman -p journeyman-chaos
+	@target/chaos/chaos run --program target/chaos/journeyman --folder target/chaos/campaign --results docs/campaign.json \
+		--kind daemon --kind inside --trouble database --trouble wire --trouble agent --trouble sleep --trouble nodes \
+		--trouble disk --minutes $(MINUTES)
+
+soak: setup ## ten minutes of 200 runs at once with random kills: nothing grows, nothing is left
+	cargo build --quiet --locked --profile chaos -p journeyman -p journeyman-chaos
+	@target/chaos/chaos soak --program target/chaos/journeyman
+
 bench: setup build ## print the figures of the benchmarks
 	@sh benches/cluster_start.sh
 	@cargo bench --quiet --locked --bench figures

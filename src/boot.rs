@@ -88,6 +88,9 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
         let tidy = async move {
             node::reap_the_rest(&store).await;
             litter::clear(&store, runs, is_older).await;
+            if is_older {
+                seen.note(&store).await;
+            }
             seen.follow(store).await;
         };
         background.spawn(|stop| async move {

@@ -51,7 +51,12 @@ pub(crate) async fn figures() -> Result<Vec<Figure>> {
 }
 
 /// Intent and result of one call, durable.
-async fn step(store: &Store, claim: &Claim, round: usize, pack: Option<&[u8]>) -> Result<Duration> {
+pub(crate) async fn step(
+    store: &Store,
+    claim: &Claim,
+    round: usize,
+    pack: Option<&[u8]>,
+) -> Result<Duration> {
     let fence = claim.fence().context("the claim has no lease")?;
     let call_id = format!("call-{round}");
     let call = json!({ "call_id": call_id, "title": "edit", "tool": { "name": "exec", "argv": ["sh", "-c", "make check"] } });
@@ -74,7 +79,7 @@ async fn step(store: &Store, claim: &Claim, round: usize, pack: Option<&[u8]>) -
     Ok(began.elapsed())
 }
 
-async fn claim(store: &Store) -> Result<Claim> {
+pub(crate) async fn claim(store: &Store) -> Result<Claim> {
     let id = crate::queue::register(store).await?;
     store.tasks().insert(&ACTING, &NewTask::new("measure"), &[]).await?;
     let request = ClaimRequest {

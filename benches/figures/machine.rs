@@ -98,7 +98,7 @@ impl Home {
     }
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=You", "-c", "user.email=you@localhost"]).args(arguments);
     let status = command.current_dir(folder).status()?;
@@ -127,6 +127,13 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// SIGKILL, and gone.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }

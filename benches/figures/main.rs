@@ -2,13 +2,14 @@
 //! the release build. Nothing in here is a test: a figure beyond its bar is printed, not an error.
 //!
 //! `cargo bench --bench figures` prints all of them, words after `--` choose: `journal`,
-//! `first-step`, `list`, `classifier`, `model`, `queue`, `pages`, `idle`. `--idle-seconds N` shortens the look at
+//! `first-step`, `list`, `classifier`, `model`, `snapshots`, `recovery`, `queue`, `pages`, `idle`. `--idle-seconds N` shortens the look at
 //! the idle daemon; `--ready 1000,1000000`, `--finished 5000000` and `--listed 1000000` choose the sizes of
 //! `queue` and `pages`, which are small where nothing is said.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 mod classifier;
+mod durability;
 mod first_step;
 mod idle;
 mod instant;
@@ -72,6 +73,12 @@ async fn main() -> Result<()> {
     }
     if is_wanted("model") {
         print("the native loop, with a model that answers at once", &model::figures().await?);
+    }
+    if is_wanted("snapshots") {
+        print("a step that changed one file, its snapshot", &durability::snapshots().await?);
+    }
+    if is_wanted("recovery") {
+        print("a recovery", &durability::recovery().await?);
     }
     if is_wanted("queue") {
         print("a claim, by what is ready and what is finished", &queue::claims(&sizes).await?);

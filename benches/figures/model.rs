@@ -25,7 +25,7 @@ const STEPS: [usize; 2] = [50, 200];
 /// Pairs of bare commits before and after a run.
 const COMMITS: usize = 200;
 /// Runs at once.
-const RUNS: usize = 100;
+pub(crate) const RUNS: usize = 100;
 
 pub(crate) async fn figures() -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) async fn figures() -> Result<Vec<Figure>> {
 }
 
 /// A home whose agents ask a model at this address.
-fn home(address: &str, wire: Wire) -> Result<Home> {
+pub(crate) fn home(address: &str, wire: Wire) -> Result<Home> {
     let home = Home::new()?;
     home.settings(&format!(
         "[system]\nmax_concurrent_tasks = {RUNS}\n[run]\nsteps = 100000\n\
@@ -147,7 +147,7 @@ async fn memory() -> Result<Figure> {
     ))
 }
 
-async fn add(daemon: &Daemon, repository: &Path, prompt: &str) -> Result<TaskId> {
+pub(crate) async fn add(daemon: &Daemon, repository: &Path, prompt: &str) -> Result<TaskId> {
     let task = NewTask {
         repo: repository.display().to_string(),
         prompt: prompt.to_owned(),

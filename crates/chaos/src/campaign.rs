@@ -1,12 +1,11 @@
 //! Many scenarios: in chunks of seeds, each in a process of its own, several at once; what was played before is not
 //! played again, and adds up.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -15,9 +14,9 @@ use journeyman_testkit::database::{self, URL_VARIABLE};
 
 use crate::life::{End, Kind};
 use crate::play::{PLAYS, Play};
-use crate::record;
+use crate::record::{self, Recording};
 use crate::scenario::{Outcome, Scenario};
-use crate::tally::Tally;
+use crate::tally::{self, Played, Record, Tally};
 use crate::trouble::Trouble;
 use crate::world::{Options, World};
 
@@ -33,8 +32,10 @@ pub struct Campaign {
     pub program: PathBuf,
     /// `chaos` itself.
     pub player: PathBuf,
-    /// Where databases and results are kept.
+    /// Where the database is kept.
     pub folder: PathBuf,
+    /// Where it is written down what was played, and what it came to; adds up over campaigns.
+    pub results: PathBuf,
     /// What kinds of lives.
     pub kinds: Vec<Kind>,
     /// Which troubles.
@@ -49,15 +50,13 @@ pub struct Campaign {
     pub jobs: usize,
 }
 
-/// Seeds that were played, by kind, trouble and play.
-type Played = BTreeMap<(Kind, Option<Trouble>, String), BTreeSet<u64>>;
-
 impl Default for Campaign {
     fn default() -> Self {
         Self {
             program: PathBuf::new(),
             player: PathBuf::new(),
             folder: PathBuf::new(),
+            results: PathBuf::new(),
             kinds: vec![Kind::Daemon, Kind::Inside],
             troubles: Vec::new(),
             plays: Vec::new(),
@@ -77,26 +76,6 @@ struct Chunk {
 }
 
 impl Campaign {
-    fn results(&self) -> PathBuf {
-        self.folder.join("results.jsonl")
-    }
-
-    /// What was played so far, by kind and play.
-    fn played(&self) -> Result<(Tally, Played)> {
-        let (mut tally, mut played) = (Tally::default(), Played::new());
-        let Ok(file) = File::open(self.results()) else { return Ok((tally, played)) };
-        for line in BufReader::new(file).lines() {
-            let outcome: Outcome = serde_json::from_str(&line?).context("a line of the results")?;
-            let scenario = &outcome.scenario;
-            played
-                .entry((scenario.kind, scenario.trouble, scenario.play.clone()))
-                .or_default()
-                .insert(scenario.seed);
-            tally.add(&outcome);
-        }
-        Ok((tally, played))
-    }
-
     /// Plays, and says what all of it came to, what was played before included.
     pub async fn run(&self) -> Result<Tally> {
         std::fs::create_dir_all(&self.folder)?;
@@ -104,8 +83,15 @@ impl Campaign {
         let cluster =
             database::cluster_in(self.folder.join("cluster"), &self.program, true).await?;
         let url = cluster.url();
-        let (tally, played) = self.played()?;
-        self.play_all(tally, self.chunks(&played), &url)
+        let record = Record::read(&self.results)?;
+        let chunks = self.chunks(&record.played);
+        database::init_url(&url);
+        for play in PLAYS {
+            if chunks.iter().any(|chunk| chunk.play == play.name) {
+                self.record(play).await?;
+            }
+        }
+        Ok(self.play_all(record, chunks, &url)?.tally)
     }
 
     /// Plays one scenario for each half of each failpoint, in the first play that meets it, inside; what they came to,
@@ -116,12 +102,9 @@ impl Campaign {
         let mut open: BTreeSet<(&str, bool)> =
             POINTS.iter().flat_map(|point| [(point.name, false), (point.name, true)]).collect();
         let mut chunks = Vec::new();
-        for play in PLAYS {
-            let world = World::new(&self.program, Options::default()).await?;
-            let recording =
-                tokio::task::block_in_place(|| record::record(&world, play, "undisturbed"))?;
+        for play in PLAYS.iter().filter(|play| play.weight > 0) {
             let mut ends = Vec::new();
-            for place in recording.places() {
+            for place in self.record(play).await?.places() {
                 if let Some(Some(End::Point { point, after, .. })) = place.last()
                     && let Some(known) = POINTS.iter().find(|known| known.name == point)
                     && open.remove(&(known.name, *after))
@@ -129,30 +112,42 @@ impl Campaign {
                     ends.push(place);
                 }
             }
-            for ends in ends.chunks(usize::try_from(CHUNK).unwrap_or(1)) {
+            for ends in ends.chunks(usize::try_from(CHUNK / 2).unwrap_or(1)) {
                 let orders = Orders::Ends(ends.to_vec());
                 chunks.push(Chunk { kind: Kind::Inside, play: play.name, orders });
             }
         }
         let cluster = database::url().await?;
-        let tally = self.play_all(Tally::default(), chunks, &cluster)?;
-        let missed = open.into_iter().map(|(name, after)| format!("{name} {after}")).collect();
-        Ok((tally, missed))
+        let tally = self.play_all(Record::default(), chunks, &cluster)?.tally;
+        let half = |after| if after { "after" } else { "before" };
+        let missed = open.into_iter().map(|(name, after)| format!("{name} {}", half(after)));
+        Ok((tally, missed.collect()))
     }
 
-    fn play_all(&self, tally: Tally, chunks: Vec<Chunk>, url: &str) -> Result<Tally> {
-        let chunks = Mutex::new(chunks);
-        let results = File::options().create(true).append(true).open(self.results())?;
-        let shared = Mutex::new((tally, results));
-        let began = Instant::now();
+    /// Records a play, for those who play it under a disturbance.
+    async fn record(&self, play: &'static Play) -> Result<Recording> {
+        let world = World::new(&self.program, Options::default()).await?;
+        let recording =
+            tokio::task::block_in_place(|| record::record(&world, play, "undisturbed"))?;
+        std::fs::write(self.recording(play.name), serde_json::to_vec(&recording)?)?;
+        Ok(recording)
+    }
+
+    fn recording(&self, play: &str) -> PathBuf {
+        self.folder.join(format!("{play}.json"))
+    }
+
+    fn play_all(&self, record: Record, chunks: Vec<Chunk>, url: &str) -> Result<Record> {
+        let (chunks, record) = (Mutex::new(chunks), Mutex::new(record));
         let failed = Mutex::new(Vec::new());
+        let began = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 scope.spawn(|| {
                     while began.elapsed() < self.time {
                         let next = chunks.lock().ok().and_then(|mut chunks| chunks.pop());
                         let Some(chunk) = next else { return };
-                        if let Err(error) = self.play(&chunk, url, &shared)
+                        if let Err(error) = self.play(&chunk, url, &record)
                             && let Ok(mut failed) = failed.lock()
                         {
                             failed.push(format!("{chunk:?}: {error:#}"));
@@ -163,8 +158,7 @@ impl Campaign {
         });
         let failed = failed.into_inner().unwrap_or_default();
         anyhow::ensure!(failed.is_empty(), "chunks that did not end: {failed:#?}");
-        let (tally, _) = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(tally)
+        Ok(record.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is to be played, the last one first; plays take turns by their weights.
@@ -200,7 +194,7 @@ impl Campaign {
     }
 
     /// Has a chunk played by a process of its own, and takes its outcomes as they come.
-    fn play(&self, chunk: &Chunk, url: &str, shared: &Mutex<(Tally, File)>) -> Result<()> {
+    fn play(&self, chunk: &Chunk, url: &str, record: &Mutex<Record>) -> Result<()> {
         let kind = serde_json::to_value(chunk.kind)?;
         let mut command = Command::new(&self.player);
         match &chunk.orders {
@@ -221,6 +215,8 @@ impl Campaign {
         }
         let mut child = command
             .args(["--kind", kind.as_str().unwrap_or_default(), "--play", chunk.play])
+            .arg("--recording")
+            .arg(self.recording(chunk.play))
             .arg("--program")
             .arg(&self.program)
             .env(URL_VARIABLE, url)
@@ -230,12 +226,14 @@ impl Campaign {
         for line in BufReader::new(output).lines() {
             let line = line?;
             let outcome: Outcome = serde_json::from_str(&line).context("an outcome")?;
-            if let Ok(mut shared) = shared.lock() {
-                shared.0.add(&outcome);
-                writeln!(shared.1, "{line}")?;
-                if !outcome.findings.is_empty() {
-                    tell(&format!("{outcome:#?}"));
-                }
+            let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+            match &chunk.orders {
+                Orders::Seeds(_) | Orders::Trouble(..) => record.add(&outcome),
+                Orders::Ends(_) => record.tally.add(&outcome),
+            }
+            record.write(&self.results)?;
+            if !outcome.findings.is_empty() {
+                tell(&format!("{outcome:#?}"));
             }
         }
         anyhow::ensure!(child.wait()?.success(), "it failed");
@@ -252,8 +250,9 @@ fn open(
     share: u64,
     chunk: u64,
 ) -> Vec<(usize, Vec<u64>)> {
-    let done = played.get(&(kind, trouble, play.to_owned()));
-    let open = (0..=share * 2).filter(|seed| done.is_none_or(|done| !done.contains(seed)));
+    let done = played.get(&tally::series(kind, trouble, play));
+    let is_open = |seed: &u64| done.is_none_or(|done| !done.contains(*seed));
+    let open = (0..=share * 2).filter(is_open);
     let seeds: Vec<u64> = open.take(usize::try_from(share).unwrap_or(usize::MAX)).collect();
     let size = usize::try_from(chunk).unwrap_or(1);
     seeds.chunks(size).map(<[u64]>::to_vec).enumerate().collect()
@@ -270,12 +269,13 @@ pub enum Orders {
     Trouble(Trouble, Vec<u64>),
 }
 
-/// Plays scenarios of one play in one world, without these mechanisms, and prints an outcome a line.
+/// Plays scenarios of one play in one world, beside what it came to undisturbed (played first where it was not recorded), without these mechanisms, and prints an outcome a line.
 pub async fn play(
     program: &Path,
     kind: Kind,
     play: &'static Play,
     orders: &Orders,
+    recording: Option<&Path>,
     without: &[String],
     options: Options,
 ) -> Result<()> {
@@ -294,7 +294,10 @@ pub async fn play(
         world.prepare(trouble, own.as_ref().map(|own| own.folder().to_owned()))?;
     }
     let played = tokio::task::block_in_place(|| {
-        let recording = record::record(&world, play, "undisturbed")?;
+        let recording = match recording {
+            Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,
+            None => record::record(&world, play, "undisturbed")?,
+        };
         let scenarios: Vec<Scenario> = match orders {
             Orders::Seeds(seeds) => {
                 seeds.iter().map(|seed| Scenario::of(*seed, kind, play, &recording)).collect()

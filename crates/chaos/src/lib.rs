@@ -17,6 +17,7 @@ pub mod life;
 pub mod play;
 pub mod record;
 pub mod scenario;
+pub mod soak;
 pub mod stage;
 pub mod tally;
 pub mod trouble;

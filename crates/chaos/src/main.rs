@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use journeyman_chaos::campaign::{self, Campaign, Orders};
+use journeyman_chaos::soak::Soak;
 use journeyman_chaos::trouble::Trouble;
 use journeyman_chaos::world::Options;
 use journeyman_chaos::{Kind, Play, World, record};
@@ -26,9 +27,12 @@ enum Command {
         /// `journeyman`, built with failpoints.
         #[arg(long)]
         program: PathBuf,
-        /// Where databases and results are kept.
+        /// Where the database is kept.
         #[arg(long)]
         folder: PathBuf,
+        /// Where it is written down what was played, and what it came to.
+        #[arg(long)]
+        results: PathBuf,
         /// The kinds of lives that are ended.
         #[arg(long)]
         kind: Vec<Lives>,
@@ -68,6 +72,9 @@ enum Command {
         /// Instead of seeds: the ends of a scenario's lives, a list as JSON, which may be given several times.
         #[arg(long, conflicts_with = "seeds")]
         ends: Vec<String>,
+        /// What it came to undisturbed, where that was recorded.
+        #[arg(long)]
+        recording: Option<PathBuf>,
         /// Mechanisms of the runtime that are taken out.
         #[arg(long)]
         without: Vec<String>,
@@ -83,6 +90,30 @@ enum Command {
         /// Children get no namespaces.
         #[arg(long)]
         no_namespaces: bool,
+    },
+    /// Ends a life at each half of each failpoint once, and prints what that came to as JSON.
+    Short {
+        /// `journeyman`, built with failpoints.
+        #[arg(long)]
+        program: PathBuf,
+        /// Where recordings are kept.
+        #[arg(long)]
+        folder: PathBuf,
+    },
+    /// A long time under load with random kills: nothing may grow, and nothing may be left.
+    Soak {
+        /// `journeyman`.
+        #[arg(long)]
+        program: PathBuf,
+        /// Minutes.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Runs at once.
+        #[arg(long, default_value_t = 200)]
+        runs: u32,
+        /// What the kills follow from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Plays each play undisturbed, and prints which failpoints it meets.
     Points {
@@ -124,11 +155,22 @@ fn main() -> Result<ExitCode> {
 async fn execute(command: Command) -> Result<ExitCode> {
     let mut out = std::io::stdout();
     match command {
-        Command::Run { program, folder, kind, trouble, play, scenarios, minutes, jobs } => {
+        Command::Run {
+            program,
+            folder,
+            results,
+            kind,
+            trouble,
+            play,
+            scenarios,
+            minutes,
+            jobs,
+        } => {
             let campaign = Campaign {
                 program: std::path::absolute(program)?,
                 player: std::env::current_exe()?,
                 folder: std::path::absolute(folder)?,
+                results,
                 kinds: kind.into_iter().map(Kind::from).collect(),
                 troubles: trouble,
                 plays: play,
@@ -138,8 +180,6 @@ async fn execute(command: Command) -> Result<ExitCode> {
             };
             let tally = campaign.run().await?;
             write!(out, "{tally}")?;
-            let figures = campaign.folder.join("figures.json");
-            std::fs::write(figures, serde_json::to_string_pretty(&tally)?)?;
             let is_clean = tally.is_clean();
             return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -150,6 +190,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
             seeds,
             trouble,
             ends,
+            recording,
             without,
             patience,
             reclaims,
@@ -169,9 +210,30 @@ async fn execute(command: Command) -> Result<ExitCode> {
                 max_reclaims: reclaims,
                 lease_s: lease,
                 namespaces: !no_namespaces,
+                ..Options::default()
             };
             let program = std::path::absolute(program)?;
-            campaign::play(&program, kind.into(), play, &orders, &without, options).await?;
+            let recording = recording.as_deref();
+            campaign::play(&program, kind.into(), play, &orders, recording, &without, options)
+                .await?;
+        }
+        Command::Short { program, folder } => {
+            let campaign = Campaign {
+                program: std::path::absolute(program)?,
+                player: std::env::current_exe()?,
+                folder,
+                jobs: 3,
+                ..Campaign::default()
+            };
+            let (tally, missed) = campaign.short().await?;
+            let document = serde_json::json!({ "tally": tally, "missed": missed });
+            writeln!(out, "{document}")?;
+        }
+        Command::Soak { program, minutes, runs, seed } => {
+            let soak = Soak { time: Duration::from_mins(minutes), runs, seed };
+            if !soak.run(&std::path::absolute(program)?).await? {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Points { program } => {
             journeyman_testkit::database::init(&program);

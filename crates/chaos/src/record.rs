@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use journeyman_faults::{Half, Point, points};
+use serde::{Deserialize, Serialize};
 
 use crate::judge::{self, EndState};
 use crate::life::{End, Kind, Lived, Progress, live};
@@ -10,7 +11,7 @@ use crate::stage::Stage;
 use crate::world::World;
 
 /// A half of a point, and how often one life met it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Met {
     /// The ends of the lives before that life.
     pub before: Vec<Option<End>>,
@@ -23,7 +24,7 @@ pub struct Met {
 }
 
 /// A play without a disturbance.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recording {
     /// What it comes to.
     pub end: EndState,

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::life::{End, Kind};
 use crate::scenario::Outcome;
+use crate::trouble::Trouble;
 
 /// The figures of one kind of lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,5 +134,102 @@ impl fmt::Display for Tally {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Seeds, as ranges that follow each other with gaps between them: first and last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seeds(Vec<(u64, u64)>);
+
+impl Seeds {
+    /// Whether a seed is among them.
+    pub fn contains(&self, seed: u64) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&seed))
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, seed: u64) {
+        if self.contains(seed) {
+            return;
+        }
+        self.0.push((seed, seed));
+        self.0.sort_unstable();
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for (first, last) in self.0.drain(..) {
+            match joined.last_mut() {
+                Some(before) if before.1 + 1 == first => before.1 = last,
+                _ => joined.push((first, last)),
+            }
+        }
+        self.0 = joined;
+    }
+}
+
+/// The seeds that were played, by their series.
+pub type Played = BTreeMap<String, Seeds>;
+
+/// The name of the seeds of a play in one kind of lives or trouble.
+pub fn series(kind: Kind, trouble: Option<Trouble>, play: &str) -> String {
+    let lives = match (trouble, kind) {
+        (Some(trouble), _) => trouble.name(),
+        (None, Kind::Daemon) => "daemon",
+        (None, Kind::Inside) => "inside",
+    };
+    format!("{lives} {play}")
+}
+
+/// What campaigns write down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What all came to.
+    pub tally: Tally,
+    /// What was played.
+    pub played: Played,
+}
+
+impl Record {
+    /// Reads what earlier ones wrote; nothing where there is no file.
+    pub fn read(path: &Path) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds a scenario; one that was played before counts once.
+    pub fn add(&mut self, outcome: &Outcome) {
+        let of = &outcome.scenario;
+        let seeds = self.played.entry(series(of.kind, of.trouble, &of.play)).or_default();
+        if !seeds.contains(of.seed) {
+            seeds.insert(of.seed);
+            self.tally.add(outcome);
+        }
+    }
+
+    /// Writes it, whole or not at all; nothing where there is no path.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let temporary = path.with_extension("new");
+        std::fs::write(&temporary, serde_json::to_string_pretty(self)? + "\n")?;
+        Ok(std::fs::rename(temporary, path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_join() {
+        let mut seeds = Seeds::default();
+        for seed in [3, 1, 2, 7, 2, 6] {
+            seeds.insert(seed);
+        }
+        assert_eq!(seeds, Seeds(vec![(1, 3), (6, 7)]));
+        assert!(seeds.contains(2) && !seeds.contains(4));
     }
 }

@@ -36,11 +36,19 @@ pub struct Options {
     pub lease_s: u32,
     /// Whether children get namespaces of their own.
     pub namespaces: bool,
+    /// Executions at once.
+    pub concurrent: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(90), max_reclaims: 20, lease_s: 3, namespaces: true }
+        Self {
+            patience: Duration::from_secs(90),
+            max_reclaims: 20,
+            lease_s: 3,
+            concurrent: 10,
+            namespaces: true,
+        }
     }
 }
 
@@ -166,17 +174,17 @@ impl World {
     /// Writes the settings, with the model and the forge where there are any.
     pub fn set_up(&self, model: Option<&ModelServer>, forge: Option<&Forge>) -> Result<()> {
         let config = self.config();
-        let Options { max_reclaims, lease_s, namespaces, .. } = self.options;
+        let Options { max_reclaims, lease_s, namespaces, concurrent, .. } = self.options;
         let namespaces = if namespaces { "auto" } else { "off" };
         let mut text = format!(
-            "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[scheduler]\npoll_ms = 300\nlease_s = {lease_s}\n\
+            "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[system]\nmax_concurrent_tasks = {concurrent}\n\n[scheduler]\npoll_ms = 300\nlease_s = {lease_s}\n\
              max_reclaims = {max_reclaims}\n\n[sandbox]\nnamespaces = \"{namespaces}\"\n\n[log]\nfilter = \"info\"\n\n\
              [git]\nauthor_name = \"Chaos\"\nauthor_email = \"chaos@localhost\"\n",
             self.daemons_url()
         );
         if let Some(model) = model {
             text.push_str(&format!(
-                "\n[providers.scripted]\nwire = \"{}\"\nbase_url = \"{}\"\nkey = \"file:{}\"\ncontext_window = 200000\n",
+                "\n[providers.scripted]\nwire = \"{}\"\nbase_url = \"{}\"\nkey = \"file:{}\"\ncontext_window = 200000\nmax_concurrent = {concurrent}\n",
                 Dialect::OpenAiChat,
                 model.base_url(Dialect::OpenAiChat),
                 config.join("key").display(),

@@ -319,7 +319,7 @@ fn upkeep() -> Vec<Act> {
 /// A program that leaves another one behind, in a session of its own. Where children have no namespaces, it survives
 /// its launcher.
 fn detached() -> Vec<Act> {
-    let leaves = "setsid sleep 120 >/dev/null 2>&1 & echo two >> note.txt; sleep 4";
+    let leaves = "setsid sleep 120 >/dev/null 2>&1 & echo two >> note.txt; sleep 8";
     vec![Act::Add(vec![task(
         "detached",
         json!({ "driver": "command", "command": ["sh", "-c", leaves] }),

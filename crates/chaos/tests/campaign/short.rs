@@ -1,28 +1,28 @@
 //! Every failpoint once, both halves, and nothing is lost, done twice, different or left over.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
-use journeyman_chaos::campaign::Campaign;
-use journeyman_faults::POINTS;
+use journeyman_chaos::tally::Tally;
+use journeyman_faults::{POINTS, Point};
+use serde_json::Value;
 
-use super::program;
+use super::{CHAOS, program};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_life_ends_at_every_failpoint() {
+#[test]
+fn a_life_ends_at_every_failpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let campaign = Campaign {
-        program: program(),
-        player: super::CHAOS.into(),
-        folder: folder.path().to_owned(),
-        jobs: 2,
-        ..Campaign::default()
-    };
-    let (tally, missed) = campaign.short().await.unwrap();
-    assert!(tally.is_clean(), "{tally}");
-    assert_eq!(missed, [""; 0]);
-    let halves = |point: &journeyman_faults::Point| {
-        ["before", "after"].map(|half| format!("{} {half}", point.name))
-    };
+    let mut command = Command::new(CHAOS);
+    command.arg("short").arg("--program").arg(program()).arg("--folder").arg(folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["missed"], serde_json::json!([]), "no play meets these");
+    let tally: Tally = serde_json::from_value(document["tally"].clone()).unwrap();
+    assert!(tally.is_clean(), "{tally}\n{said}");
+    let halves = |point: &Point| ["before", "after"].map(|half| format!("{} {half}", point.name));
     let expected: BTreeSet<String> = POINTS.iter().flat_map(halves).collect();
     assert_eq!(tally.places, expected);
+    assert!(tally.inside.kills >= u64::try_from(expected.len()).unwrap() * 9 / 10, "{tally}");
 }
