@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use journeyman_chaos::campaign::{self, Campaign, Orders};
 use journeyman_chaos::soak::Soak;
+use journeyman_chaos::tally::Record;
 use journeyman_chaos::trouble::Trouble;
 use journeyman_chaos::world::Options;
 use journeyman_chaos::{Kind, Play, World, record};
@@ -53,43 +54,12 @@ enum Command {
         jobs: usize,
     },
     /// Plays seeds of one play, and prints an outcome a line.
-    Play {
-        /// `journeyman`, built with failpoints.
+    Play(Box<Played>),
+    /// Prints what all campaigns came to.
+    Table {
+        /// Where that is written down.
         #[arg(long)]
-        program: PathBuf,
-        /// The kind of lives.
-        #[arg(long, default_value = "daemon")]
-        kind: Lives,
-        /// The play.
-        #[arg(long)]
-        play: String,
-        /// The seeds.
-        #[arg(long, value_delimiter = ',')]
-        seeds: Vec<u64>,
-        /// The seeds are of scenarios under this trouble.
-        #[arg(long)]
-        trouble: Option<Trouble>,
-        /// Instead of seeds: the ends of a scenario's lives, a list as JSON, which may be given several times.
-        #[arg(long, conflicts_with = "seeds")]
-        ends: Vec<String>,
-        /// What it came to undisturbed, where that was recorded.
-        #[arg(long)]
-        recording: Option<PathBuf>,
-        /// Mechanisms of the runtime that are taken out.
-        #[arg(long)]
-        without: Vec<String>,
-        /// Seconds that a life may take.
-        #[arg(long, default_value_t = 90)]
-        patience: u64,
-        /// Take-overs without a new step after which a task is parked.
-        #[arg(long, default_value_t = 20)]
-        reclaims: u32,
-        /// Seconds that a lease is good for.
-        #[arg(long, default_value_t = 15)]
-        lease: u32,
-        /// Children get no namespaces.
-        #[arg(long)]
-        no_namespaces: bool,
+        results: PathBuf,
     },
     /// Ends a life at each half of each failpoint once, and prints what that came to as JSON.
     Short {
@@ -121,6 +91,47 @@ enum Command {
         #[arg(long)]
         program: PathBuf,
     },
+}
+
+/// `chaos play`.
+#[derive(Args)]
+struct Played {
+    /// `journeyman`, built with failpoints.
+    #[arg(long)]
+    program: PathBuf,
+    /// The kind of lives.
+    #[arg(long, default_value = "daemon")]
+    kind: Lives,
+    /// The play.
+    #[arg(long)]
+    play: String,
+    /// The seeds.
+    #[arg(long, value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// The seeds are of scenarios under this trouble.
+    #[arg(long)]
+    trouble: Option<Trouble>,
+    /// Instead of seeds: the ends of a scenario's lives, a list as JSON, which may be given several times.
+    #[arg(long, conflicts_with = "seeds")]
+    ends: Vec<String>,
+    /// What it came to undisturbed, where that was recorded.
+    #[arg(long)]
+    recording: Option<PathBuf>,
+    /// Mechanisms of the runtime that are taken out.
+    #[arg(long)]
+    without: Vec<String>,
+    /// Seconds that a life may take.
+    #[arg(long, default_value_t = 90)]
+    patience: u64,
+    /// Take-overs without a new step after which a task is parked.
+    #[arg(long, default_value_t = 20)]
+    reclaims: u32,
+    /// Seconds that a lease is good for.
+    #[arg(long, default_value_t = 3)]
+    lease: u32,
+    /// Children get no namespaces.
+    #[arg(long)]
+    no_namespaces: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -183,40 +194,8 @@ async fn execute(command: Command) -> Result<ExitCode> {
             let is_clean = tally.is_clean();
             return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Play {
-            program,
-            kind,
-            play,
-            seeds,
-            trouble,
-            ends,
-            recording,
-            without,
-            patience,
-            reclaims,
-            lease,
-            no_namespaces,
-        } => {
-            let play = Play::named(&play).context("no such play")?;
-            let ends = ends.iter().map(|ends| serde_json::from_str(ends));
-            let orders = match trouble {
-                Some(trouble) => Orders::Trouble(trouble, seeds),
-                None if seeds.is_empty() => Orders::Ends(ends.collect::<Result<_, _>>()?),
-                None => Orders::Seeds(seeds),
-            };
-            let lease = if trouble.is_some() { 2 } else { lease };
-            let options = Options {
-                patience: Duration::from_secs(patience),
-                max_reclaims: reclaims,
-                lease_s: lease,
-                namespaces: !no_namespaces,
-                ..Options::default()
-            };
-            let program = std::path::absolute(program)?;
-            let recording = recording.as_deref();
-            campaign::play(&program, kind.into(), play, &orders, recording, &without, options)
-                .await?;
-        }
+        Command::Play(played) => played.play().await?,
+        Command::Table { results } => write!(out, "{}", Record::read(&results)?.tally)?,
         Command::Short { program, folder } => {
             let campaign = Campaign {
                 program: std::path::absolute(program)?,
@@ -251,4 +230,42 @@ async fn execute(command: Command) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Played {
+    async fn play(self) -> Result<()> {
+        let Self {
+            program,
+            kind,
+            play,
+            seeds,
+            trouble,
+            ends,
+            recording,
+            without,
+            patience,
+            reclaims,
+            lease,
+            no_namespaces,
+        } = self;
+
+        let play = Play::named(&play).context("no such play")?;
+        let ends = ends.iter().map(|ends| serde_json::from_str(ends));
+        let orders = match trouble {
+            Some(trouble) => Orders::Trouble(trouble, seeds),
+            None if seeds.is_empty() => Orders::Ends(ends.collect::<Result<_, _>>()?),
+            None => Orders::Seeds(seeds),
+        };
+        let lease = if trouble.is_some() { 2 } else { lease };
+        let options = Options {
+            patience: Duration::from_secs(patience),
+            max_reclaims: reclaims,
+            lease_s: lease,
+            namespaces: !no_namespaces,
+            ..Options::default()
+        };
+        let program = std::path::absolute(program)?;
+        let recording = recording.as_deref();
+        campaign::play(&program, kind.into(), play, &orders, recording, &without, options).await
+    }
 }

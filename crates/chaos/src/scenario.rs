@@ -89,6 +89,7 @@ impl Scenario {
             let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
                 let (lived, strikes) = trouble.live(&stage, &mut progress, self.seed)?;
                 kills += strikes;
+                world.wait_for_database()?;
                 lived
             } else {
                 let end = self.ends.get(life).and_then(Option::as_ref);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use journeyman_domain::model::Wire as Dialect;
@@ -16,8 +16,8 @@ use journeyman_testkit::database::TestDatabase;
 use journeyman_testkit::forge::Forge;
 use journeyman_testkit::model::ModelServer;
 use rustix::process::Pid;
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::trouble::{Disk, Trouble, Wire};
@@ -102,11 +102,27 @@ impl World {
         self.set_up(None, None)
     }
 
+    /// Waits until PostgreSQL is back, where it was struck.
+    pub fn wait_for_database(&self) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let began = Instant::now();
+        loop {
+            match runtime.block_on(PgConnection::connect(&self.url())) {
+                Ok(_) => return Ok(()),
+                Err(error) if began.elapsed() > self.options.patience => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
     /// The process of PostgreSQL, while it runs.
     pub fn postmaster(&self) -> Option<Pid> {
         let file = self.cluster.as_ref()?.join("data/postmaster.pid");
         let text = std::fs::read_to_string(file).ok()?;
-        Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+        let pid: i32 = text.lines().next()?.trim().parse().ok()?;
+        // Of an earlier one it may be anybody's by now.
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Pid::from_raw(pid).filter(|_| name.starts_with("postgres"))
     }
 
     /// The wire to PostgreSQL, where there is one.
