@@ -12,7 +12,7 @@ setup: ## install what this machine lacks: a C compiler, PostgreSQL's server pro
 	@sh scripts/setup.sh
 
 build: ## build target/release/journeyman
-	cargo build --release --locked
+	cargo build --release --locked -p journeyman
 
 try: setup build ## run the main job on a small example, without a model or a key
 	@sh scripts/try.sh
@@ -23,6 +23,7 @@ test: setup ## run all tests
 lint: ## formatting, lints, documentation, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo check --release --workspace --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: its checks are left out"; fi

@@ -183,16 +183,7 @@ impl Ran {
 /// Runs git with an identity of its own and no settings of the machine.
 #[track_caller]
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .args(["-c", "user.name=You", "-c", "user.email=you@localhost"])
-        .args(arguments)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    journeyman_testkit::git(folder, arguments).unwrap()
 }
 
 /// Sends a signal by name.

@@ -295,13 +295,15 @@ impl State {
     }
 
     async fn claim(&mut self, limit: u32) -> Result<(), StoreError> {
-        if !self.runtime.store.queue().is_anything_there().await? {
+        let store = self.runtime.store.clone();
+        let mut is_more = store.queue().is_anything_there().await?;
+        if !is_more {
             return Ok(());
         }
         let settings = self.settings();
         let acting = Acting::now("scheduler");
         let mut left = limit;
-        while left > 0 {
+        while is_more && left > 0 {
             let request = ClaimRequest {
                 node_id: self.runtime.node,
                 limit: left,
@@ -311,7 +313,7 @@ impl State {
                 max_concurrent: settings.max_concurrent,
             };
             let began = Instant::now();
-            let claims = self.runtime.store.queue().claim(&acting, &request).await?;
+            let claims = store.queue().claim(&acting, &request).await?;
             let took = began.elapsed();
             if claims.is_empty() {
                 break;
@@ -322,6 +324,7 @@ impl State {
                 self.done.claimed += 1;
                 self.start(claim);
             }
+            is_more = store.queue().is_anything_there().await?;
         }
         if self.runtime.mode == Mode::Daemon {
             self.complete_runless();

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use journeyman_faults::POINTS;
 use journeyman_testkit::database::{self, URL_VARIABLE};
 
-use crate::life::{End, Kind};
+use crate::life::{End, Kind, half};
 use crate::play::{PLAYS, Play};
 use crate::record::{self, Recording};
 use crate::scenario::{Outcome, Scenario};
@@ -119,8 +119,7 @@ impl Campaign {
         }
         let cluster = database::url().await?;
         let tally = self.play_all(Record::default(), chunks, &cluster)?.tally;
-        let half = |after| if after { "after" } else { "before" };
-        let missed = open.into_iter().map(|(name, after)| format!("{name} {}", half(after)));
+        let missed = open.into_iter().map(|(name, after)| format!("{name} {}", half(after).word()));
         Ok((tally, missed.collect()))
     }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use journeyman_store::{PoolOptions, Store};
+use journeyman_testkit::git;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, FromRow, PgConnection};
 
-use crate::stage::{Stage, git};
+use crate::stage::Stage;
 
 /// How one task ended, in all that does not differ from run to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,9 +4,12 @@ pub(crate) mod daemon;
 mod drive;
 mod inside;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use journeyman_faults::Half;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use crate::play::Act;
 use crate::stage::Stage;
@@ -40,6 +43,19 @@ pub enum End {
         /// Milliseconds.
         ms: u64,
     },
+}
+
+/// The half of a point, as records have it.
+pub fn half(after: bool) -> Half {
+    if after { Half::After } else { Half::Before }
+}
+
+/// Waits until the moment of an end that is one.
+async fn moment(end: Option<&End>) {
+    match end {
+        Some(End::Moment { ms }) => sleep(Duration::from_millis(*ms)).await,
+        Some(End::Point { .. }) | None => std::future::pending().await,
+    }
 }
 
 impl End {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use journeyman_chaos::campaign::{self, Campaign, Orders};
+use journeyman_chaos::life::half;
 use journeyman_chaos::soak::Soak;
 use journeyman_chaos::tally::Record;
 use journeyman_chaos::trouble::Trouble;
@@ -151,6 +152,10 @@ impl From<Lives> for Kind {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
+    ensure!(
+        journeyman_faults::ARE_THERE,
+        "this build has no failpoints; build it with --profile chaos"
+    );
     // Spans as the daemon has them, though nobody collects them.
     let _telemetry = journeyman_telemetry::setup::init(&journeyman_telemetry::setup::Settings {
         log_filter: "off".to_owned(),
@@ -223,7 +228,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
                 })?;
                 writeln!(out, "{} ({} places)", play.name, recorded.places().len())?;
                 for met in &recorded.met {
-                    let half = if met.after { "after" } else { "before" };
+                    let half = half(met.after).word();
                     writeln!(out, "  {:?} {} {half} {}", met.before, met.point, met.times)?;
                 }
             }

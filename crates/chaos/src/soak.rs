@@ -54,11 +54,14 @@ struct Sample {
     done: u64,
 }
 
-const PLAY: Play =
-    Play { name: "soak", files: &[], script: None, forge: false, acts: Vec::new, weight: 0 };
-
-const FILES: &[(&str, &str)] =
-    &[("note.txt", "one\n"), (".journeyman.toml", "checks = [\"grep -q two note.txt\"]\n")];
+const PLAY: Play = Play {
+    name: "soak",
+    files: &[("note.txt", "one\n"), (".journeyman.toml", "checks = [\"grep -q two note.txt\"]\n")],
+    script: Some(script),
+    forge: false,
+    acts: Vec::new,
+    weight: 0,
+};
 
 fn script() -> Script {
     let wait = Duration::from_secs(3);
@@ -87,8 +90,7 @@ impl Soak {
         database::init_url(&cluster.url());
         let options = Options { concurrent: self.runs, ..Options::default() };
         let world = World::new(program, options).await?;
-        let play = Play { files: FILES, script: Some(script), ..PLAY };
-        let stage = Stage::set(&world, &play, "soak")?;
+        let stage = Stage::set(&world, &PLAY, PLAY.name)?;
         let mut database = PgConnection::connect(&world.url()).await?;
         let mut random = fastrand::Rng::with_seed(self.seed);
         let began = Instant::now();

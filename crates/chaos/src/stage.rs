@@ -1,10 +1,10 @@
 //! One scenario's part of its world: a prefix for its titles, a repository, a model.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use journeyman_testkit::forge::Forge;
+use journeyman_testkit::git;
 use journeyman_testkit::model::ModelServer;
 use journeyman_testkit::remote::GitRemote;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -84,21 +84,4 @@ impl<'a> Stage<'a> {
         let query = sqlx::query_scalar("SELECT id::text FROM tasks WHERE title = $1");
         Ok(query.bind(self.title(name)).fetch_one(connection).await?)
     }
-}
-
-/// Runs git with an identity of its own and no settings of the machine; its output.
-pub fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
-    let output = Command::new("git")
-        .args(["-c", "user.name=You", "-c", "user.email=you@localhost"])
-        .args(arguments)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "git {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }

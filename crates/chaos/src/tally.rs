@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::life::{End, Kind};
+use crate::life::{End, Kind, half};
 use crate::scenario::Outcome;
 use crate::trouble::Trouble;
 
@@ -92,7 +92,7 @@ impl Tally {
         figures.audit_gaps += any(&findings.audit);
         for end in outcome.scenario.ends.iter().flatten() {
             if let End::Point { point, after, .. } = end {
-                self.places.insert(format!("{point} {}", if *after { "after" } else { "before" }));
+                self.places.insert(format!("{point} {}", half(*after).word()));
             }
         }
     }

@@ -5,11 +5,10 @@
 //! between the two halves of its point. A [`Mechanism`] is one line of the durability contract; a test that takes it out
 //! shows that another test would notice.
 //!
-//! Owns what is armed in this process, which is a test's affair alone: a release build has neither, and [`around`] is
-//! then the work itself. Must never: decide anything in a process that no test has armed.
+//! Owns what is armed in this process, which is a test's affair alone: in a release build nothing looks at it, and
+//! [`around`] is the work itself. Must never: decide anything in a process that no test has armed.
 
 mod mechanism;
-#[cfg(debug_assertions)]
 mod switchboard;
 #[cfg(all(test, debug_assertions))]
 mod tests;
@@ -17,8 +16,10 @@ mod tests;
 pub use mechanism::{Mechanism, is_out};
 pub mod points;
 pub use points::POINTS;
-#[cfg(debug_assertions)]
 pub use switchboard::{Action, Arm, Half, arm, cut, disarm, hits, take_out};
+
+/// Whether this build has failpoints: what is armed in one without them never comes about.
+pub const ARE_THERE: bool = cfg!(debug_assertions);
 
 /// A durable write or an effect, before and after which a life may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,6 +4,11 @@
 //! `JOURNEYMAN_FAILPOINT_LOG` names a file to which each half that is reached adds a line; `JOURNEYMAN_WITHOUT` names
 //! mechanisms that are out, separated by commas.
 
+#![cfg_attr(
+    not(debug_assertions),
+    expect(dead_code, reason = "nothing looks at it in a release build")
+)]
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;

@@ -2,6 +2,9 @@
 
 pub mod database;
 pub mod forge;
+mod git;
 pub mod model;
 pub mod otlp;
 pub mod remote;
+
+pub use git::git;

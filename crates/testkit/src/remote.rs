@@ -7,9 +7,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+
+use crate::git;
 
 /// Stands for SSH: writes down what is asked, and runs it here.
 const TRANSPORT: &str = r#"#!/bin/sh
@@ -121,15 +122,4 @@ impl GitRemote {
     pub fn bare(&self) -> PathBuf {
         self.folder.join("bare.git")
     }
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args(arguments)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()?;
-    ensure!(output.status.success(), "git {arguments:?}: {output:?}");
-    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }

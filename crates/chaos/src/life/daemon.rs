@@ -13,7 +13,7 @@ use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::drive::drive;
-use super::{End, Lived, Progress};
+use super::{End, Lived, Progress, half, moment};
 use crate::stage::Stage;
 
 /// How long an ordered stop may take.
@@ -46,7 +46,7 @@ pub(crate) fn start(stage: &Stage<'_>, data: &Path, end: Option<&End>) -> Result
     let mut command = stage.world.command(&["up"]);
     command.env("JOURNEYMAN_DATA", data);
     if let Some(End::Point { point, after, nth }) = end {
-        let half = if *after { "after" } else { "before" };
+        let half = half(*after).word();
         command.env("JOURNEYMAN_FAILPOINT", format!("{point}:{half}:{nth}=kill"));
     }
     command.stdout(Stdio::null()).stderr(log);
@@ -73,13 +73,6 @@ pub(crate) async fn at_work(
     match timeout(stage.world.options().patience, answers).await {
         Ok(client) => drive(stage, &client, progress).await,
         Err(_) => Ok(Lived::Stuck("the daemon does not answer".to_owned())),
-    }
-}
-
-async fn moment(end: Option<&End>) {
-    match end {
-        Some(End::Moment { ms }) => sleep(Duration::from_millis(*ms)).await,
-        Some(End::Point { .. }) | None => std::future::pending().await,
     }
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use journeyman_faults::{Action, Arm, Half};
+use journeyman_faults::{Action, Arm};
 use journeyman_runtime::boot;
 use journeyman_runtime::client::Client;
 use tokio::sync::oneshot;
 
 use super::drive::drive;
-use super::{End, Lived, Progress};
+use super::{End, Lived, Progress, half, moment};
 use crate::stage::Stage;
 
 pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>) -> Result<Lived> {
@@ -18,14 +18,19 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
     let mut tell = Some(tell);
     let armed = match end {
         Some(End::Point { point, after, nth }) => {
-            let half = if *after { Half::After } else { Half::Before };
             let cut: Option<Box<dyn FnOnce() + Send>> = tell.take().map(|tell| {
                 Box::new(move || {
                     // The life may be over by itself.
                     let _ = tell.send(());
                 }) as Box<dyn FnOnce() + Send>
             });
-            vec![Arm { point: point.clone(), half, nth: *nth, action: Action::Cut, cut }]
+            vec![Arm {
+                point: point.clone(),
+                half: half(*after),
+                nth: *nth,
+                action: Action::Cut,
+                cut,
+            }]
         }
         Some(End::Moment { .. }) | None => Vec::new(),
     };
@@ -55,11 +60,4 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
     // Nothing of it passes a point any more; all of it goes now.
     runtime.shutdown_timeout(Duration::from_secs(10));
     lived
-}
-
-async fn moment(end: Option<&End>) {
-    match end {
-        Some(End::Moment { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
-        Some(End::Point { .. }) | None => std::future::pending().await,
-    }
 }
