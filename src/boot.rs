@@ -29,9 +29,10 @@ use crate::failure::{Exit, Failure};
 use crate::session::Context;
 use crate::tree;
 
+use database::Opened;
 pub use database::{
-    configured as configured_database, connect as connect_database, open as open_database,
-    private as private_cluster,
+    LOST as DATABASE_LOST, UNAVAILABLE as DATABASE_UNAVAILABLE, configured as configured_database,
+    connect as connect_database, open as open_database, private as private_cluster,
 };
 pub use forge::describe as describe_forge;
 
@@ -66,12 +67,22 @@ pub struct Running {
 /// Starts a runtime.
 pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     prepare_folders(context)?;
-    let background = TrackedTasks::default();
     let only = match mode {
         Mode::Daemon => Some(node::only_daemon(&context.paths.data)?),
         Mode::Foreground | Mode::Observer => None,
     };
     let opened = database::open(context).await?;
+    start_on(opened, only, context, mode).await.map_err(database::lost)
+}
+
+/// Starts a runtime on an open database.
+async fn start_on(
+    opened: Opened,
+    only: Option<std::fs::File>,
+    context: &Context,
+    mode: Mode,
+) -> Result<Running, Failure> {
+    let background = TrackedTasks::default();
     let store = opened.store;
     let configured = database::settings(context, &store).await?;
     let limits = limits::Limits::new(&configured);
@@ -120,7 +131,7 @@ pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     let starter = tree::Starter { runtime: runtime.clone(), lives: Lives::default() };
     let tree = RunningTree::start_in(directory.clone(), spec, starter)
         .await
-        .map_err(Failure::from_error)?;
+        .map_err(|error| database::start_failure(&error))?;
     let api = Api::new(ApiState { runtime: runtime.clone(), directory });
     Ok(Running {
         runtime,

@@ -9,6 +9,7 @@ use journeyman_domain::ids::RunId;
 use journeyman_domain::model::Wire;
 use journeyman_store::{PoolOptions, Store};
 use journeyman_testkit::model::{ModelServer, Reply, Script};
+use journeyman_workspace::reap::Owner;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -40,9 +41,9 @@ async fn snapshot(files: usize) -> Result<Vec<Figure>> {
     let repository = folder.path().join("repository");
     fill(&repository, files)?;
     let base = journeyman_workspace::resolve(&repository, "HEAD").await?;
-    let run = RunId::from_uuid(Uuid::now_v7());
+    let owner = Owner { run: RunId::from_uuid(Uuid::now_v7()), epoch: 1 };
     let place = folder.path().join("run");
-    let workspace = journeyman_workspace::create(&repository, &base, run, &place).await?;
+    let workspace = journeyman_workspace::create(&repository, &base, owner, &place).await?;
     let mut current = workspace.base();
     let changed = workspace.tree().join("folder-0/file-0.txt");
     let (mut plain, mut whole) = (Vec::new(), Vec::new());

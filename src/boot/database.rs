@@ -1,8 +1,11 @@
 //! The database: the configured one, else the private cluster; migrated either way.
 
+use std::error::Error;
+
 use journeyman_domain::failure::sentence;
 use journeyman_store::cluster::{Cluster, ClusterError};
 use journeyman_store::{PoolOptions, Store, StoreError};
+use journeyman_supervision::StartError;
 
 use crate::commands::keeper;
 use crate::config::{Settings, resolve_secret};
@@ -24,8 +27,33 @@ pub struct Opened {
 /// Opens the database and brings its schema up to this program's.
 pub async fn open(context: &Context) -> Result<Opened, Failure> {
     let opened = connect(context).await?;
-    opened.store.migrate().await.map_err(|error| failure(&error))?;
+    opened.store.migrate().await.map_err(|error| failure(&error)).map_err(lost)?;
     Ok(opened)
+}
+
+/// The code of a failure for want of a database that answered before.
+pub const LOST: &str = "database_lost";
+/// The code of a failure for want of a database.
+pub const UNAVAILABLE: &str = "database_unavailable";
+
+/// The same failure, of a database that answered before.
+pub(super) fn lost(failure: Failure) -> Failure {
+    match failure.code.as_str() {
+        UNAVAILABLE => Failure { code: LOST.to_owned(), ..failure },
+        _ => failure,
+    }
+}
+
+/// How a command says that its tree did not start, which may be for want of the database.
+pub(super) fn start_failure(error: &StartError) -> Failure {
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        if let Some(away @ StoreError::Unavailable(_)) = deeper.downcast_ref() {
+            return failure(away);
+        }
+        cause = deeper;
+    }
+    Failure::from_error(error)
 }
 
 /// Opens the database as it is.
@@ -59,7 +87,7 @@ pub fn configured(context: &Context) -> Result<Option<String>, Failure> {
         .filter(|url| !url.is_empty())
         .or_else(|| std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()));
     let resolved = set.map(|reference| resolve_secret(&reference)).transpose();
-    resolved.map_err(|error| Failure::new(Exit::Missing, "database_unavailable", sentence(&error)))
+    resolved.map_err(|error| Failure::new(Exit::Missing, UNAVAILABLE, sentence(&error)))
 }
 
 /// Starts the private cluster, or attaches to it.
@@ -71,7 +99,7 @@ pub async fn private(context: &Context) -> Result<Cluster, Failure> {
 }
 
 fn cluster_failure(error: &ClusterError) -> Failure {
-    let failure = Failure::new(Exit::Missing, "database_unavailable", sentence(error));
+    let failure = Failure::new(Exit::Missing, UNAVAILABLE, sentence(error));
     if matches!(error, ClusterError::ProgramsMissing) {
         failure.hint("journeyman setup  installs them")
     } else if matches!(error, ClusterError::ProgramsUnusable { .. }) {
@@ -88,7 +116,7 @@ fn cluster_failure(error: &ClusterError) -> Failure {
 pub(super) fn failure(error: &StoreError) -> Failure {
     let text = sentence(error);
     match error {
-        StoreError::Unavailable(_) => Failure::new(Exit::Missing, "database_unavailable", text)
+        StoreError::Unavailable(_) => Failure::new(Exit::Missing, UNAVAILABLE, text)
             .hint("is the server running, and is database.url right? `journeyman doctor` looks"),
         StoreError::NewerDatabase { .. } => Failure::new(Exit::Missing, "database_newer", text)
             .hint("use the newer version of journeyman that made it"),

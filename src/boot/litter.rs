@@ -7,6 +7,7 @@ use std::time::Duration;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::Status;
 use journeyman_store::{Store, StoreError};
+use journeyman_workspace::reap::{self, Owner};
 
 /// Longer than anybody looks at a run's steps.
 const LOOK: Duration = Duration::from_hours(1);
@@ -57,7 +58,7 @@ async fn remove_look(folder: &tokio::fs::DirEntry) {
 }
 
 async fn remove_unknown(run: RunId, folder: &Path) {
-    let reaped = journeyman_workspace::reap::reap_run(run).await;
+    let reaped = reap::reap_of(Owner::any(run)).await;
     let removed = match reaped {
         Ok(_) => journeyman_workspace::discard(folder).await,
         Err(error) => Err(error),

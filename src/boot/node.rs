@@ -7,7 +7,7 @@ use journeyman_actors::context::Runtime;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{Acting, LeftBy, NewNode, NodeKind, Store};
-use journeyman_workspace::reap::{self, ChildIdentity};
+use journeyman_workspace::reap::{self, ChildIdentity, Owner};
 use rustix::fs::FlockOperation;
 
 use super::{Mode, database};
@@ -118,7 +118,8 @@ async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
     let children: Vec<_> = here
         .filter_map(|child| {
             let start_time = u64::try_from(child.start_time).unwrap_or_default();
-            Some(ChildIdentity { pid: child.pid, start_time, run: child.run_id? })
+            let owner = Owner { run: child.run_id?, epoch: child.lease_epoch.unwrap_or(i64::MAX) };
+            Some(ChildIdentity { pid: child.pid, start_time, owner })
         })
         .collect();
     reap::reap(&children).await.map_err(Failure::from_error)?;

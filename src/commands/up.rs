@@ -1,5 +1,8 @@
 //! `journeyman up`: the daemon.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use crate::boot;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -8,7 +11,7 @@ use crate::shutdown;
 
 /// Runs until a signal, or until the tree gives up.
 pub async fn execute(context: &Context) -> Result<Exit, Failure> {
-    let running = boot::start(context, boot::Mode::Daemon).await?;
+    let Some(running) = start(context).await? else { return Ok(Exit::Done) };
     let server = running.serve()?;
     output::text(&format!(
         "journeyman is up; tasks are added with: journeyman task add --repo PATH \"PROMPT\"\n\
@@ -28,5 +31,38 @@ pub async fn execute(context: &Context) -> Result<Exit, Failure> {
     match ended {
         Ok(_) => Ok(Exit::Done),
         Err(reason) => Err(Failure::broken(format!("the runtime gave up: {reason}"))),
+    }
+}
+
+/// Between two tries to start.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Starts; none where a signal came first. A database that answered and then went away is waited for, as a daemon
+/// that runs waits for it; one that never answered is the user's to look at.
+async fn start(context: &Context) -> Result<Option<boot::Running>, Failure> {
+    let mut signal = pin!(shutdown::signal());
+    let mut was_there = false;
+    loop {
+        let failure = tokio::select! {
+            started = boot::start(context, boot::Mode::Daemon) => match started {
+                Ok(running) => return Ok(Some(running)),
+                Err(failure) => failure,
+            },
+            _ = &mut signal => return Ok(None),
+        };
+        let is_away =
+            [boot::DATABASE_LOST, boot::DATABASE_UNAVAILABLE].contains(&failure.code.as_str());
+        was_there |= failure.code == boot::DATABASE_LOST;
+        if !(is_away && was_there) {
+            return Err(failure);
+        }
+        tracing::warn!(
+            error = failure.message,
+            "the database went away while the runtime started; it is tried again"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN_AFTER) => {}
+            _ = &mut signal => return Ok(None),
+        }
     }
 }

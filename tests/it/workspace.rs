@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use journeyman_domain::ids::RunId;
+use journeyman_workspace::reap::Owner;
 use journeyman_workspace::{Workspace, create, inspect};
 use tempfile::TempDir;
 
@@ -70,8 +71,12 @@ impl Scene {
     async fn workspace_in(&self, name: &str) -> Workspace {
         let facts = inspect(&self.repository).await.unwrap();
         let folder = self.folder.path().join(name);
-        create(&facts.root, &facts.head_commit, run(), &folder).await.unwrap()
+        create(&facts.root, &facts.head_commit, owner(), &folder).await.unwrap()
     }
+}
+
+fn owner() -> Owner {
+    Owner { run: run(), epoch: 1 }
 }
 
 fn run() -> RunId {

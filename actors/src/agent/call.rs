@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 use super::dependencies;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
+use super::prepare;
 use super::scene::{Scene, object};
 use crate::classifier::Failure;
 
@@ -359,7 +360,7 @@ pub(super) async fn run(
     let temporary = temporary.unwrap_or_else(|| "/tmp".into());
     environment.entry("GOCACHE".into()).or_insert_with(|| temporary.join("go-build").into());
     let argv: Vec<OsString> = exec.argv.iter().map(OsString::from).collect();
-    let mut spec = ProcessSpec::new(argv, policy, work.held.run.id);
+    let mut spec = ProcessSpec::new(argv, policy, prepare::owner(&work.held));
     spec.env = environment;
     spec.timeout = Duration::from_millis(timeout_ms);
     spec.output_limit = OUTPUT_LIMIT;

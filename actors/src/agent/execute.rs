@@ -170,7 +170,7 @@ impl Work {
         if self.journal.run.driver().is_none() || self.stop.is_cancelled() {
             return false;
         }
-        match journeyman_workspace::open(self.held.run.id, &self.folder()).await {
+        match journeyman_workspace::open(prepare::owner(&self.held), &self.folder()).await {
             Ok(workspace) => journeyman_workspace::faults(&workspace).await.is_err(),
             Err(_) => true,
         }

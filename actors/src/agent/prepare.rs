@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use journeyman_domain::check::discover::{self, RepositoryFiles};
 use journeyman_domain::check::{CheckPlan, Prepare};
 use journeyman_domain::driver::Assignment;
-use journeyman_domain::ids::RunId;
 use journeyman_domain::limits::Limits;
 use journeyman_domain::model::{ModelSettings, nanousd};
 use journeyman_domain::run::Aside;
@@ -15,7 +14,7 @@ use journeyman_domain::step::Entry;
 use journeyman_faults::{Mechanism, around, is_out, points};
 use journeyman_store::{Acting, Child};
 use journeyman_telemetry::names;
-use journeyman_workspace::reap::{self, ChildIdentity};
+use journeyman_workspace::reap::{self, ChildIdentity, Owner};
 use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
@@ -37,16 +36,18 @@ pub(super) async fn reap(runtime: &Runtime, held: &Claimed) -> Result<(), RunErr
     if is_out(Mechanism::Reaping) {
         return Ok(());
     }
-    let (store, fence, run) = (&runtime.store, held.fence, held.run.id);
+    let (store, fence) = (&runtime.store, held.fence);
+    // Nothing of our own, nor of whoever has the run by now, if our lease is lost.
+    let owner = owner(held).earlier();
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
     // Those of another machine, or of another boot of this one, are nobody here.
     let (host, boot) = (&runtime.settings.host, &runtime.settings.boot_id);
     let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
-    let left: Vec<_> = rows.iter().filter(here).map(|row| identity(row, run)).collect();
+    let left: Vec<_> = rows.iter().filter(here).map(|row| identity(row, owner)).collect();
     let reaped = async {
         reap::reap(&left).await?;
         // A child that was started in the last moment has no row; its marker finds it.
-        reap::reap_run(run).await
+        reap::reap_of(owner).await
     };
     around(points::REAP, reaped).await?;
     for row in rows.iter().filter(|row| row.host == *host) {
@@ -55,9 +56,14 @@ pub(super) async fn reap(runtime: &Runtime, held: &Claimed) -> Result<(), RunErr
     Ok(())
 }
 
-fn identity(row: &Child, run: RunId) -> ChildIdentity {
+/// Whose the processes are that are started for a claimed run.
+pub(super) const fn owner(held: &Claimed) -> Owner {
+    Owner { run: held.run.id, epoch: held.fence.lease_epoch }
+}
+
+fn identity(row: &Child, owner: Owner) -> ChildIdentity {
     let start_time = u64::try_from(row.start_time).unwrap_or_default();
-    ChildIdentity { pid: row.pid, start_time, run }
+    ChildIdentity { pid: row.pid, start_time, owner }
 }
 
 /// The run's workspace, made where it does not stand.
@@ -65,7 +71,7 @@ pub(super) async fn workspace(work: &Work, base: &ObjectId) -> Result<Workspace,
     let folder = work.folder();
     let repository = repository(work)?;
     let span = tracing::info_span!("prepare_workspace", otel.name = names::SPAN_PREPARE_WORKSPACE);
-    let made = journeyman_workspace::create(&repository, base, work.held.run.id, &folder);
+    let made = journeyman_workspace::create(&repository, base, owner(&work.held), &folder);
     Ok(around(points::CLONE, made.instrument(span)).await?)
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn workspace(
 ) -> Result<(Workspace, Snapshot), RunError> {
     let folder = work.folder();
     let stood = tokio::fs::symlink_metadata(&folder).await.is_ok();
-    let kept = match journeyman_workspace::open(work.held.run.id, &folder).await {
+    let kept = match journeyman_workspace::open(prepare::owner(&work.held), &folder).await {
         Ok(workspace) => workspace.base().commit == *base,
         Err(_) => false,
     };

@@ -11,6 +11,9 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 
 use crate::stage::Stage;
 
+/// Lines of the daemons' log that evidence has.
+const LOG_LINES: usize = 200;
+
 /// How one task ended, in all that does not differ from run to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskEnd {
@@ -217,6 +220,27 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
         found.push(format!("{open} children without an end"));
     }
     Ok(found)
+}
+
+/// How tasks that did not end well say so, what their journals hold of it, and the last lines of the daemons' log.
+pub async fn evidence(stage: &Stage<'_>) -> Result<Vec<String>> {
+    let mut database = PgConnection::connect(&stage.world.url()).await?;
+    let mut said: Vec<String> = sqlx::query_scalar(
+        "SELECT concat_ws(' ', t.title, t.id, t.status, t.waiting_for, t.error) FROM tasks t WHERE t.title LIKE $1 \
+         AND t.status <> 'completed' UNION ALL \
+         SELECT concat_ws(' ', t.title, r.id, s.seq, s.epoch, s.created_at::time, s.kind, left(s.payload::text, 2000)) \
+         FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
+         WHERE t.title LIKE $1 AND t.status <> 'completed'",
+    )
+    .bind(format!("{}%", stage.prefix))
+    .fetch_all(&mut database)
+    .await?;
+    if let Ok(log) = std::fs::read_to_string(stage.world.log()) {
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(LOG_LINES);
+        said.extend(lines.iter().skip(last).map(|line| (*line).to_owned()));
+    }
+    Ok(said)
 }
 
 /// What is alive of these runs.

@@ -43,6 +43,9 @@ pub struct Outcome {
     pub kills: u32,
     /// What is wrong.
     pub findings: Findings,
+    /// What a reader needs to see why, where something is wrong: what tasks and journals say, and the daemons' log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
 }
 
 impl Scenario {
@@ -120,10 +123,13 @@ impl Scenario {
         }
         findings.divergent.extend(stage.model.iter().flat_map(ModelServer::violations));
         findings.divergent.extend(stage.forge.iter().flat_map(|(forge, _)| forge.violations()));
+        let mut evidence = Vec::new();
         if findings.is_empty() {
             std::fs::remove_dir_all(&stage.repository)?;
+        } else {
+            evidence = looker.block_on(judge::evidence(&stage))?;
         }
-        Ok(Outcome { scenario: self.clone(), kills, findings })
+        Ok(Outcome { scenario: self.clone(), kills, findings, evidence })
     }
 
     async fn judge(

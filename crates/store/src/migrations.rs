@@ -38,7 +38,10 @@ pub(crate) async fn run(pool: &PgPool) -> Result<(), StoreError> {
         Err(MigrateError::VersionMissing(_)) => {
             Err(StoreError::NewerDatabase { found: found(pool).await?, known: newest() })
         }
-        Err(MigrateError::Execute(error)) => Err(error.into()),
+        Err(
+            MigrateError::Execute(error)
+            | MigrateError::ExecuteMigration(error @ sqlx::Error::Io(_), _),
+        ) => Err(error.into()),
         Err(error) => Err(StoreError::Migration(Box::new(error))),
     }
 }

@@ -11,7 +11,8 @@ use tokio::fs;
 use crate::checkout::{fill, init, remove_folder};
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
-use crate::reap::RUN_VARIABLE;
+use crate::locks;
+use crate::reap::Owner;
 use crate::repository::gitlinks;
 use crate::snapshot::Snapshot;
 use crate::sound::is_real_folder;
@@ -32,7 +33,7 @@ const CONFIGURATION: &str = "[core]\n\tfileMode = true\n\tsymlinks = true\n\taut
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
     folder: PathBuf,
-    run: RunId,
+    owner: Owner,
     manifest: Manifest,
 }
 
@@ -66,7 +67,7 @@ impl Workspace {
 
     /// The run that it belongs to.
     pub fn run(&self) -> RunId {
-        self.run
+        self.owner.run
     }
 
     /// The state at the start, as the first snapshot's predecessor.
@@ -108,9 +109,7 @@ impl Workspace {
 
     /// Our repository, looking at the agent's files.
     pub(crate) fn git(&self) -> Git {
-        Git::on(&self.git_dir())
-            .files(&self.tree(), &self.index())
-            .with(RUN_VARIABLE, self.run.to_string())
+        Git::on(&self.git_dir()).files(&self.tree(), &self.index()).of(self.owner)
     }
 }
 
@@ -124,7 +123,7 @@ pub async fn tree_in(folder: &Path) -> Result<PathBuf, WorkspaceError> {
     Ok(folder.join("tree"))
 }
 
-/// Makes the workspace of `run` in `folder`, from the commit `base` of the user's repository.
+/// Makes the workspace of the owner's run in `folder`, from the commit `base` of the user's repository.
 ///
 /// It shares nothing that the user's repository could lose: its objects are hard-linked where
 /// the file system allows, else copied, and only into our own repository. Remotes are removed.
@@ -136,13 +135,14 @@ pub async fn tree_in(folder: &Path) -> Result<PathBuf, WorkspaceError> {
 pub async fn create(
     repository: &Path,
     base: &ObjectId,
-    run: RunId,
+    owner: Owner,
     folder: &Path,
 ) -> Result<Workspace, WorkspaceError> {
-    if let Ok(workspace) = open(run, folder).await
+    if let Ok(workspace) = open(owner, folder).await
         && workspace.manifest.base == *base
     {
         // Of an earlier life; what its programs left there is no state that a run may rely on.
+        locks::clear(&workspace.git_dir()).await?;
         empty(&workspace.temporary()).await?;
         return Ok(workspace);
     }
@@ -154,9 +154,9 @@ pub async fn create(
     fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
     let tree = folder.join("tree");
     // A run's start waits for these: what can go on at once does.
-    tokio::try_join!(copy_repository(repository, &git_dir, run), init(base, &tree))?;
+    tokio::try_join!(copy_repository(repository, &git_dir, owner), init(base, &tree))?;
     exclude_litter(&git_dir, "").await?;
-    let git = Git::on(&git_dir).with(RUN_VARIABLE, run.to_string());
+    let git = Git::on(&git_dir).of(owner);
     let name = format!("{base}^{{commit}}^{{tree}}");
     let (base_tree, links, filled) = tokio::join!(
         git.object(["rev-parse", "--verify", &name]),
@@ -172,10 +172,10 @@ pub async fn create(
     filled?;
     let submodules: Vec<_> = links?.into_iter().map(|link| link.path).collect();
     let manifest = Manifest { base: base.clone(), base_tree, submodules };
-    let workspace = Workspace { folder, run, manifest };
+    let workspace = Workspace { folder, owner, manifest };
     if !workspace.submodules().is_empty() {
         let modules = workspace.modules_dir();
-        submodules::copy(&git, base, repository, &modules, run).await?;
+        submodules::copy(&git, base, repository, &modules, owner).await?;
         submodules::write(&git, &modules, base, &tree).await?;
     }
     let index = workspace.index();
@@ -233,7 +233,7 @@ pub async fn empty(folder: &Path) -> Result<(), WorkspaceError> {
 ///
 /// # Errors
 /// [`WorkspaceError::Incomplete`].
-pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError> {
+pub async fn open(owner: Owner, folder: &Path) -> Result<Workspace, WorkspaceError> {
     let incomplete = || WorkspaceError::Incomplete(folder.into());
     // A link that somebody put there may lead to files of the user's, which a restore would remove.
     for part in ["", "tree", "git", "temporary"] {
@@ -244,7 +244,7 @@ pub async fn open(run: RunId, folder: &Path) -> Result<Workspace, WorkspaceError
     let folder_found = fs::canonicalize(folder).await.map_err(|_| incomplete())?;
     let manifest = fs::read(folder_found.join(MANIFEST)).await.map_err(|_| incomplete())?;
     let manifest = serde_json::from_slice(&manifest).map_err(|_| incomplete())?;
-    Ok(Workspace { folder: folder_found, run, manifest })
+    Ok(Workspace { folder: folder_found, owner, manifest })
 }
 
 /// Removes the folder of a workspace, complete or not; none is no error.
@@ -287,13 +287,12 @@ pub(crate) async fn configure(file: &Path, text: &str) -> Result<(), WorkspaceEr
 pub(crate) async fn copy_repository(
     source: &Path,
     target: &Path,
-    run: RunId,
+    owner: Owner,
 ) -> Result<(), WorkspaceError> {
     // The source is served by a git of its own, which takes its trust from a file only.
     let trust = target.with_extension("trust");
     fs::write(&trust, "[safe]\n\tdirectory = *\n").await.doing("write", &trust)?;
-    let git =
-        Git::within(target).with("GIT_CONFIG_GLOBAL", &trust).with(RUN_VARIABLE, run.to_string());
+    let git = Git::within(target).with("GIT_CONFIG_GLOBAL", &trust).of(owner);
     let source = source.as_os_str();
     // Objects that the source itself borrows are copied (`--dissociate`).
     let options = ["clone", "--quiet", "--bare", "--dissociate", "--template=", "--"];

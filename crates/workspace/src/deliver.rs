@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::clone::Workspace;
 use crate::error::WorkspaceError;
 use crate::git::{Git, GitError, ObjectId};
+use crate::locks;
 use crate::repository::{dirty, entries, path_of};
 use crate::snapshot::{Snapshot, pack};
 
@@ -123,19 +124,36 @@ pub async fn deliver(
             number => format!("{}-{number}", delivery.branch),
         };
         let reference = format!("refs/heads/{branch}");
-        // An empty old value means: only if there is none.
-        let created = user.run(["update-ref", &reference, commit.as_str(), ""]).await;
+        let created = create_reference(&user, &reference, &commit).await?;
         let found = user.object(["rev-parse", "--verify", "--quiet", &reference]).await;
         match (created, found) {
             (_, Ok(found)) if found == commit => return Ok(Delivered { branch, commit }),
             (Err(error), Err(_)) => return Err(error.into()),
-            (Ok(_) | Err(_), _) => {}
+            (Ok(()) | Err(_), _) => {}
         }
     }
     Err(WorkspaceError::Git(GitError::Answer {
         command: "update-ref".into(),
         answer: format!("{SUFFIXES_MAX} branches named {} exist", delivery.branch),
     }))
+}
+
+/// Creates a reference where there is none; git's word otherwise. The lock of an attempt that was killed does not count.
+async fn create_reference(
+    user: &Git,
+    reference: &str,
+    commit: &ObjectId,
+) -> Result<Result<(), GitError>, WorkspaceError> {
+    // An empty old value means: only if there is none.
+    let arguments = ["update-ref", reference, commit.as_str(), ""];
+    let Err(refused) = user.run(arguments).await else { return Ok(Ok(())) };
+    let lock = format!("{reference}.lock");
+    let lock = user.line(["rev-parse", "--path-format=absolute", "--git-path", &lock]).await?;
+    if !tokio::fs::try_exists(&lock).await.unwrap_or(false) {
+        return Ok(Err(refused));
+    }
+    locks::release(Path::new(&lock)).await?;
+    Ok(user.run(arguments).await.map(|_| ()))
 }
 
 /// Makes the commit in our own repository.

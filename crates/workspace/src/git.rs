@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::reap::Owner;
+
 /// Longer than any clone that makes sense on one machine.
 const TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -188,6 +190,14 @@ impl Git {
     /// Adds to the environment.
     pub(crate) fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    /// Marked as a process of a run's.
+    pub(crate) fn of(mut self, owner: Owner) -> Self {
+        for (name, value) in owner.variables() {
+            self = self.with(name, value);
+        }
         self
     }
 

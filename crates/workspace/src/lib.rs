@@ -23,6 +23,7 @@ mod clone;
 mod deliver;
 mod error;
 mod git;
+mod locks;
 mod remote;
 mod repository;
 mod snapshot;

@@ -10,7 +10,6 @@ use std::pin::pin;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use journeyman_domain::ids::RunId;
 use journeyman_launcher::{COMMAND, EXIT_NOT_LAUNCHED, Policy};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt as _;
@@ -27,9 +26,7 @@ pub use output::Output;
 use spawner::Spawner;
 
 use crate::error::{Doing as _, WorkspaceError};
-use crate::reap::{
-    ChildIdentity, RUN_VARIABLE, Wanted, blocking, end, kill_wanted, start_time_of_child,
-};
+use crate::reap::{ChildIdentity, Owner, Wanted, blocking, end, kill_wanted, start_time_of_child};
 
 /// Marks the descendants of one program.
 const PROCESS_VARIABLE: &str = "JOURNEYMAN_PROCESS";
@@ -46,8 +43,8 @@ pub struct ProcessSpec {
     pub env: BTreeMap<OsString, OsString>,
     /// What it may do, and where it starts.
     pub policy: Policy,
-    /// The run that it belongs to.
-    pub run: RunId,
+    /// Whose it is.
+    pub owner: Owner,
     /// The trace that it belongs to, as `TRACEPARENT`.
     pub traceparent: Option<String>,
     /// Until it is stopped.
@@ -68,12 +65,12 @@ impl ProcessSpec {
     /// A program with an empty environment and the usual limits: ten minutes, three
     /// seconds to stop, 64 MiB of output,
     /// of which 64 KiB are kept at each end.
-    pub fn new(argv: Vec<OsString>, policy: Policy, run: RunId) -> Self {
+    pub fn new(argv: Vec<OsString>, policy: Policy, owner: Owner) -> Self {
         Self {
             argv,
             env: BTreeMap::new(),
             policy,
-            run,
+            owner,
             traceparent: None,
             timeout: Duration::from_mins(10),
             idle_timeout: None,
@@ -152,7 +149,7 @@ impl Runner {
         let identity = ChildIdentity {
             pid,
             start_time: start_time_of_child(pid).unwrap_or_default(),
-            run: spec.run,
+            owner: spec.owner,
         };
         let output = pipe::Receiver::from_owned_fd(reader.into())
             .doing("read the output of", &self.launcher)?;
@@ -188,7 +185,7 @@ impl Runner {
         command.args([COMMAND, "--parent", &std::process::id().to_string()]);
         command.args(["--die-with-parent", "KILL", "--policy", &policy, "--"]).args(&spec.argv);
         command.env_clear().envs(&spec.env);
-        command.env(RUN_VARIABLE, spec.run.to_string()).env(PROCESS_VARIABLE, marker);
+        command.envs(spec.owner.variables()).env(PROCESS_VARIABLE, marker);
         if let Some(traceparent) = &spec.traceparent {
             command.env("TRACEPARENT", traceparent);
         }
@@ -309,7 +306,11 @@ impl Running {
     /// What the program may have left behind: by its environment, or, where it cleared that, by
     /// its session.
     fn wanted(&self) -> Wanted {
-        Wanted { markers: vec![self.marker.clone()], session: Some(self.identity.pid) }
+        Wanted {
+            owners: Vec::new(),
+            marker: Some(self.marker.clone()),
+            session: Some(self.identity.pid),
+        }
     }
 
     /// Signals the launcher, which passes it on. Its number is not used again before it is

@@ -1,8 +1,10 @@
 //! Finding and ending processes of a run, also those of an earlier life of the runtime.
 //!
 //! A process is known by its number and its start time together, since numbers are used again.
-//! What started others and hid behind them is found by a variable in its environment.
+//! What started others and hid behind them is found by the variables in its environment, which also say in which
+//! epoch of the run's lease it was started: who reaps late, its lease lost meanwhile, leaves a new owner's alone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -14,9 +16,38 @@ use crate::error::WorkspaceError;
 
 /// In the environment of every process of a run: its id.
 pub const RUN_VARIABLE: &str = "JOURNEYMAN_RUN_ID";
+/// The same: the epoch of the lease in which it was started.
+pub const EPOCH_VARIABLE: &str = "JOURNEYMAN_LEASE_EPOCH";
 
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// Whose a process is: a run, in one epoch of its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Owner {
+    /// The run.
+    pub run: RunId,
+    /// The epoch of the lease.
+    pub epoch: i64,
+}
+
+impl Owner {
+    /// Whoever ever had the run.
+    pub const fn any(run: RunId) -> Self {
+        Self { run, epoch: i64::MAX }
+    }
+
+    /// Who had the run before.
+    #[must_use]
+    pub const fn earlier(self) -> Self {
+        Self { run: self.run, epoch: self.epoch - 1 }
+    }
+
+    /// What the environment of each of its processes says.
+    pub(crate) fn variables(self) -> [(&'static str, String); 2] {
+        [(RUN_VARIABLE, self.run.to_string()), (EPOCH_VARIABLE, self.epoch.to_string())]
+    }
+}
 
 /// A process that was started for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,42 +56,38 @@ pub struct ChildIdentity {
     pub pid: i32,
     /// When it started, in clock ticks since the machine did (`man 5 proc_pid_stat`, field 22).
     pub start_time: u64,
-    /// The run.
-    pub run: RunId,
+    /// Whose it is.
+    pub owner: Owner,
 }
 
-/// Kills what is still alive of `children`, everything that they started, and everything else of
-/// their runs, and waits until it is gone; the numbers of the processes that were killed.
-///
-/// It must not be called while a process of these runs shall go on.
+/// Kills what is still alive of `children`, everything that they started, and everything else that was
+/// started for their runs in the same epoch or an earlier one, and waits until it is gone; the numbers of the
+/// processes that were killed.
 ///
 /// # Errors
 /// [`WorkspaceError::StillAlive`].
 pub async fn reap(children: &[ChildIdentity]) -> Result<Vec<i32>, WorkspaceError> {
-    let mut markers: Vec<_> = children.iter().map(|child| marker(child.run)).collect();
-    markers.sort();
-    markers.dedup();
-    end(children, &Wanted { markers, session: None }).await
+    let owners: BTreeSet<_> = children.iter().map(|child| child.owner).collect();
+    let owners = owners.into_iter().collect();
+    end(children, &Wanted { owners, ..Wanted::default() }).await
 }
 
-/// As [`reap`], for a run of which no child was written down: a clone of its repository may have
+/// As [`reap`], for an owner of whom no child was written down: a clone of the repository may have
 /// been under way.
 ///
 /// # Errors
 /// [`WorkspaceError::StillAlive`].
-pub async fn reap_run(run: RunId) -> Result<Vec<i32>, WorkspaceError> {
-    end(&[], &Wanted { markers: vec![marker(run)], session: None }).await
-}
-
-fn marker(run: RunId) -> String {
-    format!("{RUN_VARIABLE}={run}")
+pub async fn reap_of(owner: Owner) -> Result<Vec<i32>, WorkspaceError> {
+    end(&[], &Wanted { owners: vec![owner], ..Wanted::default() }).await
 }
 
 /// How processes that hid are recognised.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Wanted {
-    /// Any of these variables (`NAME=value`) in its environment.
-    pub(crate) markers: Vec<String>,
+    /// It is of one of these, or of an earlier owner of the same run.
+    pub(crate) owners: Vec<Owner>,
+    /// This variable (`NAME=value`) is in its environment.
+    pub(crate) marker: Option<String>,
     /// Its session.
     pub(crate) session: Option<i32>,
 }
@@ -122,7 +149,7 @@ pub(crate) fn kill_wanted(wanted: &Wanted) -> Vec<i32> {
         let Some(stat) = Stat::of(pid).filter(Stat::is_alive) else {
             continue;
         };
-        if wanted.session == Some(stat.session) || is_marked(pid, &wanted.markers) {
+        if wanted.session == Some(stat.session) || is_marked(pid, wanted) {
             kill(pid);
             killed.push(pid);
         }
@@ -130,11 +157,25 @@ pub(crate) fn kill_wanted(wanted: &Wanted) -> Vec<i32> {
     killed
 }
 
-fn is_marked(pid: i32, markers: &[String]) -> bool {
+fn is_marked(pid: i32, wanted: &Wanted) -> bool {
     // What cannot be read belongs to someone else, or is gone.
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let mut variables = environment.split(|byte| *byte == 0);
-    variables.any(|variable| markers.iter().any(|marker| marker.as_bytes() == variable))
+    let variables = || environment.split(|byte| *byte == 0);
+    if let Some(marker) = &wanted.marker
+        && variables().any(|variable| variable == marker.as_bytes())
+    {
+        return true;
+    }
+    let value = |name: &str| {
+        variables().find_map(|variable| {
+            std::str::from_utf8(variable).ok()?.strip_prefix(name)?.strip_prefix('=')
+        })
+    };
+    let Some(run) = value(RUN_VARIABLE).filter(|_| !wanted.owners.is_empty()) else { return false };
+    let Ok(run) = run.parse::<RunId>() else { return false };
+    // Without one that can be read it is nobody's that is known to go on.
+    let epoch = value(EPOCH_VARIABLE).and_then(|epoch| epoch.parse().ok()).unwrap_or(i64::MIN);
+    wanted.owners.iter().any(|owner| owner.run == run && epoch <= owner.epoch)
 }
 
 fn kill(pid: i32) {

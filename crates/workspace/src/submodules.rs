@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use journeyman_domain::ids::RunId;
 use tokio::fs;
 
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
+use crate::reap::Owner;
 use crate::repository::{Gitlink, gitlinks};
 
 /// Copies the repositories of all submodules of `commit`, nested ones too, from the user's
@@ -16,7 +16,7 @@ pub(crate) async fn copy(
     commit: &ObjectId,
     source: &Path,
     modules: &Path,
-    run: RunId,
+    owner: Owner,
 ) -> Result<(), WorkspaceError> {
     for link in gitlinks(git, commit).await? {
         let from = source.join(&link.path);
@@ -25,13 +25,13 @@ pub(crate) async fn copy(
         }
         let module = module_dir(modules, &link);
         fs::create_dir_all(&module).await.doing("make", &module)?;
-        crate::clone::copy_repository(&from, &module, run).await?;
+        crate::clone::copy_repository(&from, &module, owner).await?;
         let own = Git::on(&module);
         let name = format!("{}^{{commit}}", link.commit);
         if own.run(["cat-file", "-e", &name]).await.is_err() {
             return Err(WorkspaceError::SubmoduleMissing(from));
         }
-        Box::pin(copy(&own, &link.commit, &from, &module.join("modules"), run)).await?;
+        Box::pin(copy(&own, &link.commit, &from, &module.join("modules"), owner)).await?;
     }
     Ok(())
 }

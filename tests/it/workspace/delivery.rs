@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use journeyman_workspace::{
     Applied, Delivery, Signature, Snapshot, Workspace, WorkspaceError, apply, deliver, take,
@@ -123,4 +124,54 @@ async fn applying_is_all_or_nothing() {
     assert_eq!(apply(repository, &commit, &committer).await.unwrap(), Applied::FastForward);
     assert_eq!(apply(repository, &commit, &committer).await.unwrap(), Applied::AlreadyThere);
     assert_eq!(scene.git(&["rev-parse", "main"]), commit.as_str());
+}
+
+#[tokio::test]
+async fn the_lock_of_a_git_that_was_killed_does_not_stop_a_delivery() {
+    let scene = Scene::new();
+    let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
+    let lock = scene.repository.join(".git/refs/heads/journeyman/456789ab-mend-it.lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let left = fs::File::create(&lock).unwrap();
+    left.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
+    assert_eq!(delivered.branch, "journeyman/456789ab-mend-it");
+    assert!(!lock.exists());
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_is_waited_for() {
+    let scene = Scene::new();
+    let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
+    let lock = scene.repository.join(".git/refs/heads/journeyman/456789ab-mend-it.lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    // In the future, as after a clock that was set back: its age says nothing.
+    let held = fs::File::create(&lock).unwrap();
+    held.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    let (repository, branch) = (scene.repository.clone(), delivery());
+    let delivering =
+        tokio::spawn(
+            async move { deliver(&repository, &workspace, &snapshot, &branch).await.unwrap() },
+        );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(lock.exists() && !delivering.is_finished());
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(delivering.await.unwrap().branch, "journeyman/456789ab-mend-it");
+}
+
+#[tokio::test]
+async fn locks_in_our_own_clone_are_gone_when_the_run_goes_on() {
+    let scene = Scene::new();
+    let workspace = scene.workspace().await;
+    let reference = format!("refs/journeyman/runs/{}", super::run());
+    let locks = [format!("{reference}/1.lock"), "packed-refs.lock".to_owned()]
+        .map(|name| workspace.git_dir().join(name));
+    for lock in &locks {
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(lock, "").unwrap();
+    }
+    let workspace = scene.workspace().await;
+    assert!(locks.iter().all(|lock| !lock.exists()));
+    write(&workspace.tree(), "added", "x\n");
+    take(&workspace, 1, &workspace.base()).await.unwrap();
 }

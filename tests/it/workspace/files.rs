@@ -9,7 +9,7 @@ use journeyman_workspace::{
     discard, exclude, import, inspect, open, resolve, restore, take,
 };
 
-use super::{Scene, files, git, run, write};
+use super::{Scene, files, git, owner, write};
 
 #[tokio::test]
 async fn what_cannot_be_worked_on_is_refused_in_one_sentence() {
@@ -83,7 +83,7 @@ async fn a_half_made_workspace_is_made_anew_and_a_whole_one_is_kept() {
     let folder = scene.folder.path().join("wörk 1");
     write(&folder, "git/objects/half", "x");
     write(&folder, "tree/README.md", "half");
-    assert!(matches!(open(run(), &folder).await, Err(WorkspaceError::Incomplete(_))));
+    assert!(matches!(open(owner(), &folder).await, Err(WorkspaceError::Incomplete(_))));
     let workspace = scene.workspace().await;
     assert_eq!(files(&workspace.tree()), files(&scene.repository));
     write(&workspace.tree(), "work", "of the agent");
@@ -288,7 +288,7 @@ async fn submodules_are_there_to_read_and_missing_ones_are_named() {
     let facts = inspect(&scene.repository).await.unwrap();
     assert_eq!(facts.submodules, [PathBuf::from("vendor/lib rary")]);
     let folder = scene.folder.path().join("second");
-    let refused = create(&facts.root, &facts.head_commit, run(), &folder).await;
+    let refused = create(&facts.root, &facts.head_commit, owner(), &folder).await;
     assert!(matches!(refused, Err(WorkspaceError::SubmoduleMissing(_))));
 }
 

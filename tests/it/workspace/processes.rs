@@ -11,7 +11,7 @@ use journeyman_launcher::{Policy, ResourceLimits, probe};
 use journeyman_workspace::process::{
     CancellationToken, Exit, ProcessOutcome, ProcessSpec, Runner, allowed_environment,
 };
-use journeyman_workspace::reap::{ChildIdentity, reap, reap_run, start_time};
+use journeyman_workspace::reap::{ChildIdentity, Owner, reap, reap_of, start_time};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
@@ -50,7 +50,7 @@ impl Bench {
             limits: ResourceLimits::default(),
         };
         let argv = ["bash", "-c", script].map(OsString::from).to_vec();
-        let mut spec = ProcessSpec::new(argv, policy, run);
+        let mut spec = ProcessSpec::new(argv, policy, Owner { run, epoch: 1 });
         spec.grace = Duration::from_millis(200);
         spec.env = BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap())]);
         spec
@@ -223,15 +223,46 @@ async fn processes_of_an_earlier_life_are_reaped_and_no_others() {
     until_alive("86394.1").await;
     until_alive("86394.2").await;
     let pid = child.id().cast_signed();
-    let identity = ChildIdentity { pid, start_time: start_time(pid).unwrap(), run };
+    let identity =
+        ChildIdentity { pid, start_time: start_time(pid).unwrap(), owner: Owner::any(run) };
     // A number that belongs to another process by now.
-    let reused = ChildIdentity { pid: other.id().cast_signed(), start_time: 1, run };
+    let reused =
+        ChildIdentity { pid: other.id().cast_signed(), start_time: 1, owner: Owner::any(run) };
     let killed = reap(&[identity, reused]).await.unwrap();
     assert!(killed.contains(&pid) && killed.len() >= 3, "{killed:?}");
     assert_eq!((alive("86394.1"), alive("86394.2")), (0, 3));
     assert_eq!(reap(&[identity]).await.unwrap(), Vec::<i32>::new());
-    let killed = reap_run(other_run).await.unwrap();
+    let killed = reap_of(Owner::any(other_run)).await.unwrap();
     assert_eq!((killed.len(), alive("86394.2")), (3, 0));
     child.wait().unwrap();
     other.wait().unwrap();
+}
+
+#[tokio::test]
+async fn who_reaps_late_leaves_the_new_owners_processes_alone() {
+    let run = new_run(8);
+    let start = |epoch: i64, mark: &str| {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &format!("setsid sleep {mark} & exec sleep {mark}")]);
+        command.env("JOURNEYMAN_RUN_ID", run.to_string());
+        command.env("JOURNEYMAN_LEASE_EPOCH", epoch.to_string()).spawn().unwrap()
+    };
+    let (mut old, mut new) = (start(1, "86394.3"), start(2, "86394.4"));
+    until_alive("86394.3").await;
+    until_alive("86394.4").await;
+    assert_eq!(reap_of(Owner { run, epoch: 1 }.earlier()).await.unwrap(), Vec::<i32>::new());
+    assert_eq!(reap_of(Owner { run, epoch: 1 }).await.unwrap().len(), 2);
+    assert_eq!((alive("86394.3"), alive("86394.4")), (0, 2));
+    assert_eq!(reap_of(Owner { run, epoch: 3 }.earlier()).await.unwrap().len(), 2);
+    old.wait().unwrap();
+    new.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_program_is_marked_with_its_run_and_the_epoch_of_its_lease() {
+    let bench = Bench::new();
+    let run = new_run(9);
+    let script = "echo $JOURNEYMAN_RUN_ID $JOURNEYMAN_LEASE_EPOCH";
+    let outcome = bench.run(bench.spec(false, run, script)).await;
+    assert_eq!(outcome.output.head.trim(), format!("{run} 1"));
 }

@@ -19,6 +19,8 @@ enum Mode {
     Slow(u64),
     /// Nothing passes; the connections stay.
     Silent,
+    /// There is no server at its end.
+    Down,
 }
 
 /// The wire. It ends with the process.
@@ -58,6 +60,9 @@ impl Wire {
     async fn pass_on(&self, listener: std::os::unix::net::UnixListener, server: PathBuf) {
         let Ok(listener) = UnixListener::from_std(listener) else { return };
         while let Ok((client, _)) = listener.accept().await {
+            if *self.mode.borrow() == Mode::Down {
+                continue;
+            }
             let Ok(server) = UnixStream::connect(&server).await else { continue };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
@@ -70,6 +75,17 @@ impl Wire {
                 }
             });
         }
+    }
+
+    /// Ends all connections, and lets none come about until it [is mended](Self::mend).
+    pub fn tear(&self) {
+        self.mode.send_replace(Mode::Down);
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Everything passes again.
+    pub fn mend(&self) {
+        self.mode.send_replace(Mode::Pass);
     }
 
     /// Something happens to it, and is over when this returns.
@@ -102,6 +118,7 @@ async fn copy(
         let now = *mode.borrow_and_update();
         match now {
             Mode::Pass => {}
+            Mode::Down => return,
             Mode::Slow(ms) => sleep(Duration::from_millis(ms)).await,
             Mode::Silent => {
                 if mode.wait_for(|mode| *mode != Mode::Silent).await.is_err() {

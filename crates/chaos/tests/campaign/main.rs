@@ -6,6 +6,7 @@
 mod contract;
 mod readme;
 mod short;
+mod start;
 
 use std::path::PathBuf;
 use std::process::Command;
