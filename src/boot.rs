@@ -13,6 +13,7 @@ mod settings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use journeyman_actors::agent::Fetched;
 use journeyman_actors::auditor::Recorder;
 use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::scheduler::SchedulerHandle;
@@ -120,6 +121,7 @@ async fn start_on(
         schedule: limits.now(),
         models: Arc::new(models::load(context, &configured, mode != Mode::Observer)?),
         runner: Runner::new(&context.program).map_err(Failure::from_error)?,
+        fetched: Fetched::default(),
         changes: tokio::sync::broadcast::channel(256).0,
     };
     if mode == Mode::Daemon {

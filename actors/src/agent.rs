@@ -21,6 +21,7 @@ mod scene;
 mod shell;
 mod verify;
 
+pub use dependencies::Fetched;
 pub use handle::{AgentsHandle, RunHandle};
 pub use messages::{RunMessage, RunSnapshot, StopReason};
 pub use shell::{Arguments as RunArguments, RunActor};

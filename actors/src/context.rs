@@ -12,6 +12,7 @@ use journeyman_store::Store;
 use journeyman_workspace::process::Runner;
 use tokio::sync::{broadcast, watch};
 
+use crate::agent::Fetched;
 use crate::models::Models;
 
 /// Everything that the actors of one runtime share. Cheap to clone.
@@ -31,6 +32,8 @@ pub struct Runtime {
     pub models: Arc<Models>,
     /// Starts child processes.
     pub runner: Runner,
+    /// What checks need, as far as it was fetched already.
+    pub fetched: Fetched,
     /// Says that something about a task changed; a hint for those that watch.
     pub changes: broadcast::Sender<Change>,
 }

@@ -58,7 +58,7 @@ async fn remove_look(folder: &tokio::fs::DirEntry) {
 }
 
 async fn remove_unknown(run: RunId, folder: &Path) {
-    let reaped = reap::reap_of(Owner::any(run)).await;
+    let reaped = reap::reap(&[], &[Owner::any(run)]).await;
     let removed = match reaped {
         Ok(_) => journeyman_workspace::discard(folder).await,
         Err(error) => Err(error),

@@ -122,7 +122,7 @@ async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
             Some(ChildIdentity { pid: child.pid, start_time, owner })
         })
         .collect();
-    reap::reap(&children).await.map_err(Failure::from_error)?;
+    reap::reap(&children, &[]).await.map_err(Failure::from_error)?;
     let ids: Vec<_> = left.iter().map(|child| child.id).collect();
     store.children().all_ended(&Acting::now("boot"), &ids).await.map_err(failure)?;
     Ok(u32::try_from(ids.len()).is_ok_and(|count| count == PAGE))

@@ -1,10 +1,12 @@
 //! What checks need: fetched with the network, once for a set of lock files, and linked to where the
 //! checks look for it. Shared by all runs, read-only to them.
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use journeyman_domain::check::{CheckPlan, Prepare};
 use journeyman_domain::tool::{Exec, head_and_tail};
@@ -20,8 +22,26 @@ const FETCH_MS: u64 = 20 * 60 * 1000;
 const SHOWN: usize = 2 * 1024;
 /// How often a run looks whether another one has fetched the same.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long a fetch into the user's own caches is good for.
+const GOOD_FOR: Duration = Duration::from_mins(10);
 /// Marks a complete folder.
 const DONE: &str = "complete";
+
+/// When what was fetched into the user's own caches in this life; who fetches it holds it.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched(Arc<Mutex<HashMap<String, Last>>>);
+
+type Last = Arc<tokio::sync::Mutex<Option<Instant>>>;
+
+impl Fetched {
+    fn of(&self, key: String) -> Last {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is held is being fetched.
+        let is_good = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < GOOD_FOR);
+        known.retain(|_, last| last.try_lock().map_or(true, |at| is_good(*at)));
+        Arc::clone(known.entry(key).or_default())
+    }
+}
 
 /// Fetches what the checks need and links it into the workspace; the folders that came of it, each
 /// with its name in a checkout.
@@ -38,16 +58,35 @@ pub(super) async fn dependencies(
     let mut prepared = Vec::new();
     for prepare in &plan.prepare {
         if prepare.provides.is_empty() {
-            // It fills the user's own caches, which may have been emptied since the last time.
-            let tree = workspace.folder().join("fetch");
-            around(points::PREPARE, fetch(work, workspace, prepare, &tree)).await?;
-            journeyman_workspace::discard(&tree).await?;
+            into_own_caches(work, workspace, prepare).await?;
         } else {
             prepared.extend(shared(work, workspace, prepare).await?);
         }
     }
     link(&workspace.tree(), &prepared).await;
     Ok(prepared)
+}
+
+/// Fills the user's own caches; once in a while for all runs that need the same, since they may be emptied meanwhile.
+async fn into_own_caches(
+    work: &Work,
+    workspace: &Workspace,
+    prepare: &Prepare,
+) -> Result<(), RunError> {
+    let key = journeyman_workspace::key_of(workspace, &prepare.argv, &prepare.lock_files).await?;
+    let last = work.runtime.fetched.of(key);
+    let mut last = tokio::select! {
+        last = last.lock() => last,
+        () = work.stop.cancelled() => return Err(RunError::Stopped),
+    };
+    if last.is_some_and(|at| at.elapsed() < GOOD_FOR) {
+        return Ok(());
+    }
+    let tree = workspace.folder().join("fetch");
+    if around(points::PREPARE, fetch(work, workspace, prepare, &tree)).await? {
+        *last = Some(Instant::now());
+    }
+    Ok(journeyman_workspace::discard(&tree).await?)
 }
 
 /// The folders that a command fills, from those that are kept for all runs.

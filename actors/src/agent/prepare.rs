@@ -44,12 +44,8 @@ pub(super) async fn reap(runtime: &Runtime, held: &Claimed) -> Result<(), RunErr
     let (host, boot) = (&runtime.settings.host, &runtime.settings.boot_id);
     let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
     let left: Vec<_> = rows.iter().filter(here).map(|row| identity(row, owner)).collect();
-    let reaped = async {
-        reap::reap(&left).await?;
-        // A child that was started in the last moment has no row; its marker finds it.
-        reap::reap_of(owner).await
-    };
-    around(points::REAP, reaped).await?;
+    // A child that was started in the last moment has no row; its marker finds it.
+    around(points::REAP, reap::reap(&left, &[owner])).await?;
     for row in rows.iter().filter(|row| row.host == *host) {
         store.children().ended(&Acting::now("run"), row.id).await?;
     }

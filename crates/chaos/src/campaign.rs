@@ -78,6 +78,9 @@ struct Chunk {
 impl Campaign {
     /// Plays, and says what all of it came to, what was played before included.
     pub async fn run(&self) -> Result<Tally> {
+        for name in &self.plays {
+            Play::named(name).with_context(|| format!("there is no play '{name}'"))?;
+        }
         std::fs::create_dir_all(&self.folder)?;
         database::init(&self.program);
         let cluster =

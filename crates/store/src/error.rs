@@ -98,6 +98,8 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            // What came was cut off, or whoever answers is no PostgreSQL.
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
@@ -137,4 +139,15 @@ fn cycle_of(error: &(dyn DatabaseError + 'static)) -> Vec<TaskId> {
 fn name_cycle(tasks: &[TaskId]) -> String {
     let names: Vec<String> = tasks.iter().map(|task| task.short()).collect();
     names.join(" -> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_cut_off_is_a_server_that_went_away() {
+        let cut = sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".to_owned());
+        assert!(is_transient(&StoreError::from(cut)));
+    }
 }

@@ -25,9 +25,10 @@ const MANIFEST: &str = "workspace.json";
 /// repository's (or the agent's) `.gitattributes` say.
 const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
 
-/// The files are taken as they are, and no name is refused that Linux can have.
+/// The files are taken as they are, and no name is refused that Linux can have. The index is not hashed at each
+/// write: it can be made anew from any snapshot.
 const CONFIGURATION: &str = "[core]\n\tfileMode = true\n\tsymlinks = true\n\tautocrlf = false\n\
-    \tprotectNTFS = false\n\tprotectHFS = false\n";
+    \tprotectNTFS = false\n\tprotectHFS = false\n[index]\n\tskipHash = true\n";
 
 /// A run's own clone.
 #[derive(Clone, Debug, PartialEq, Eq)]

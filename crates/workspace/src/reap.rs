@@ -62,23 +62,19 @@ pub struct ChildIdentity {
 
 /// Kills what is still alive of `children`, everything that they started, and everything else that was
 /// started for their runs in the same epoch or an earlier one, and waits until it is gone; the numbers of the
-/// processes that were killed.
+/// processes that were killed. The same for `owners` of whom no child was written down: a clone of the repository
+/// may have been under way.
 ///
 /// # Errors
 /// [`WorkspaceError::StillAlive`].
-pub async fn reap(children: &[ChildIdentity]) -> Result<Vec<i32>, WorkspaceError> {
-    let owners: BTreeSet<_> = children.iter().map(|child| child.owner).collect();
+pub async fn reap(
+    children: &[ChildIdentity],
+    owners: &[Owner],
+) -> Result<Vec<i32>, WorkspaceError> {
+    let owners: BTreeSet<_> =
+        children.iter().map(|child| child.owner).chain(owners.iter().copied()).collect();
     let owners = owners.into_iter().collect();
     end(children, &Wanted { owners, ..Wanted::default() }).await
-}
-
-/// As [`reap`], for an owner of whom no child was written down: a clone of the repository may have
-/// been under way.
-///
-/// # Errors
-/// [`WorkspaceError::StillAlive`].
-pub async fn reap_of(owner: Owner) -> Result<Vec<i32>, WorkspaceError> {
-    end(&[], &Wanted { owners: vec![owner], ..Wanted::default() }).await
 }
 
 /// How processes that hid are recognised.

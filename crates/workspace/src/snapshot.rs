@@ -98,8 +98,11 @@ pub async fn take(
             .with(&format!("GIT_{role}_DATE"), format!("@{seq} +0000"))
     });
     let commit = git.object(arguments).await?;
-    git.run(["update-ref", &reference(workspace.run(), seq), commit.as_str()]).await?;
-    let pack = pack(&git, &commit, &previous.commit).await?;
+    let reference = reference(workspace.run(), seq);
+    let (_, pack) = tokio::try_join!(
+        async { Ok(git.run(["update-ref", &reference, commit.as_str()]).await?) },
+        pack(&git, &commit, &previous.commit),
+    )?;
     Ok(Snapshot { tree, commit, changed: true, pack, left_out })
 }
 

@@ -133,7 +133,7 @@ async fn the_lock_of_a_git_that_was_killed_does_not_stop_a_delivery() {
     let lock = scene.repository.join(".git/refs/heads/journeyman/456789ab-mend-it.lock");
     fs::create_dir_all(lock.parent().unwrap()).unwrap();
     let left = fs::File::create(&lock).unwrap();
-    left.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    left.set_modified(SystemTime::now() - Duration::from_mins(1)).unwrap();
     let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
     assert_eq!(delivered.branch, "journeyman/456789ab-mend-it");
     assert!(!lock.exists());
@@ -147,7 +147,7 @@ async fn a_lock_that_is_held_is_waited_for() {
     fs::create_dir_all(lock.parent().unwrap()).unwrap();
     // In the future, as after a clock that was set back: its age says nothing.
     let held = fs::File::create(&lock).unwrap();
-    held.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    held.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
     let (repository, branch) = (scene.repository.clone(), delivery());
     let delivering =
         tokio::spawn(

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
+use crate::recovery::scene::{add, is_over};
 use crate::support::{Home, git, wait_until};
 
 /// A package whose dependencies are files of one line.
@@ -136,4 +137,24 @@ async fn a_file_that_no_change_can_hold_is_a_reason_against_it() {
     let task = run(&home, &repository, "truncate -s 300M big");
     assert_eq!((&task["status"], &task["verified"]), (&json!("failed"), &json!(false)), "{task}");
     assert!(task.to_string().contains("big is too large for a change"), "{task}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fills_the_users_own_caches_is_fetched_once_for_all_runs_of_a_life() {
+    let home = Home::new().await;
+    let cargo = home.folder.path().join("cargo");
+    let settings = "prepare = ['echo fetched >> \"$CARGO_HOME/registry/asked\"']\n\
+                    checks = ['grep -q two note.txt']\n";
+    let files = [("note.txt", "one\n"), (".journeyman.toml", settings)];
+    let repository = home.repository("cached", &files);
+    let _daemon = home.up_with(|command| {
+        command.env("CARGO_HOME", &cargo);
+    });
+    let program = "sh -c 'echo two >> note.txt'";
+    let tasks = [0; 3].map(|_| add(&home, &repository, &["--command", program, "Write two"]));
+    for task in &tasks {
+        wait_until("the task is over", || is_over(&home, task));
+        assert_eq!(home.task(task)["verified"], json!(true));
+    }
+    assert_eq!(fs::read_to_string(cargo.join("registry/asked")).unwrap(), "fetched\n");
 }

@@ -11,7 +11,7 @@ use journeyman_launcher::{Policy, ResourceLimits, probe};
 use journeyman_workspace::process::{
     CancellationToken, Exit, ProcessOutcome, ProcessSpec, Runner, allowed_environment,
 };
-use journeyman_workspace::reap::{ChildIdentity, Owner, reap, reap_of, start_time};
+use journeyman_workspace::reap::{ChildIdentity, Owner, reap, start_time};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
@@ -228,11 +228,11 @@ async fn processes_of_an_earlier_life_are_reaped_and_no_others() {
     // A number that belongs to another process by now.
     let reused =
         ChildIdentity { pid: other.id().cast_signed(), start_time: 1, owner: Owner::any(run) };
-    let killed = reap(&[identity, reused]).await.unwrap();
+    let killed = reap(&[identity, reused], &[]).await.unwrap();
     assert!(killed.contains(&pid) && killed.len() >= 3, "{killed:?}");
     assert_eq!((alive("86394.1"), alive("86394.2")), (0, 3));
-    assert_eq!(reap(&[identity]).await.unwrap(), Vec::<i32>::new());
-    let killed = reap_of(Owner::any(other_run)).await.unwrap();
+    assert_eq!(reap(&[identity], &[]).await.unwrap(), Vec::<i32>::new());
+    let killed = reap(&[], &[Owner::any(other_run)]).await.unwrap();
     assert_eq!((killed.len(), alive("86394.2")), (3, 0));
     child.wait().unwrap();
     other.wait().unwrap();
@@ -250,10 +250,10 @@ async fn who_reaps_late_leaves_the_new_owners_processes_alone() {
     let (mut old, mut new) = (start(1, "86394.3"), start(2, "86394.4"));
     until_alive("86394.3").await;
     until_alive("86394.4").await;
-    assert_eq!(reap_of(Owner { run, epoch: 1 }.earlier()).await.unwrap(), Vec::<i32>::new());
-    assert_eq!(reap_of(Owner { run, epoch: 1 }).await.unwrap().len(), 2);
+    assert_eq!(reap(&[], &[Owner { run, epoch: 1 }.earlier()]).await.unwrap(), Vec::<i32>::new());
+    assert_eq!(reap(&[], &[Owner { run, epoch: 1 }]).await.unwrap().len(), 2);
     assert_eq!((alive("86394.3"), alive("86394.4")), (0, 2));
-    assert_eq!(reap_of(Owner { run, epoch: 3 }.earlier()).await.unwrap().len(), 2);
+    assert_eq!(reap(&[], &[Owner { run, epoch: 3 }.earlier()]).await.unwrap().len(), 2);
     old.wait().unwrap();
     new.wait().unwrap();
 }

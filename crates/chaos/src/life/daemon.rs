@@ -17,7 +17,7 @@ use super::{End, Lived, Progress, half, moment};
 use crate::stage::Stage;
 
 /// How long an ordered stop may take.
-const STOP: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_mins(1);
 
 pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>) -> Result<Lived> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
