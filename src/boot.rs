@@ -32,8 +32,8 @@ use crate::tree;
 
 use database::Opened;
 pub use database::{
-    LOST as DATABASE_LOST, UNAVAILABLE as DATABASE_UNAVAILABLE, configured as configured_database,
-    connect as connect_database, open as open_database, private as private_cluster,
+    configured as configured_database, connect as connect_database, is_away as is_database_away,
+    open as open_database, private as private_cluster,
 };
 pub use forge::describe as describe_forge;
 

@@ -31,15 +31,16 @@ pub async fn open(context: &Context) -> Result<Opened, Failure> {
     Ok(opened)
 }
 
-/// The code of a failure for want of a database that answered before.
-pub const LOST: &str = "database_lost";
-/// The code of a failure for want of a database.
-pub const UNAVAILABLE: &str = "database_unavailable";
+/// Whether it was for want of a database, and of one that answered before.
+pub fn is_away(failure: &Failure) -> (bool, bool) {
+    let is_lost = failure.code == "database_lost";
+    (is_lost || failure.code == "database_unavailable", is_lost)
+}
 
 /// The same failure, of a database that answered before.
 pub(super) fn lost(failure: Failure) -> Failure {
     match failure.code.as_str() {
-        UNAVAILABLE => Failure { code: LOST.to_owned(), ..failure },
+        "database_unavailable" => Failure { code: "database_lost".to_owned(), ..failure },
         _ => failure,
     }
 }
@@ -87,7 +88,7 @@ pub fn configured(context: &Context) -> Result<Option<String>, Failure> {
         .filter(|url| !url.is_empty())
         .or_else(|| std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()));
     let resolved = set.map(|reference| resolve_secret(&reference)).transpose();
-    resolved.map_err(|error| Failure::new(Exit::Missing, UNAVAILABLE, sentence(&error)))
+    resolved.map_err(|error| Failure::new(Exit::Missing, "database_unavailable", sentence(&error)))
 }
 
 /// Starts the private cluster, or attaches to it.
@@ -99,7 +100,7 @@ pub async fn private(context: &Context) -> Result<Cluster, Failure> {
 }
 
 fn cluster_failure(error: &ClusterError) -> Failure {
-    let failure = Failure::new(Exit::Missing, UNAVAILABLE, sentence(error));
+    let failure = Failure::new(Exit::Missing, "database_unavailable", sentence(error));
     if matches!(error, ClusterError::ProgramsMissing) {
         failure.hint("journeyman setup  installs them")
     } else if matches!(error, ClusterError::ProgramsUnusable { .. }) {
@@ -116,7 +117,7 @@ fn cluster_failure(error: &ClusterError) -> Failure {
 pub(super) fn failure(error: &StoreError) -> Failure {
     let text = sentence(error);
     match error {
-        StoreError::Unavailable(_) => Failure::new(Exit::Missing, UNAVAILABLE, text)
+        StoreError::Unavailable(_) => Failure::new(Exit::Missing, "database_unavailable", text)
             .hint("is the server running, and is database.url right? `journeyman doctor` looks"),
         StoreError::NewerDatabase { .. } => Failure::new(Exit::Missing, "database_newer", text)
             .hint("use the newer version of journeyman that made it"),

@@ -50,9 +50,8 @@ async fn start(context: &Context) -> Result<Option<boot::Running>, Failure> {
             },
             _ = &mut signal => return Ok(None),
         };
-        let is_away =
-            [boot::DATABASE_LOST, boot::DATABASE_UNAVAILABLE].contains(&failure.code.as_str());
-        was_there |= failure.code == boot::DATABASE_LOST;
+        let (is_away, is_lost) = boot::is_database_away(&failure);
+        was_there |= is_lost;
         if !(is_away && was_there) {
             return Err(failure);
         }

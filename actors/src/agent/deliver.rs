@@ -3,6 +3,7 @@
 
 mod pull_request;
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::step::Entry;
 use journeyman_faults::{around, points};
 use journeyman_store::Task;
@@ -129,15 +130,9 @@ async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
             file.display()
         )));
     }
-    let temporary = file.with_extension("patch.new");
-    let write = async {
-        tokio::fs::create_dir_all(folder).await?;
-        tokio::fs::write(&temporary, diff).await?;
-        tokio::fs::rename(&temporary, &file).await
-    };
-    around(points::PATCH, write)
-        .await
-        .map_err(|error| RunError::Task(format!("the patch cannot be written: {error}")))?;
+    around(points::PATCH, journeyman_workspace::write_durably(&file, diff)).await.map_err(
+        |error| RunError::Task(format!("the patch cannot be written: {}", sentence(&error))),
+    )?;
     Ok(Entry::Delivered { branch: None, commit: None, patch: Some(file.display().to_string()) })
 }
 

@@ -24,6 +24,8 @@ const SHOWN: usize = 2 * 1024;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long a fetch into the user's own caches is good for.
 const GOOD_FOR: Duration = Duration::from_mins(10);
+/// How long one that failed is not tried again.
+const FAILED_FOR: Duration = Duration::from_secs(10);
 /// Marks a complete folder.
 const DONE: &str = "complete";
 
@@ -31,14 +33,27 @@ const DONE: &str = "complete";
 #[derive(Clone, Debug, Default)]
 pub struct Fetched(Arc<Mutex<HashMap<String, Last>>>);
 
-type Last = Arc<tokio::sync::Mutex<Option<Instant>>>;
+type Last = Arc<tokio::sync::Mutex<Option<Tried>>>;
+
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    at: Instant,
+    is_done: bool,
+}
+
+impl Tried {
+    /// Whether it need not be tried again. Those who waited for one that failed do not fail one after another.
+    fn counts(self) -> bool {
+        self.at.elapsed() < if self.is_done { GOOD_FOR } else { FAILED_FOR }
+    }
+}
 
 impl Fetched {
     fn of(&self, key: String) -> Last {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is held is being fetched.
-        let is_good = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < GOOD_FOR);
-        known.retain(|_, last| last.try_lock().map_or(true, |at| is_good(*at)));
+        // What somebody else holds too is being fetched, or waited for.
+        let is_good = |last: &Last| last.try_lock().is_ok_and(|at| at.is_some_and(Tried::counts));
+        known.retain(|_, last| Arc::strong_count(last) > 1 || is_good(last));
         Arc::clone(known.entry(key).or_default())
     }
 }
@@ -73,19 +88,19 @@ async fn into_own_caches(
     workspace: &Workspace,
     prepare: &Prepare,
 ) -> Result<(), RunError> {
-    let key = journeyman_workspace::key_of(workspace, &prepare.argv, &prepare.lock_files).await?;
+    // Not by the lock files: without one, what is fetched hangs on files that nobody names.
+    let key = journeyman_workspace::key_of(workspace, &prepare.argv, &[]).await?;
     let last = work.runtime.fetched.of(key);
     let mut last = tokio::select! {
         last = last.lock() => last,
         () = work.stop.cancelled() => return Err(RunError::Stopped),
     };
-    if last.is_some_and(|at| at.elapsed() < GOOD_FOR) {
+    if last.is_some_and(Tried::counts) {
         return Ok(());
     }
     let tree = workspace.folder().join("fetch");
-    if around(points::PREPARE, fetch(work, workspace, prepare, &tree)).await? {
-        *last = Some(Instant::now());
-    }
+    let is_done = around(points::PREPARE, fetch(work, workspace, prepare, &tree)).await?;
+    *last = Some(Tried { at: Instant::now(), is_done });
     Ok(journeyman_workspace::discard(&tree).await?)
 }
 
@@ -112,6 +127,8 @@ async fn shared(
     }
     let found = provided(prepare, &tree).await;
     if !found.is_empty() {
+        // What is marked must be there after a power cut, too.
+        journeyman_workspace::settle(&tree).await?;
         tokio::fs::write(&done, b"").await.map_err(|error| refused(&done, &error))?;
     }
     Ok(found)

@@ -75,10 +75,20 @@ async fn made(work: &Work, base: &ObjectId) -> Result<Workspace, RunError> {
     )))
 }
 
+/// What git says where it is the machine that refuses.
+const MACHINES: [&str; 5] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+];
+
 /// Whether what git was given was not right, rather than the machine.
 fn is_of_the_content(error: &WorkspaceError) -> bool {
-    if let WorkspaceError::Git(GitError::Failed { message, .. }) = error {
-        return !message.contains("No space left on device");
+    if let WorkspaceError::Git(GitError::Failed { status, message, .. }) = error {
+        // By a signal: somebody ended it, such as a system without memory.
+        return status.code().is_some() && !MACHINES.iter().any(|words| message.contains(words));
     }
     matches!(error, WorkspaceError::NotRestored { .. })
 }
@@ -103,8 +113,10 @@ async fn restore(
         }
     }
     journeyman_workspace::verify(workspace, &last).await?;
-    // What an interrupted call with open effects did stays, and is told to the agent.
-    if !(keep && work.journal.run.is_open_call_interrupted() || is_out(Mechanism::Restore)) {
+    if keep && work.journal.run.is_open_call_interrupted() {
+        // What it did stays, and is told to the agent.
+        journeyman_workspace::release_locks(workspace).await?;
+    } else if !is_out(Mechanism::Restore) {
         let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
         around(points::RESTORE, journeyman_workspace::restore(workspace, &last, &caches)).await?;
     }

@@ -92,7 +92,7 @@ pub async fn snapshot_of(
     commit: &ObjectId,
 ) -> Result<Snapshot, WorkspaceError> {
     let name = format!("{commit}^{{tree}}");
-    let tree = Git::on(&workspace.git_dir()).object(["rev-parse", "--verify", &name]).await?;
+    let tree = workspace.repository().object(["rev-parse", "--verify", &name]).await?;
     Ok(Snapshot {
         tree,
         commit: commit.clone(),
@@ -112,7 +112,7 @@ pub async fn key_of(
     argv: &[String],
     files: &[String],
 ) -> Result<String, WorkspaceError> {
-    let git = Git::on(&workspace.git_dir());
+    let git = workspace.repository();
     let base = workspace.base().commit;
     let mut hash = Sha256::new();
     let mut add = |text: &str| {

@@ -7,6 +7,7 @@ use tokio::fs;
 use crate::clone::{Workspace, configure};
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
+use crate::reap::Owner;
 use crate::submodules;
 
 /// Of a repository that programs of the agent may commit to.
@@ -25,27 +26,21 @@ pub async fn checkout(
     folder: &Path,
 ) -> Result<(), WorkspaceError> {
     remove_folder(folder).await?;
-    materialise(&workspace.git_dir(), commit, folder).await?;
-    let git = Git::on(&workspace.git_dir());
-    submodules::write(&git, &workspace.modules_dir(), commit, folder).await
-}
-
-/// Makes `folder` with the commit's files and a repository that borrows the objects of
-/// `git_dir`: that one is ours, is never pruned, and cannot be written to from the sandbox.
-async fn materialise(
-    git_dir: &Path,
-    commit: &ObjectId,
-    folder: &Path,
-) -> Result<(), WorkspaceError> {
-    init(commit, folder).await?;
-    fill(git_dir, commit, folder).await
+    // It borrows the objects of our repository, which is never pruned, and cannot be written to from the sandbox.
+    init(commit, folder, workspace.owner()).await?;
+    fill(&workspace.git_dir(), commit, folder, workspace.owner()).await?;
+    submodules::write(&workspace.repository(), &workspace.modules_dir(), commit, folder).await
 }
 
 /// Makes `folder` with an empty repository, for commits like this one.
-pub(crate) async fn init(commit: &ObjectId, folder: &Path) -> Result<(), WorkspaceError> {
+pub(crate) async fn init(
+    commit: &ObjectId,
+    folder: &Path,
+    owner: Owner,
+) -> Result<(), WorkspaceError> {
     fs::create_dir_all(folder).await.doing("make", folder)?;
     let format = format!("--object-format={}", commit.format());
-    let git = Git::within(folder);
+    let git = Git::within(folder).of(owner);
     git.run(["init", "--quiet", "--template=", "--initial-branch=main", &format]).await?;
     Ok(())
 }
@@ -55,9 +50,10 @@ pub(crate) async fn fill(
     git_dir: &Path,
     commit: &ObjectId,
     folder: &Path,
+    owner: Owner,
 ) -> Result<(), WorkspaceError> {
     borrow(git_dir, commit, folder).await?;
-    let git = Git::on(git_dir).files(folder, &folder.join(".git/index"));
+    let git = Git::on(git_dir).of(owner).files(folder, &folder.join(".git/index"));
     git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
     Ok(())
 }
@@ -67,8 +63,9 @@ pub(crate) async fn make_repository(
     git_dir: &Path,
     commit: &ObjectId,
     folder: &Path,
+    owner: Owner,
 ) -> Result<(), WorkspaceError> {
-    init(commit, folder).await?;
+    init(commit, folder, owner).await?;
     borrow(git_dir, commit, folder).await
 }
 

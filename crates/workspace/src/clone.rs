@@ -25,10 +25,9 @@ const MANIFEST: &str = "workspace.json";
 /// repository's (or the agent's) `.gitattributes` say.
 const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
 
-/// The files are taken as they are, and no name is refused that Linux can have. The index is not hashed at each
-/// write: it can be made anew from any snapshot.
+/// The files are taken as they are, and no name is refused that Linux can have.
 const CONFIGURATION: &str = "[core]\n\tfileMode = true\n\tsymlinks = true\n\tautocrlf = false\n\
-    \tprotectNTFS = false\n\tprotectHFS = false\n[index]\n\tskipHash = true\n";
+    \tprotectNTFS = false\n\tprotectHFS = false\n";
 
 /// A run's own clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,9 +107,19 @@ impl Workspace {
         self.folder.join("index")
     }
 
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Our repository by itself.
+    pub(crate) fn repository(&self) -> Git {
+        Git::on(&self.git_dir()).of(self.owner)
+    }
+
     /// Our repository, looking at the agent's files.
     pub(crate) fn git(&self) -> Git {
-        Git::on(&self.git_dir()).files(&self.tree(), &self.index()).of(self.owner)
+        // Our index is not hashed at each write: it can be made anew from any snapshot.
+        self.repository().files(&self.tree(), &self.index()).configured("index.skipHash", "true")
     }
 }
 
@@ -155,14 +164,14 @@ pub async fn create(
     fs::create_dir(&git_dir).await.doing("make", &git_dir)?;
     let tree = folder.join("tree");
     // A run's start waits for these: what can go on at once does.
-    tokio::try_join!(copy_repository(repository, &git_dir, owner), init(base, &tree))?;
+    tokio::try_join!(copy_repository(repository, &git_dir, owner), init(base, &tree, owner))?;
     exclude_litter(&git_dir, "").await?;
     let git = Git::on(&git_dir).of(owner);
     let name = format!("{base}^{{commit}}^{{tree}}");
     let (base_tree, links, filled) = tokio::join!(
         git.object(["rev-parse", "--verify", &name]),
         gitlinks(&git, base),
-        fill(&git_dir, base, &tree),
+        fill(&git_dir, base, &tree, owner),
     );
     let Ok(base_tree) = base_tree else {
         return Err(WorkspaceError::NoSuchRevision {

@@ -156,6 +156,9 @@ pub(crate) struct Git {
     user_configuration: bool,
     speaks_to_remotes: bool,
     limit: Duration,
+    owner: Option<Owner>,
+    /// What counts beside [`CONFIGURATION`].
+    configuration: Vec<(&'static str, &'static str)>,
 }
 
 /// Kills the group of a git that is not waited for any more, with the helpers that it has started.
@@ -179,6 +182,8 @@ impl Git {
             user_configuration: false,
             speaks_to_remotes: false,
             limit: TIMEOUT,
+            owner: None,
+            configuration: Vec::new(),
         }
     }
 
@@ -198,7 +203,28 @@ impl Git {
         for (name, value) in owner.variables() {
             self = self.with(name, value);
         }
+        self.owner = Some(owner);
         self
+    }
+
+    /// The same owner's git on another repository.
+    pub(crate) fn beside(&self, git_dir: &Path) -> Self {
+        let other = Self::on(git_dir);
+        match self.owner {
+            Some(owner) => other.of(owner),
+            None => other,
+        }
+    }
+
+    /// With one more key of the configuration, stronger than the repository's own.
+    pub(crate) fn configured(mut self, key: &'static str, value: &'static str) -> Self {
+        self.configuration.push((key, value));
+        self
+    }
+
+    /// What it writes is on the disk when it ends: a power cut must not take back what rows say is there.
+    pub(crate) fn durable(self) -> Self {
+        self.configured("core.fsync", "objects,reference").configured("core.fsyncMethod", "batch")
     }
 
     /// The files that an `on` repository looks at, and the index that describes them.
@@ -325,9 +351,10 @@ impl Git {
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_LITERAL_PATHSPECS", "1")
             .env("GIT_NO_LAZY_FETCH", "1")
-            .env("GIT_EDITOR", "true")
-            .env("GIT_CONFIG_COUNT", CONFIGURATION.len().to_string());
-        for (number, (key, value)) in CONFIGURATION.iter().enumerate() {
+            .env("GIT_EDITOR", "true");
+        let configuration: Vec<_> = CONFIGURATION.iter().chain(&self.configuration).collect();
+        command.env("GIT_CONFIG_COUNT", configuration.len().to_string());
+        for (number, (key, value)) in configuration.into_iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{number}"), key);
             command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
         }

@@ -21,6 +21,7 @@ mod base;
 mod checkout;
 mod clone;
 mod deliver;
+mod durable;
 mod error;
 mod git;
 mod locks;
@@ -37,13 +38,15 @@ pub use clone::{Workspace, create, discard, empty, exclude, open, tree_in};
 pub use deliver::{
     Applied, Delivered, Delivery, Earlier, Signature, apply, deliver, delivered_before,
 };
+pub use durable::{settle, write_durably};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
 pub use journeyman_launcher::Policy;
 pub use remote::{Pushing, Remote, RemoteBranch, base_branch, push, remote, remote_branch};
 pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
-    ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, restore, take,
+    ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, release_locks,
+    restore, take,
 };
 pub use sound::{faults, verify};
 pub use steps::Recorded;

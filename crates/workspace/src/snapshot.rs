@@ -14,6 +14,7 @@ use crate::checkout::{make_repository, remove_folder, unlock};
 use crate::clone::Workspace;
 use crate::error::{Doing as _, WorkspaceError};
 use crate::git::{Git, ObjectId};
+use crate::locks;
 use crate::repository::{entries, path_of};
 use crate::sound::{is_real_folder, is_usable};
 use crate::submodules;
@@ -123,7 +124,15 @@ pub(crate) async fn import_into(
     run: RunId,
     snapshots: &[StoredSnapshot],
 ) -> Result<(), WorkspaceError> {
+    // What an earlier life brought in has its reference, which is written last.
+    let format = "--format=%(objectname) %(refname)";
+    let known = git.run(["for-each-ref", format, &format!("refs/journeyman/runs/{run}/")]).await?;
+    let known = String::from_utf8_lossy(&known).into_owned();
     for snapshot in snapshots {
+        let line = format!("{} {}", snapshot.commit, reference(run, snapshot.seq));
+        if known.lines().any(|known| known == line) {
+            continue;
+        }
         if !snapshot.pack.is_empty() {
             git.run_with(["index-pack", "--fix-thin", "--stdin"], snapshot.pack.clone()).await?;
         }
@@ -214,15 +223,21 @@ fn remove_repositories(tree: &Path, folder: &Path, caches: &[String]) {
     }
 }
 
+/// Removes the locks that killed gits left in the agent's own repository. No process of the run may be at work.
+///
+/// # Errors
+/// The system's.
+pub async fn release_locks(workspace: &Workspace) -> Result<(), WorkspaceError> {
+    let dot_git = workspace.tree().join(".git");
+    if is_real_folder(&dot_git).await { locks::clear(&dot_git).await } else { Ok(()) }
+}
+
 /// Makes sure that the agent finds a repository that works, after it was killed in mid-command.
 async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), WorkspaceError> {
     let dot_git = tree.join(".git");
     // A link, or a file that names another repository, may lead to the user's own.
     let is_folder = is_real_folder(&dot_git).await;
-    for lock in ["index.lock", "HEAD.lock", "config.lock"].iter().filter(|_| is_folder) {
-        // Mostly there is none.
-        let _ = fs::remove_file(dot_git.join(lock)).await;
-    }
+    release_locks(workspace).await?;
     if !is_folder || !is_usable(workspace, tree).await {
         if !is_folder && fs::symlink_metadata(&dot_git).await.is_ok() {
             fs::remove_file(&dot_git).await.doing("remove", &dot_git)?;
@@ -230,8 +245,8 @@ async fn repair_repository(workspace: &Workspace, tree: &Path) -> Result<(), Wor
         remove_folder(&dot_git).await?;
         fs::create_dir_all(tree).await.doing("make", tree)?;
         let base = workspace.base().commit;
-        make_repository(&workspace.git_dir(), &base, tree).await?;
-        let git = Git::on(&workspace.git_dir()).files(tree, &dot_git.join("index"));
+        make_repository(&workspace.git_dir(), &base, tree, workspace.owner()).await?;
+        let git = workspace.repository().files(tree, &dot_git.join("index"));
         git.run(["read-tree", base.as_str()]).await?;
     }
     Ok(())
@@ -247,15 +262,15 @@ pub async fn diff(
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<Vec<u8>, WorkspaceError> {
-    diff_of(&workspace.git_dir(), from, to).await
+    diff_of(&workspace.repository(), from, to).await
 }
 
 pub(crate) async fn diff_of(
-    git_dir: &Path,
+    git: &Git,
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<Vec<u8>, WorkspaceError> {
-    let patch = Git::on(git_dir)
+    let patch = git
         .run([
             "diff-tree",
             "-r",
@@ -285,7 +300,7 @@ pub async fn changed_paths(
 ) -> Result<Vec<ChangedPath>, WorkspaceError> {
     let arguments =
         ["diff-tree", "-r", "-z", "--name-status", "--no-renames", from.as_str(), to.as_str()];
-    let answer = Git::on(&workspace.git_dir()).run(arguments).await?;
+    let answer = workspace.repository().run(arguments).await?;
     let mut fields = entries(&answer);
     let mut changed = Vec::new();
     while let (Some(letter), Some(path)) = (fields.next(), fields.next()) {

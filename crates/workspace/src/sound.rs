@@ -16,7 +16,7 @@ use crate::git::{Git, ObjectId};
 /// [`WorkspaceError::NotRestored`] where the base is another one than it says; git's, as where an object
 /// is missing.
 pub async fn verify(workspace: &Workspace, commit: &ObjectId) -> Result<(), WorkspaceError> {
-    let git = Git::on(&workspace.git_dir());
+    let git = workspace.repository();
     let base = workspace.base();
     let found = git.object(["rev-parse", "--verify", &format!("{}^{{tree}}", base.commit)]).await?;
     if found != base.tree {
@@ -32,7 +32,7 @@ pub async fn verify(workspace: &Workspace, commit: &ObjectId) -> Result<(), Work
 /// # Errors
 /// Git's.
 pub async fn faults(workspace: &Workspace) -> Result<(), WorkspaceError> {
-    let git = Git::on(&workspace.git_dir());
+    let git = workspace.repository();
     git.run(["fsck", "--no-dangling", "--no-progress", "--no-reflogs"]).await?;
     Ok(())
 }
@@ -52,7 +52,7 @@ pub(crate) async fn is_usable(workspace: &Workspace, tree: &Path) -> bool {
             return false;
         }
     }
-    let git = Git::on(&dot_git).files(tree, &dot_git.join("index"));
+    let git = workspace.repository().beside(&dot_git).files(tree, &dot_git.join("index"));
     // Whatever the agent committed there, what it began with must be found. An agent may be on a branch
     // without a commit: then there is no head to be found, and a name to be read.
     let base = format!("{}^{{tree}}", workspace.base().commit);

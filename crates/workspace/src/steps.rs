@@ -54,7 +54,7 @@ impl Recorded {
     /// # Errors
     /// Git's.
     pub async fn diff(&self, from: &ObjectId, to: &ObjectId) -> Result<Vec<u8>, WorkspaceError> {
-        diff_of(&self.git_dir, from, to).await
+        diff_of(&Git::on(&self.git_dir), from, to).await
     }
 
     /// Writes the files of one into a new folder: all of them, with their modes, and nothing else. A submodule is an

@@ -26,7 +26,7 @@ pub(crate) async fn copy(
         let module = module_dir(modules, &link);
         fs::create_dir_all(&module).await.doing("make", &module)?;
         crate::clone::copy_repository(&from, &module, owner).await?;
-        let own = Git::on(&module);
+        let own = git.beside(&module);
         let name = format!("{}^{{commit}}", link.commit);
         if own.run(["cat-file", "-e", &name]).await.is_err() {
             return Err(WorkspaceError::SubmoduleMissing(from));
@@ -45,7 +45,7 @@ pub(crate) async fn write(
 ) -> Result<(), WorkspaceError> {
     for link in gitlinks(git, commit).await? {
         let module = module_dir(modules, &link);
-        let own = Git::on(&module);
+        let own = git.beside(&module);
         let target = folder.join(&link.path);
         fs::create_dir_all(&target).await.doing("make", &target)?;
         let files = own.clone().files(&target, &module.join("checkout-index"));

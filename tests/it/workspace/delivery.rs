@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use journeyman_workspace::{
-    Applied, Delivery, Signature, Snapshot, Workspace, WorkspaceError, apply, deliver, take,
+    Applied, Delivery, Signature, Snapshot, Workspace, WorkspaceError, apply, deliver, restore,
+    take,
 };
 
 use super::{Scene, files, write};
@@ -174,4 +175,46 @@ async fn locks_in_our_own_clone_are_gone_when_the_run_goes_on() {
     assert!(locks.iter().all(|lock| !lock.exists()));
     write(&workspace.tree(), "added", "x\n");
     take(&workspace, 1, &workspace.base()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_cut_off_while_it_unpacked_is_made_whole() {
+    let scene = Scene::new();
+    let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
+    // Where the same delivery goes through, its commit is seen.
+    let elsewhere = scene.folder.path().join("elsewhere");
+    let from = scene.repository.to_str().unwrap();
+    super::git(scene.folder.path(), &["clone", "-q", from, elsewhere.to_str().unwrap()]);
+    let whole = deliver(&elsewhere, &workspace, &snapshot, &delivery()).await.unwrap();
+    let commit = whole.commit.as_str();
+    let text = scene.folder.path().join("commit");
+    let raw = std::process::Command::new("git")
+        .args(["cat-file", "commit", commit])
+        .current_dir(&elsewhere)
+        .output()
+        .unwrap();
+    fs::write(&text, raw.stdout).unwrap();
+    // The first object of its pack alone came through.
+    let written = scene.git(&["hash-object", "-t", "commit", "-w", text.to_str().unwrap()]);
+    assert_eq!(written, commit);
+    let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
+    assert_eq!(delivered, whole);
+    assert_eq!(scene.git(&["show", &format!("{commit}:src/lib.rs")]), "fn mended() {}");
+    scene.git(&["fsck", "--connectivity-only", "--no-dangling"]);
+}
+
+#[tokio::test]
+async fn the_agents_repository_has_an_index_that_any_git_reads_and_no_lock_after_a_restore() {
+    let scene = Scene::new();
+    let workspace = scene.workspace().await;
+    let dot_git = workspace.tree().join(".git");
+    let index = fs::read(dot_git.join("index")).unwrap();
+    assert_ne!(index[index.len() - 20..], [0; 20], "other readers of git want its checksum");
+    let locks = ["index.lock", "refs/heads/own.lock"].map(|name| dot_git.join(name));
+    for lock in &locks {
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(lock, "").unwrap();
+    }
+    restore(&workspace, &workspace.base().commit, &[]).await.unwrap();
+    assert!(locks.iter().all(|lock| !lock.exists()));
 }

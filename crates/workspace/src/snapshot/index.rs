@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use crate::clone::Workspace;
 use crate::error::{Doing as _, WorkspaceError};
-use crate::git::Git;
 use crate::repository::{entries, path_of};
 
 /// A larger file is left out of snapshots, so that a core image or a dataset does not end up in
@@ -128,7 +127,7 @@ impl Plan {
     async fn list_repository(&self, prefix: &[u8]) -> Result<Vec<u8>, WorkspaceError> {
         let folder = self.tree.join(path_of(prefix));
         let no_index = self.workspace.folder().join("no-index");
-        let git = Git::on(&self.workspace.git_dir()).files(&folder, &no_index);
+        let git = self.workspace.repository().files(&folder, &no_index);
         Ok(git.run(["ls-files", "-z", "-o", "--exclude-standard"]).await?)
     }
 
