@@ -43,15 +43,22 @@ impl File {
         }
     }
 
-    /// Whether the database is older than this folder, or another one; then it is said, and recorded.
+    /// Whether the database is older than this folder; then it is said, and recorded. Another database says nothing of
+    /// what is here.
     pub(super) async fn is_ahead_of(&self, store: &Store) -> Result<bool, Failure> {
         let look = async {
             let seen = self.read();
+            let last = store.audit().last().await?;
+            if seen.is_of_another(&last) {
+                tracing::warn!(
+                    "this data folder was used with another database before; what that one left here is left alone"
+                );
+                return Ok(false);
+            }
             let lacking = store.audit().lacks(&seen).await?;
             if lacking.is_empty() {
                 return Ok(false);
             }
-            let last = store.audit().last().await?;
             let place =
                 |mark: Option<journeyman_store::audit::Mark>| mark.map_or(0, |it| it.position);
             tracing::warn!(
@@ -59,7 +66,7 @@ impl File {
                 seen.events = place(seen.events),
                 has.rows = place(last.rows),
                 has.events = place(last.events),
-                "the database is older than what this data folder has seen, as after a restore, or another one; \
+                "the database is older than what this data folder has seen, as after a restore; \
                  branches of tasks that it does not know to be done are looked for, and folders of runs that it \
                  does not know are removed"
             );

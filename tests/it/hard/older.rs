@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::recovery::scene::{
     CHECK, GATED, QUICK, add, add_command, assert_done_once, delivered_note, is_over, notes, open,
-    processes, row, run_of, wait, wait_at_gate,
+    processes, row, run_of, start_with, wait, wait_at_gate,
 };
 use crate::support::{Home, git, wait_until};
 
@@ -166,4 +166,35 @@ async fn an_owner_of_before_the_restore_cannot_write() {
     assert_eq!(delivered_note(&home, &repository, &task), "one\ntwo");
     assert_eq!(branches(&repository).len(), 2);
     assert_eq!(other.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_database_is_no_older_one_and_nothing_is_removed_for_it() {
+    let (home, other) = (Home::new().await, Home::new().await);
+    let repository = notes(&home, "notes");
+    let mut first = home.up();
+    let gated = add_command(&home, &repository, GATED, CHECK);
+    let tree = wait_at_gate(&home, &home.data(), &gated);
+    wait_until("the data folder has seen the database", || seen(&home) > 0);
+    first.kill();
+
+    // Databases of tests are copies of one; this one was made on its own.
+    let mut hand = wait(PgConnection::connect(&other.database_url())).unwrap();
+    let made = sqlx::query("UPDATE _sqlx_migrations SET installed_on = now()");
+    wait(made.execute(&mut hand)).unwrap();
+    let data = home.data();
+    let mut second = start_with(&other, |command| {
+        command.env("JOURNEYMAN_DATA", &data);
+    });
+    wait_until("it says so", || other.daemon_log().contains("used with another database before"));
+    wait_until("it answers", || {
+        other.command(&["tree"]).env("JOURNEYMAN_DATA", &data).output().unwrap().status.success()
+    });
+    assert_eq!(second.stop(), 0);
+    assert!(tree.exists(), "what the first database's run has is left alone");
+
+    let _third = home.up();
+    open(&wait_at_gate(&home, &home.data(), &gated));
+    over(&home, &[&gated]);
+    assert_eq!(row(&home, &gated).status, Status::Completed);
 }

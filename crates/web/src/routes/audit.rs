@@ -64,7 +64,8 @@ pub(crate) async fn chain(
     Query(Remembered { rows, events }): Query<Remembered>,
 ) -> Answer<Value> {
     let audit = shared.runtime.store.audit();
-    let seen = Seen { rows: mark(rows.as_deref())?, events: mark(events.as_deref())? };
+    let seen =
+        Seen { rows: mark(rows.as_deref())?, events: mark(events.as_deref())?, ..Seen::default() };
     let lacking = audit.lacks(&seen).await?;
     let report = audit.verify().await?;
     let broken = report.first_broken.map(|broken| {
