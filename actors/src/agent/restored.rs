@@ -112,13 +112,14 @@ async fn restore(
             last = commit;
         }
     }
-    journeyman_workspace::verify(workspace, &last).await?;
+    let last = journeyman_workspace::verify(workspace, &last).await?;
     if keep && work.journal.run.is_open_call_interrupted() {
         // What it did stays, and is told to the agent.
         journeyman_workspace::release_locks(workspace).await?;
     } else if !is_out(Mechanism::Restore) {
         let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
-        around(points::RESTORE, journeyman_workspace::restore(workspace, &last, &caches)).await?;
+        around(points::RESTORE, journeyman_workspace::restore_to(workspace, &last, &caches))
+            .await?;
     }
-    Ok(journeyman_workspace::snapshot_of(workspace, &last).await?)
+    Ok(last)
 }

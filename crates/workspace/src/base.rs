@@ -87,7 +87,7 @@ fn next_answer<'a>(rest: &mut &'a [u8]) -> Option<(bool, &'a [u8])> {
 ///
 /// # Errors
 /// Git's.
-pub async fn snapshot_of(
+pub(crate) async fn snapshot_of(
     workspace: &Workspace,
     commit: &ObjectId,
 ) -> Result<Snapshot, WorkspaceError> {

@@ -32,7 +32,7 @@ mod sound;
 mod steps;
 mod submodules;
 
-pub use base::{contents, files, identity, key_of, snapshot_of};
+pub use base::{contents, files, identity, key_of};
 pub use checkout::checkout;
 pub use clone::{Workspace, create, discard, empty, exclude, open, tree_in};
 pub use deliver::{
@@ -46,7 +46,7 @@ pub use remote::{Pushing, Remote, RemoteBranch, base_branch, push, remote, remot
 pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, release_locks,
-    restore, take,
+    restore, restore_to, take,
 };
 pub use sound::{faults, verify};
 pub use steps::Recorded;

@@ -10,6 +10,7 @@ use journeyman_domain::ids::RunId;
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 
+use crate::base::snapshot_of;
 use crate::checkout::{make_repository, remove_folder, unlock};
 use crate::clone::Workspace;
 use crate::error::{Doing as _, WorkspaceError};
@@ -83,7 +84,7 @@ pub async fn take(
     seq: u64,
     previous: &Snapshot,
 ) -> Result<Snapshot, WorkspaceError> {
-    let left_out = index::refresh(workspace).await?;
+    let left_out = index::refresh(workspace).await?.left_out;
     let git = workspace.git();
     let tree = git.object(["write-tree"]).await?;
     if tree == previous.tree {
@@ -153,29 +154,51 @@ pub async fn restore(
     commit: &ObjectId,
     caches: &[&str],
 ) -> Result<(), WorkspaceError> {
-    let wanted = workspace.git().object(["rev-parse", &format!("{commit}^{{tree}}")]).await?;
-    let mut found = write_files(workspace, commit, caches).await;
-    if !found.as_ref().is_ok_and(|found| *found == wanted) {
+    restore_to(workspace, &snapshot_of(workspace, commit).await?, caches).await
+}
+
+/// The same, where the commit's tree is known.
+///
+/// # Errors
+/// As [`restore`].
+pub async fn restore_to(
+    workspace: &Workspace,
+    wanted: &Snapshot,
+    caches: &[&str],
+) -> Result<(), WorkspaceError> {
+    let mut found = write_files(workspace, wanted, caches).await;
+    if !found.as_ref().is_ok_and(|found| *found == wanted.tree) {
         // A program may have taken our rights from a folder, as Go does with its cache.
         let tree = workspace.tree();
         blocking(&tree, unlock).await?;
-        found = write_files(workspace, commit, caches).await;
+        found = write_files(workspace, wanted, caches).await;
     }
     let found = found?;
-    if found == wanted { Ok(()) } else { Err(WorkspaceError::NotRestored { wanted, found }) }
+    if found == wanted.tree {
+        Ok(())
+    } else {
+        Err(WorkspaceError::NotRestored { wanted: wanted.tree.clone(), found })
+    }
 }
 
 /// One try of a restore; the tree that came about.
 async fn write_files(
     workspace: &Workspace,
-    commit: &ObjectId,
+    wanted: &Snapshot,
     caches: &[&str],
 ) -> Result<ObjectId, WorkspaceError> {
-    let tree = workspace.tree();
+    let (tree, commit) = (workspace.tree(), &wanted.commit);
     repair_repository(workspace, &tree).await?;
-    index::refresh(workspace).await?;
     let git = workspace.git();
-    git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
+    let seen = index::refresh(workspace).await?;
+    // Mostly a life ended between two calls: then only what is ignored may have to go.
+    let is_seen_whole = !seen.changed && seen.left_out.is_empty();
+    let stands = is_seen_whole
+        && workspace.submodules().is_empty()
+        && git.object(["write-tree"]).await? == wanted.tree;
+    if !stands {
+        git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
+    }
     let mut clean = vec!["clean".to_owned(), "-ffdxq".to_owned()];
     for cache in caches {
         clean.extend(["-e".to_owned(), format!("{cache}/")]);
@@ -183,6 +206,9 @@ async fn write_files(
     git.run(clean).await?;
     let kept: Vec<String> = caches.iter().map(|cache| (*cache).to_owned()).collect();
     blocking(&tree, move |tree| remove_repositories(tree, tree, &kept)).await?;
+    if stands {
+        return Ok(wanted.tree.clone());
+    }
     if !workspace.submodules().is_empty() {
         submodules::write(&git, &workspace.modules_dir(), commit, &tree).await?;
     }

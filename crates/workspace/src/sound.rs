@@ -7,24 +7,36 @@ use tokio::fs;
 
 use crate::clone::Workspace;
 use crate::error::WorkspaceError;
-use crate::git::{Git, ObjectId};
+use crate::git::{Git, GitError, ObjectId};
+use crate::snapshot::Snapshot;
 
-/// Looks whether our repository has every file of the base and of `commit`. It looks at names, not at
-/// bytes, so that it takes no longer than a listing.
+/// Looks whether our repository has every file of the base and of `commit`, whose snapshot it gives. It looks at
+/// names, not at bytes, so that it takes no longer than a listing.
 ///
 /// # Errors
 /// [`WorkspaceError::NotRestored`] where the base is another one than it says; git's, as where an object
 /// is missing.
-pub async fn verify(workspace: &Workspace, commit: &ObjectId) -> Result<(), WorkspaceError> {
+pub async fn verify(workspace: &Workspace, commit: &ObjectId) -> Result<Snapshot, WorkspaceError> {
     let git = workspace.repository();
     let base = workspace.base();
-    let found = git.object(["rev-parse", "--verify", &format!("{}^{{tree}}", base.commit)]).await?;
-    if found != base.tree {
-        return Err(WorkspaceError::NotRestored { wanted: base.tree, found });
+    // A process for each question would be most of what going on with a run costs.
+    let [of_base, tree] = trees(&git, [&base.commit, commit]).await?;
+    if of_base != base.tree {
+        return Err(WorkspaceError::NotRestored { wanted: base.tree, found: of_base });
     }
     let listed = ["rev-list", "--objects", "--no-walk", "--quiet"];
     git.run(listed.into_iter().chain([base.commit.as_str(), commit.as_str()])).await?;
-    Ok(())
+    Ok(Snapshot { tree, commit: commit.clone(), ..base })
+}
+
+async fn trees(git: &Git, commits: [&ObjectId; 2]) -> Result<[ObjectId; 2], WorkspaceError> {
+    let [first, second] = commits.map(|commit| format!("{commit}^{{tree}}"));
+    let answer = git.line(["rev-parse", &first, &second]).await?;
+    let parsed = answer.split_once('\n').map(|(first, second)| (first.parse(), second.parse()));
+    match parsed {
+        Some((Ok(first), Ok(second))) => Ok([first, second]),
+        _ => Err(GitError::Answer { command: "rev-parse".into(), answer }.into()),
+    }
 }
 
 /// Reads every object of our repository; what is wrong, in git's words. It may take minutes.
@@ -56,10 +68,9 @@ pub(crate) async fn is_usable(workspace: &Workspace, tree: &Path) -> bool {
     // Whatever the agent committed there, what it began with must be found. An agent may be on a branch
     // without a commit: then there is no head to be found, and a name to be read.
     let base = format!("{}^{{tree}}", workspace.base().commit);
-    git.run(["cat-file", "-e", &base]).await.is_ok()
-        && git.run(["ls-files", "--stage"]).await.is_ok()
-        && (git.run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.is_ok()
-            || is_unborn(&git).await)
+    let has_both = git.run(["rev-parse", "--quiet", &base, "HEAD^{commit}"]).await.is_ok();
+    git.run(["ls-files", "--stage"]).await.is_ok()
+        && (has_both || git.run(["cat-file", "-e", &base]).await.is_ok() && is_unborn(&git).await)
 }
 
 async fn is_unborn(git: &Git) -> bool {

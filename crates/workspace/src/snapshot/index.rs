@@ -17,8 +17,16 @@ use crate::repository::{entries, path_of};
 /// the database.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Records all changes since the last time; the files that were left out.
-pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, WorkspaceError> {
+/// What a look at the agent's files found.
+pub(super) struct Refreshed {
+    /// Whether anything is recorded otherwise than before.
+    pub(super) changed: bool,
+    /// The files that were left out.
+    pub(super) left_out: Vec<PathBuf>,
+}
+
+/// Records all changes since the last time.
+pub(super) async fn refresh(workspace: &Workspace) -> Result<Refreshed, WorkspaceError> {
     // A process that was killed in mid-write leaves its lock; no other one is at work.
     let _ = fs::remove_file(workspace.folder().join("index.lock"));
     let git = workspace.git();
@@ -42,7 +50,8 @@ pub(super) async fn refresh(workspace: &Workspace) -> Result<Vec<PathBuf>, Works
         git.run_with(options, list(&plan.changed)).await?;
     }
     plan.left_out.sort();
-    Ok(plan.left_out)
+    let changed = !(plan.removed.is_empty() && plan.changed.is_empty());
+    Ok(Refreshed { changed, left_out: plan.left_out })
 }
 
 fn list(paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
