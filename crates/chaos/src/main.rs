@@ -44,9 +44,9 @@ enum Command {
         /// The plays; all where none is given.
         #[arg(long)]
         play: Vec<String>,
-        /// Scenarios of each kind and trouble at the most.
-        #[arg(long, default_value_t = 1_000)]
-        scenarios: u64,
+        /// Scenarios of each kind and trouble at the most; as many as the minutes allow where it is left out.
+        #[arg(long)]
+        scenarios: Option<u64>,
         /// Minutes after which nothing new is begun.
         #[arg(long, default_value_t = 60)]
         minutes: u64,

@@ -173,6 +173,21 @@ impl World {
         self.folder.path().join("data")
     }
 
+    /// The data folder of a node that is not alone.
+    pub fn data_of(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("data-{node}"))
+    }
+
+    /// The data folders of all nodes that were started here.
+    pub fn all_data(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
+        let is_data = |entry: &std::fs::DirEntry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| name == "data" || name.starts_with("data-"))
+        };
+        entries.filter(is_data).map(|entry| entry.path()).collect()
+    }
+
     /// The database's address.
     pub fn url(&self) -> String {
         self.database.url()
