@@ -90,6 +90,7 @@ impl Scenario {
         let mut paid = Paid::default();
         let looker = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for life in 0..=MOST_LIVES {
+            world.begin(life);
             let end = self.ends.get(life).and_then(Option::as_ref);
             let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
                 let (lived, strikes) = trouble.live(&stage, &mut progress, &mut paid, self.seed)?;

@@ -82,7 +82,7 @@ fn line_4_no_external_effect_happens_twice() {
         "inside",
         "forge",
         &ends,
-        &["--patience", "20"],
+        &["--without-from", "1", "--patience", "20"],
     );
     assert!(played.0.iter().all(|outcome| outcome.kills == 1), "{:#?}", played.0);
     is_needed(played, |findings| {
