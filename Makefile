@@ -1,6 +1,6 @@
 # What a person, and what the checks on every change, call. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build try test lint schema bench bench-queue
+.PHONY: help setup build try test lint schema chaos soak bench bench-queue
 
 # Server programs that `make setup` unpacked where no package manager could be used.
 export PATH := $(CURDIR)/target/programs/postgres/bin:$(PATH)

@@ -1,7 +1,9 @@
 //! Many scenarios: in chunks of seeds, each in a process of its own, several at once; what was played before is not
 //! played again, and adds up.
 
-use std::collections::BTreeSet;
+mod turns;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,21 +11,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use journeyman_faults::POINTS;
+use journeyman_faults::{Half, POINTS};
 use journeyman_testkit::database::{self, URL_VARIABLE};
 
 use crate::life::{End, Kind, half};
 use crate::play::{PLAYS, Play};
 use crate::record::{self, Recording};
 use crate::scenario::{Outcome, Scenario};
-use crate::tally::{self, Played, Record, Tally};
+use crate::tally::{Record, Tally};
 use crate::trouble::Trouble;
 use crate::world::{Options, World};
 
-/// Seeds of one process.
-const CHUNK: u64 = 20;
-/// What a play's weight is a part of.
-const WEIGHTS: u64 = 200;
+use turns::Turns;
+
+/// Ends of one process in the short campaign.
+const ENDS: usize = 10;
+/// How often the short campaign tries to end a life at a half of a failpoint: some are met at certain times alone.
+const TRIES: usize = 4;
 
 /// What is asked of a campaign.
 #[derive(Clone, Debug)]
@@ -42,8 +46,8 @@ pub struct Campaign {
     pub troubles: Vec<Trouble>,
     /// Which plays; all where none is named.
     pub plays: Vec<String>,
-    /// Scenarios at the most, of each kind and trouble.
-    pub scenarios: u64,
+    /// Scenarios at the most, of each kind and trouble; none: as many as the time allows.
+    pub scenarios: Option<u64>,
     /// After so long nothing new is begun.
     pub time: Duration,
     /// Processes at once.
@@ -60,7 +64,7 @@ impl Default for Campaign {
             kinds: vec![Kind::Daemon, Kind::Inside],
             troubles: Vec::new(),
             plays: Vec::new(),
-            scenarios: 1_000,
+            scenarios: None,
             time: Duration::from_hours(1),
             jobs: 1,
         }
@@ -87,14 +91,12 @@ impl Campaign {
             database::cluster_in(self.folder.join("cluster"), &self.program, true).await?;
         let url = cluster.url();
         let record = Record::read(&self.results)?;
-        let chunks = self.chunks(&record.played);
+        let turns = Turns::of(self, &record.played);
         database::init_url(&url);
-        for play in PLAYS {
-            if chunks.iter().any(|chunk| chunk.play == play.name) {
-                self.record(play).await?;
-            }
+        for play in PLAYS.iter().filter(|play| turns.have(play.name)) {
+            self.record(play).await?;
         }
-        Ok(self.play_all(record, chunks, &url)?.tally)
+        Ok(self.play_all(record, turns, &url)?.tally)
     }
 
     /// Plays one scenario for each half of each failpoint, in the first play that meets it, inside; what they came to,
@@ -102,28 +104,41 @@ impl Campaign {
     pub async fn short(&self) -> Result<(Tally, Vec<String>)> {
         std::fs::create_dir_all(&self.folder)?;
         database::init(&self.program);
-        let mut open: BTreeSet<(&str, bool)> =
-            POINTS.iter().flat_map(|point| [(point.name, false), (point.name, true)]).collect();
-        let mut chunks = Vec::new();
+        let mut places: BTreeMap<String, Vec<(&str, Place)>> = BTreeMap::new();
         for play in PLAYS.iter().filter(|play| play.weight > 0) {
-            let mut ends = Vec::new();
             for place in self.record(play).await?.places() {
-                if let Some(Some(End::Point { point, after, .. })) = place.last()
-                    && let Some(known) = POINTS.iter().find(|known| known.name == point)
-                    && open.remove(&(known.name, *after))
-                {
-                    ends.push(place);
+                if let Some(Some(End::Point { point, after, .. })) = place.last() {
+                    let half = format!("{point} {}", half(*after).word());
+                    places.entry(half).or_default().push((play.name, place));
                 }
-            }
-            for ends in ends.chunks(usize::try_from(CHUNK / 2).unwrap_or(1)) {
-                let orders = Orders::Ends(ends.to_vec());
-                chunks.push(Chunk { kind: Kind::Inside, play: play.name, orders });
             }
         }
         let cluster = database::url().await?;
-        let tally = self.play_all(Record::default(), chunks, &cluster)?.tally;
-        let missed = open.into_iter().map(|(name, after)| format!("{name} {}", half(after).word()));
-        Ok((tally, missed.collect()))
+        let mut record = Record::default();
+        for nth in 0..TRIES {
+            let reached = &record.tally.places;
+            let open = places.iter().filter(|(half, _)| !reached.contains(*half));
+            // Another place at each try, as far as there are any.
+            let tries = open.filter_map(|(_, places)| places.get(nth % places.len()));
+            let mut ends: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
+            for (play, place) in tries {
+                ends.entry(*play).or_default().push(place.clone());
+            }
+            let chunk = |play, ends: &[Place]| {
+                let orders = Orders::Ends(ends.to_vec());
+                Chunk { kind: Kind::Inside, play, orders }
+            };
+            let chunks = ends
+                .iter()
+                .flat_map(|(play, ends)| ends.chunks(ENDS).map(|ends| chunk(*play, ends)));
+            let turns = Turns::given(chunks.collect());
+            record = self.play_all(record, turns, &cluster)?;
+        }
+        let all = POINTS.iter().flat_map(|point| {
+            [Half::Before, Half::After].map(|half| format!("{} {}", point.name, half.word()))
+        });
+        let missed = all.filter(|half| !record.tally.places.contains(half)).collect();
+        Ok((record.tally, missed))
     }
 
     /// Records a play, for those who play it under a disturbance.
@@ -139,19 +154,20 @@ impl Campaign {
         self.folder.join(format!("{play}.json"))
     }
 
-    fn play_all(&self, record: Record, chunks: Vec<Chunk>, url: &str) -> Result<Record> {
-        let (chunks, record) = (Mutex::new(chunks), Mutex::new(record));
+    fn play_all(&self, record: Record, turns: Turns, url: &str) -> Result<Record> {
+        let (turns, record) = (Mutex::new(turns), Mutex::new(record));
         let failed = Mutex::new(Vec::new());
         let began = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 scope.spawn(|| {
                     while began.elapsed() < self.time {
-                        let next = chunks.lock().ok().and_then(|mut chunks| chunks.pop());
+                        let next = turns.lock().ok().and_then(|mut turns| turns.next());
                         let Some(chunk) = next else { return };
-                        if let Err(error) = self.play(&chunk, url, &record)
-                            && let Ok(mut failed) = failed.lock()
-                        {
+                        let Err(error) = self.play(&chunk, url, &record) else { continue };
+                        // The next one of its series would fail, too.
+                        if let (Ok(mut turns), Ok(mut failed)) = (turns.lock(), failed.lock()) {
+                            turns.give_up(&chunk);
                             failed.push(format!("{chunk:?}: {error:#}"));
                         }
                     }
@@ -161,38 +177,6 @@ impl Campaign {
         let failed = failed.into_inner().unwrap_or_default();
         anyhow::ensure!(failed.is_empty(), "chunks that did not end: {failed:#?}");
         Ok(record.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What is to be played, the last one first; plays take turns by their weights.
-    fn chunks(&self, played: &Played) -> Vec<Chunk> {
-        let wanted =
-            |play: &&Play| self.plays.is_empty() || self.plays.iter().any(|name| name == play.name);
-        let plays: Vec<&Play> = PLAYS.iter().filter(wanted).collect();
-        let mut chunks = Vec::new();
-        for kind in &self.kinds {
-            for play in plays.iter().filter(|play| play.weight > 0) {
-                let share = self.scenarios * u64::from(play.weight) / WEIGHTS;
-                let pace = usize::try_from(play.weight).unwrap_or(1);
-                for (turn, seeds) in open(played, *kind, None, play.name, share, CHUNK) {
-                    let orders = Orders::Seeds(seeds);
-                    let chunk = Chunk { kind: *kind, play: play.name, orders };
-                    chunks.push((turn * 1_000 / pace, chunk));
-                }
-            }
-        }
-        for trouble in &self.troubles {
-            for play in plays.iter().filter(|play| trouble.suits(play.name)) {
-                let kind = Kind::Daemon;
-                for (turn, seeds) in
-                    open(played, kind, Some(*trouble), play.name, self.scenarios, CHUNK / 2)
-                {
-                    let orders = Orders::Trouble(*trouble, seeds);
-                    chunks.push((turn * 100, Chunk { kind, play: play.name, orders }));
-                }
-            }
-        }
-        chunks.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
-        chunks.into_iter().map(|(_, chunk)| chunk).collect()
     }
 
     /// Has a chunk played by a process of its own, and takes its outcomes as they come.
@@ -243,22 +227,8 @@ impl Campaign {
     }
 }
 
-/// So many seeds at the most that were not played yet, in chunks with their numbers.
-fn open(
-    played: &Played,
-    kind: Kind,
-    trouble: Option<Trouble>,
-    play: &str,
-    share: u64,
-    chunk: u64,
-) -> Vec<(usize, Vec<u64>)> {
-    let done = played.get(&tally::series(kind, trouble, play));
-    let is_open = |seed: &u64| done.is_none_or(|done| !done.contains(*seed));
-    let open = (0..=share * 2).filter(is_open);
-    let seeds: Vec<u64> = open.take(usize::try_from(share).unwrap_or(usize::MAX)).collect();
-    let size = usize::try_from(chunk).unwrap_or(1);
-    seeds.chunks(size).map(<[u64]>::to_vec).enumerate().collect()
-}
+/// The ends of lives up to one.
+type Place = Vec<Option<End>>;
 
 /// Which scenarios of a play.
 #[derive(Clone, Debug)]
@@ -266,12 +236,13 @@ pub enum Orders {
     /// Those of these seeds.
     Seeds(Vec<u64>),
     /// Those whose lives end there.
-    Ends(Vec<Vec<Option<End>>>),
+    Ends(Vec<Place>),
     /// Those of these seeds under a trouble.
     Trouble(Trouble, Vec<u64>),
 }
 
-/// Plays scenarios of one play in one world, beside what it came to undisturbed (played first where it was not recorded), without these mechanisms, and prints an outcome a line.
+/// Plays scenarios of one play in one world, without these mechanisms, and prints an outcome a line. They are held
+/// against what the play came to undisturbed; it is played so first where that was not recorded.
 pub async fn play(
     program: &Path,
     kind: Kind,

@@ -1,18 +1,23 @@
 //! What is left at the end of a scenario, held against what the contract promises.
 
+mod audit;
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use journeyman_store::{PoolOptions, Store};
+use journeyman_testkit::forge::Pull;
 use journeyman_testkit::git;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, FromRow, PgConnection};
 
 use crate::stage::Stage;
 
-/// Lines of the daemons' log that evidence has.
-const LOG_LINES: usize = 200;
+pub use audit::audit;
+pub use left::{evidence, orphans, processes};
+
+/// The states that a task stays in.
+const FINAL: [&str; 4] = ["completed", "failed", "cancelled", "timeout"];
 
 /// How one task ended, in all that does not differ from run to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +38,21 @@ pub struct TaskEnd {
     pub patch: Option<String>,
     /// What was to be sent for it, and how that ended.
     pub effects: Vec<String>,
+    /// What the forge and the remote have of its branch.
+    pub published: Option<Published>,
+    /// Whether the folder of a run of it is there, where it is not over: whoever looks into why may want to see it.
+    pub keeps_folder: bool,
+}
+
+/// What foreign systems have of a branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Its pull requests: what they are to be merged into, and their titles.
+    pub pulls: Vec<(String, String)>,
+    /// How often it changed on the remote.
+    pub changes: usize,
+    /// Whether the remote has what the user's repository has.
+    pub is_the_same: bool,
 }
 
 /// How all tasks of a scenario ended, by their names.
@@ -76,6 +96,7 @@ struct Row {
     patch: Option<String>,
     journal: Vec<String>,
     effects: Vec<String>,
+    run_ids: Vec<String>,
 }
 
 const TASKS: &str = "SELECT t.title, t.id::text AS id, concat_ws(' ', t.status, t.waiting_for) AS state, t.attempts, \
@@ -85,7 +106,8 @@ const TASKS: &str = "SELECT t.title, t.id::text AS id, concat_ws(' ', t.status, 
          ORDER BY e.attempt DESC LIMIT 1) AS patch, \
      ARRAY(SELECT s.kind FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id WHERE r.task_id = t.id \
          ORDER BY r.attempt, r.id, s.seq) AS journal, \
-     ARRAY(SELECT concat_ws(' ', o.kind, o.state) FROM outbox o WHERE o.task_id = t.id ORDER BY o.kind) AS effects \
+     ARRAY(SELECT concat_ws(' ', o.kind, o.state) FROM outbox o WHERE o.task_id = t.id ORDER BY o.kind) AS effects, \
+     ARRAY(SELECT r.id::text FROM agent_tasks r WHERE r.task_id = t.id) AS run_ids \
      FROM tasks t WHERE t.title LIKE $1 ORDER BY t.title";
 
 /// How the scenario's tasks ended, and what is there more than once.
@@ -108,6 +130,12 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
             let diff = git(&stage.repository, &["diff", &range])?;
             change = Some((diff, git(&stage.repository, &["rev-list", "--count", &range])?));
         }
+        let published = match &row.branch {
+            Some(branch) => published(stage, branch)?,
+            None => None,
+        };
+        let is_over = FINAL.contains(&row.state.as_str());
+        let keeps_folder = !is_over && !left::folders(stage, &row.run_ids).is_empty();
         let patch = row.patch.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         let end = TaskEnd {
             state: row.state,
@@ -118,6 +146,8 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
             branch: change,
             patch,
             effects: row.effects,
+            published,
+            keeps_folder,
         };
         if ends.insert(name.clone(), end).is_some() {
             duplicated.push(format!("task {name} ({}) is there twice", row.id));
@@ -126,20 +156,38 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
     for branch in branches.iter().filter(|branch| !known.contains(**branch)) {
         duplicated.push(format!("branch {branch} belongs to no task's end"));
     }
-    if let Some((forge, remote)) = &stage.forge {
-        let pulls = forge.pulls();
-        for branch in &known {
-            let of_branch = pulls.iter().filter(|pull| pull.head == *branch).count();
-            if of_branch > 1 {
-                duplicated.push(format!("{of_branch} pull requests of {branch}"));
-            }
-            let changes = remote.changes(branch);
-            if changes > 1 {
-                duplicated.push(format!("{branch} was changed {changes} times on the remote"));
-            }
+    for (name, published) in
+        ends.iter().filter_map(|(name, end)| Some((name, end.published.as_ref()?)))
+    {
+        let (pulls, changes) = (published.pulls.len(), published.changes);
+        if pulls > 1 {
+            duplicated.push(format!("{pulls} pull requests of {name}"));
+        }
+        if changes > 1 {
+            duplicated
+                .push(format!("the branch of {name} was changed {changes} times on the remote"));
+        }
+    }
+    if let Some((forge, _)) = &stage.forge {
+        for pull in forge.pulls().iter().filter(|pull| !known.contains(&pull.head)) {
+            duplicated.push(format!("a pull request of {} belongs to no task's end", pull.head));
         }
     }
     Ok((ends, duplicated))
+}
+
+/// What the forge and the remote have of a branch; none where the scenario has neither.
+fn published(stage: &Stage<'_>, branch: &str) -> Result<Option<Published>> {
+    let Some((forge, remote)) = &stage.forge else { return Ok(None) };
+    let own = git(&stage.repository, &["rev-parse", branch])?;
+    let pulls = forge.pulls();
+    let of_branch = pulls.iter().filter(|pull| pull.head == branch);
+    let said = |pull: &Pull| (pull.base.clone(), pull.title.replace(&stage.prefix, ""));
+    Ok(Some(Published {
+        pulls: of_branch.map(said).collect(),
+        changes: remote.changes(branch),
+        is_the_same: remote.branch(branch) == Some(own),
+    }))
 }
 
 /// What differs between two ends.
@@ -172,7 +220,8 @@ pub fn differences_after_a_hit(
             continue;
         };
         let is_same = found.state == expected.state
-            && (&found.branch, &found.patch) == (&expected.branch, &expected.patch);
+            && (&found.branch, &found.patch, &found.published)
+                == (&expected.branch, &expected.patch, &expected.published);
         let waits = found.state.starts_with("waiting") || found.state == "cancelled";
         let says_why = found.is_failed && (found.state == "failed" || waits);
         if !(is_same || says_why || found.state == "waiting dependency") {
@@ -180,104 +229,4 @@ pub fn differences_after_a_hit(
         }
     }
     (lost, divergent)
-}
-
-/// Processes of the scenario's runs, and folders of runs, that are still there after the last life.
-pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let query = sqlx::query_scalar(
-        "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1 \
-         AND t.status IN ('completed', 'failed', 'cancelled', 'timeout')",
-    );
-    let runs: Vec<String> =
-        query.bind(format!("{}%", stage.prefix)).fetch_all(&mut database).await?;
-    let mut found = Vec::new();
-    for run in &runs {
-        let folder = stage.world.data().join("runs").join(run);
-        if folder.exists() {
-            found.push(format!("folder of run {run}"));
-        }
-    }
-    let mut alive = processes(&runs);
-    if !alive.is_empty() {
-        // A git of a life that ended just now may be at its last breath.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        alive = processes(&runs);
-    }
-    for pid in alive {
-        found.push(format!("process {pid}"));
-        // Found and told: it need not stay.
-        let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
-    }
-    let open: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM child_processes c JOIN agent_tasks r ON r.id = c.run_id JOIN tasks t ON t.id = r.task_id \
-         WHERE t.title LIKE $1 AND c.ended_at IS NULL",
-    )
-    .bind(format!("{}%", stage.prefix))
-    .fetch_one(&mut database)
-    .await?;
-    if open > 0 {
-        found.push(format!("{open} children without an end"));
-    }
-    Ok(found)
-}
-
-/// How tasks that did not end well say so, what their journals hold of it, and the last lines of the daemons' log.
-pub async fn evidence(stage: &Stage<'_>) -> Result<Vec<String>> {
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let mut said: Vec<String> = sqlx::query_scalar(
-        "SELECT concat_ws(' ', t.title, t.id, t.status, t.waiting_for, t.error) FROM tasks t WHERE t.title LIKE $1 \
-         AND t.status <> 'completed' UNION ALL \
-         SELECT concat_ws(' ', t.title, r.id, s.seq, s.epoch, s.created_at::time, s.kind, left(s.payload::text, 2000)) \
-         FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
-         WHERE t.title LIKE $1 AND t.status <> 'completed'",
-    )
-    .bind(format!("{}%", stage.prefix))
-    .fetch_all(&mut database)
-    .await?;
-    if let Ok(log) = std::fs::read_to_string(stage.world.log()) {
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines.len().saturating_sub(LOG_LINES);
-        said.extend(lines.iter().skip(last).map(|line| (*line).to_owned()));
-    }
-    Ok(said)
-}
-
-/// What is alive of these runs.
-pub fn processes(runs: &[String]) -> Vec<i32> {
-    let markers: Vec<String> = runs.iter().map(|run| format!("JOURNEYMAN_RUN_ID={run}")).collect();
-    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_of_a_run = |pid: &i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|one| {
-            std::str::from_utf8(one).is_ok_and(|one| markers.iter().any(|marker| marker == one))
-        })
-    };
-    numbers.filter(is_of_a_run).collect()
-}
-
-/// What the audit does not hold: its chains do not verify, or a change of a task is missing in it.
-pub async fn audit(stage: &Stage<'_>) -> Result<Vec<String>> {
-    let store =
-        Store::connect(&stage.world.url(), PoolOptions { max: 2, ..PoolOptions::default() })
-            .await?;
-    let mut found = Vec::new();
-    let report = store.audit().verify().await?;
-    if !report.ok {
-        found.push(format!("the chain does not hold: {report:?}"));
-    }
-    store.close().await;
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
-    // What a row says now must be what the audit says last of it; batches have events of their own.
-    let unsaid: Vec<String> = sqlx::query_scalar(
-        "SELECT t.title FROM tasks t WHERE t.title LIKE $1 AND t.driver IS DISTINCT FROM 'none' AND t.status::text <> \
-         coalesce((SELECT a.new_values ->> 'status' FROM audit_log a WHERE a.table_name = 'tasks' \
-             AND a.record_id = t.id AND a.new_values ? 'status' ORDER BY a.id DESC LIMIT 1), '')",
-    )
-    .bind(format!("{}%", stage.prefix))
-    .fetch_all(&mut database)
-    .await?;
-    found.extend(unsaid.into_iter().map(|title| format!("the audit does not say how {title} is")));
-    Ok(found)
 }

@@ -14,6 +14,7 @@
 pub mod campaign;
 pub mod judge;
 pub mod life;
+mod paid;
 pub mod play;
 pub mod record;
 pub mod scenario;

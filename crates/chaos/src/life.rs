@@ -70,7 +70,7 @@ impl End {
 pub enum Lived {
     /// Everything was done, and it stopped in order.
     Over,
-    /// It was ended before its time.
+    /// It was ended where it was to end.
     Ended,
     /// It stopped in order, and goes on in a new life.
     Restarts,

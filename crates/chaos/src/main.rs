@@ -44,9 +44,9 @@ enum Command {
         /// The plays; all where none is given.
         #[arg(long)]
         play: Vec<String>,
-        /// Scenarios of each kind and trouble at the most.
-        #[arg(long, default_value_t = 1_000)]
-        scenarios: u64,
+        /// Scenarios of each kind and trouble at the most; as many as the minutes allow where it is left out.
+        #[arg(long)]
+        scenarios: Option<u64>,
         /// Minutes after which nothing new is begun.
         #[arg(long, default_value_t = 60)]
         minutes: u64,
@@ -121,6 +121,9 @@ struct Played {
     /// Mechanisms of the runtime that are taken out.
     #[arg(long)]
     without: Vec<String>,
+    /// The life from which on they are out, the first one being 0.
+    #[arg(long, default_value_t = 0)]
+    without_from: usize,
     /// Seconds that a life may take.
     #[arg(long, default_value_t = 90)]
     patience: u64,
@@ -248,6 +251,7 @@ impl Played {
             ends,
             recording,
             without,
+            without_from,
             patience,
             reclaims,
             lease,
@@ -267,6 +271,7 @@ impl Played {
             max_reclaims: reclaims,
             lease_s: lease,
             namespaces: !no_namespaces,
+            without_from,
             ..Options::default()
         };
         let program = std::path::absolute(program)?;

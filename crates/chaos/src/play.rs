@@ -49,7 +49,7 @@ pub struct Play {
     pub forge: bool,
     /// The acts, in order.
     pub acts: fn() -> Vec<Act>,
-    /// Of so many scenarios, how many are of this one.
+    /// Its share of all scenarios, as a part of the sum over all plays; one without a weight is played by name alone.
     pub weight: u32,
 }
 

@@ -1,14 +1,12 @@
 //! One scenario: a play in lives that end where its seed says, and the judgement of what is left.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use journeyman_testkit::model::ModelServer;
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection as _, PgConnection};
 
 use crate::judge::{self, Findings};
 use crate::life::{End, Kind, Lived, Progress, live};
+use crate::paid::Paid;
 use crate::play::Play;
 use crate::record::Recording;
 use crate::stage::Stage;
@@ -41,6 +39,9 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// The lives that were ended, or how often a trouble struck; an end that was not reached is not counted.
     pub kills: u32,
+    /// The ends of lives that came about, in order.
+    #[serde(default)]
+    pub ended: Vec<End>,
     /// What is wrong.
     pub findings: Findings,
     /// What a reader needs to see why, where something is wrong: what tasks and journals say, and the daemons' log.
@@ -49,14 +50,14 @@ pub struct Outcome {
 }
 
 impl Scenario {
-    /// The scenario of a seed. Seeds that follow each other walk over the places of a play, so that none is left out;
-    /// what comes after the first end is drawn.
+    /// The scenario of a seed. Seeds that follow each other walk over the places of a play, round after round. Three in
+    /// ten daemons end at a drawn moment instead of the place that it would be their turn for. Ends in recoveries are
+    /// drawn.
     pub fn of(seed: u64, kind: Kind, play: &Play, recording: &Recording) -> Self {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let places = recording.places();
         let place = usize::try_from(seed).unwrap_or_default() % places.len().max(1);
         let mut ends = Vec::new();
-        // Some of the real ones end at any moment instead.
         if kind == Kind::Daemon && random.u8(..10) < 3 {
             ends.push(Some(End::Moment { ms: random.u64(20..1_500) }));
         } else if let Some(place) = places.get(place) {
@@ -85,17 +86,18 @@ impl Scenario {
         let stage = Stage::set(world, play, &format!("s{}", self.seed))?;
         let mut progress = Progress::new((play.acts)());
         let mut findings = Findings::default();
-        let mut kills = 0;
-        let mut paid = BTreeMap::new();
+        let (mut kills, mut ended) = (0, Vec::new());
+        let mut paid = Paid::default();
         let looker = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for life in 0..=MOST_LIVES {
+            world.begin(life);
+            let end = self.ends.get(life).and_then(Option::as_ref);
             let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
-                let (lived, strikes) = trouble.live(&stage, &mut progress, self.seed)?;
+                let (lived, strikes) = trouble.live(&stage, &mut progress, &mut paid, self.seed)?;
                 kills += strikes;
                 world.wait_for_database()?;
                 lived
             } else {
-                let end = self.ends.get(life).and_then(Option::as_ref);
                 live(self.kind, &stage, &mut progress, end)?
             };
             match lived {
@@ -103,7 +105,8 @@ impl Scenario {
                 Lived::Restarts => {}
                 Lived::Ended => {
                     kills += 1;
-                    paid.extend(looker.block_on(journaled(&stage))?);
+                    ended.extend(end.cloned());
+                    looker.block_on(paid.look(&stage))?;
                 }
                 Lived::Stuck(why) => {
                     findings.lost.push(why);
@@ -115,12 +118,7 @@ impl Scenario {
             }
         }
         looker.block_on(self.judge(&stage, recording, &mut findings))?;
-        for ((conversation, turn), times) in paid {
-            let now = stage.model.as_ref().map_or(0, |model| model.answered(&conversation, turn));
-            if now > times {
-                findings.repeated.push(format!("turn {turn} of {conversation}"));
-            }
-        }
+        findings.repeated.extend(paid.repeated(&stage));
         findings.divergent.extend(stage.model.iter().flat_map(ModelServer::violations));
         findings.divergent.extend(stage.forge.iter().flat_map(|(forge, _)| forge.violations()));
         let mut evidence = Vec::new();
@@ -129,7 +127,7 @@ impl Scenario {
         } else {
             evidence = looker.block_on(judge::evidence(&stage))?;
         }
-        Ok(Outcome { scenario: self.clone(), kills, findings, evidence })
+        Ok(Outcome { scenario: self.clone(), kills, ended, findings, evidence })
     }
 
     async fn judge(
@@ -152,19 +150,4 @@ impl Scenario {
         findings.audit.extend(judge::audit(stage).await?);
         Ok(())
     }
-}
-
-/// The turns whose answer is in a journal, and how often each was paid so far.
-async fn journaled(stage: &Stage<'_>) -> Result<Vec<((String, usize), usize)>> {
-    let Some(model) = &stage.model else { return Ok(Vec::new()) };
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let answers: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
-         WHERE t.title LIKE $1 AND s.kind = 'model_response'",
-    )
-    .bind(format!("{}%", stage.prefix))
-    .fetch_one(&mut database)
-    .await?;
-    let answers = usize::try_from(answers).unwrap_or_default();
-    Ok(model.all_answered().into_iter().filter(|((_, turn), _)| *turn < answers).collect())
 }

@@ -15,7 +15,8 @@ use tokio::process::Child;
 use tokio::time::sleep;
 
 use crate::judge;
-use crate::life::daemon::{start, stop};
+use crate::life::Lived;
+use crate::life::daemon::{died, start, stop};
 use crate::play::Play;
 use crate::stage::Stage;
 use crate::world::{Options, World};
@@ -96,10 +97,15 @@ impl Soak {
         let began = Instant::now();
         let mut samples = Vec::new();
         let (mut kills, mut added) = (0, 0);
+        let mut left = Vec::new();
         let mut life = born(&stage, None)?;
         let mut out = std::io::stdout();
         while began.elapsed() < self.time {
             sleep(EVERY).await;
+            if let Some(status) = life.daemon.try_wait()? {
+                left.push(format!("{:?}", died(&stage, status, None)));
+                life = born(&stage, None)?;
+            }
             // The second quarter and the last one have no kills: they are compared.
             let part = began.elapsed().as_secs_f64() / self.time.as_secs_f64();
             let is_quiet = (0.15..0.4).contains(&part) || part > 0.75;
@@ -127,7 +133,7 @@ impl Soak {
             samples.push((part, sample));
         }
         let is_flat = compare(&samples)?;
-        let left = self.end(&stage, &mut database, life).await?;
+        left.extend(self.end(&stage, &mut database, life).await?);
         writeln!(out, "{kills} kills; left at the end: {left:?}")?;
         Ok(is_flat && left.is_empty())
     }
@@ -142,10 +148,10 @@ impl Soak {
         let began = Instant::now();
         let open =
             "SELECT id::text FROM tasks WHERE status IN ('pending', 'ready', 'running', 'waiting')";
-        loop {
+        let mut left = loop {
             let open: Vec<String> = sqlx::query_scalar(open).fetch_all(&mut *database).await?;
             if open.is_empty() || began.elapsed() > Duration::from_mins(5) {
-                break;
+                break open.iter().map(|task| format!("task {task} is open")).collect::<Vec<_>>();
             }
             let client = client(stage).await?;
             for task in open {
@@ -154,9 +160,11 @@ impl Soak {
                 let _ = client.post::<Value>(&path, &json!({})).await;
             }
             sleep(EVERY).await;
+        };
+        if let Lived::Stuck(why) = stop(stage, &mut life.daemon, None, Lived::Over).await? {
+            left.push(why);
         }
-        stop(&mut life.daemon, None).await?;
-        let mut left = judge::orphans(stage).await?;
+        left.extend(judge::orphans(stage).await?);
         let query = sqlx::query_scalar::<_, i64>(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use journeyman_faults::POINTS;
 use serde::{Deserialize, Serialize};
 
 use crate::life::{End, Kind, half};
@@ -43,7 +44,7 @@ pub struct Tally {
     pub inside: Figures,
     /// Daemons in trouble, by its name; `kills` is how often it struck.
     pub troubles: BTreeMap<String, Figures>,
-    /// The halves of failpoints at which a life was to end.
+    /// The halves of failpoints at which a life ended.
     pub places: BTreeSet<String>,
 }
 
@@ -90,7 +91,7 @@ impl Tally {
         figures.orphans += any(&findings.orphans);
         figures.repeated_calls += u64::try_from(findings.repeated.len()).unwrap_or(u64::MAX);
         figures.audit_gaps += any(&findings.audit);
-        for end in outcome.scenario.ends.iter().flatten() {
+        for end in &outcome.ended {
             if let End::Point { point, after, .. } = end {
                 self.places.insert(format!("{point} {}", half(*after).word()));
             }
@@ -116,21 +117,23 @@ impl fmt::Display for Tally {
         ] {
             writeln!(f, "| {name} | {a} | {b} |")?;
         }
+        let (places, all) = (self.places.len(), POINTS.len() * 2);
+        writeln!(f, "\nFailpoint halves at which a life ended: {places} of {all}.")?;
         if self.troubles.is_empty() {
             return Ok(());
         }
         writeln!(
             f,
-            "\n| trouble | scenarios | strikes | lost | duplicated | divergent | orphans | repeated model calls |"
+            "\n| trouble | scenarios | strikes | lost | duplicated | divergent | orphans | repeated model calls | gaps in the audit |"
         )?;
-        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|---:|")?;
         for (name, of) in &self.troubles {
             let (scenarios, kills, lost) = (of.scenarios, of.kills, of.lost);
             let (duplicated, divergent) = (of.duplicated, of.divergent);
-            let (orphans, repeated) = (of.orphans, of.repeated_calls);
+            let (orphans, repeated, gaps) = (of.orphans, of.repeated_calls, of.audit_gaps);
             writeln!(
                 f,
-                "| {name} | {scenarios} | {kills} | {lost} | {duplicated} | {divergent} | {orphans} | {repeated} |"
+                "| {name} | {scenarios} | {kills} | {lost} | {duplicated} | {divergent} | {orphans} | {repeated} | {gaps} |"
             )?;
         }
         Ok(())

@@ -14,12 +14,16 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::sleep;
 
 use crate::judge;
-use crate::life::daemon::{at_work, signal, start, stop};
+use crate::life::daemon::{answers, at_work, died, signal, start, stop};
 use crate::life::{Lived, Progress};
+use crate::paid::Paid;
 use crate::stage::Stage;
 
 pub use disk::Disk;
 pub use wire::Wire;
+
+/// Between two looks at what is paid.
+const WATCH: Duration = Duration::from_millis(50);
 
 /// A kind of trouble.
 #[expect(
@@ -65,7 +69,7 @@ impl Trouble {
     /// Whether a play has something that it could strike.
     pub fn suits(self, play: &str) -> bool {
         match self {
-            Self::Database | Self::Wire => ["graph", "command"].contains(&play),
+            Self::Database | Self::Wire => ["graph", "command", "model"].contains(&play),
             Self::Agent | Self::Sleep | Self::Nodes | Self::Disk => play == "steady",
         }
     }
@@ -80,6 +84,7 @@ impl Trouble {
         self,
         stage: &Stage<'_>,
         progress: &mut Progress,
+        paid: &mut Paid,
         seed: u64,
     ) -> Result<(Lived, u32)> {
         let runtime =
@@ -89,7 +94,7 @@ impl Trouble {
             match self {
                 Self::Sleep | Self::Nodes => self.among_nodes(stage, progress, &mut random).await,
                 Self::Database | Self::Wire | Self::Agent | Self::Disk => {
-                    self.around_one(stage, progress, &mut random).await
+                    self.around_one(stage, progress, paid, &mut random).await
                 }
             }
         })
@@ -100,6 +105,7 @@ impl Trouble {
         self,
         stage: &Stage<'_>,
         progress: &mut Progress,
+        paid: &mut Paid,
         random: &mut fastrand::Rng,
     ) -> Result<(Lived, u32)> {
         let data = stage.world.data();
@@ -111,29 +117,25 @@ impl Trouble {
                     sleep(Duration::from_millis(random.u64(50..900))).await;
                     strikes += self.strike(stage, random).await?;
                     if strikes >= 3 {
-                        return std::future::pending::<Result<()>>().await;
+                        return std::future::pending::<Result<Lived>>().await;
                     }
                 }
             };
-            tokio::select! {
-                exited = daemon.wait() => {
-                    let log = std::fs::read_to_string(stage.world.log()).unwrap_or_default();
-                    let last = log.lines().last().unwrap_or_default();
-                    Lived::Stuck(format!("the daemon ended: {}: {last}", exited?))
+            let watch = async {
+                loop {
+                    // The database may be away just now.
+                    let _ = paid.look(stage).await;
+                    sleep(WATCH).await;
                 }
+            };
+            tokio::select! {
+                exited = daemon.wait() => died(stage, exited?, None),
                 lived = in_trouble(stage, &data, progress) => lived?,
-                struck = strike => { struck?; Lived::Ended }
+                failed = strike => failed?,
+                never = watch => never,
             }
         };
-        if matches!(lived, Lived::Stuck(_)) {
-            // It may be over already.
-            let _ = daemon.kill().await;
-            return Ok((lived, strikes));
-        }
-        if !stop(&mut daemon, None).await? {
-            return Ok((Lived::Stuck("it did not stop in order".to_owned()), strikes));
-        }
-        Ok((lived, strikes))
+        Ok((stop(stage, &mut daemon, None, lived).await?, strikes))
     }
 
     async fn strike(self, stage: &Stage<'_>, random: &mut fastrand::Rng) -> Result<u32> {
@@ -183,8 +185,7 @@ impl Trouble {
         random: &mut fastrand::Rng,
     ) -> Result<(Lived, u32)> {
         let count = if self == Self::Nodes { 3 } else { 2 };
-        let folders: Vec<_> =
-            (0..count).map(|n| stage.world.data().with_file_name(format!("data-{n}"))).collect();
+        let folders: Vec<_> = (0..count).map(|node| stage.world.data_of(node)).collect();
         let mut nodes = Vec::new();
         for folder in &folders {
             nodes.push(start(stage, folder, None)?);
@@ -197,32 +198,52 @@ impl Trouble {
             let trouble = async {
                 for node in &mut nodes {
                     sleep(Duration::from_millis(random.u64(100..1_200))).await;
+                    if let Some(status) = node.try_wait()? {
+                        return Ok(died(stage, status, None));
+                    }
+                    strikes += 1;
                     if self == Self::Nodes {
                         node.kill().await?;
-                        strikes += 1;
                     } else {
                         signal(node, Signal::STOP);
-                        strikes += 1;
                         let lease_s = u64::from(stage.world.options().lease_s);
                         sleep(Duration::from_secs(lease_s + 1)).await;
                         signal(node, Signal::CONT);
                     }
                 }
-                std::future::pending::<Result<()>>().await
+                std::future::pending::<Result<Lived>>().await
             };
             tokio::select! {
+                exited = last.wait() => died(stage, exited?, None),
                 lived = in_trouble(stage, at, progress) => lived?,
-                ended = trouble => { ended?; Lived::Ended }
+                failed = trouble => failed?,
             }
         };
-        for node in nodes.iter_mut().chain([&mut last]) {
-            if node.try_wait()?.is_none() {
-                signal(node, Signal::CONT);
-                stop(node, None).await?;
-            }
+        // Those that were killed are the first ones.
+        let killed = if self == Self::Nodes { usize::try_from(strikes)? } else { 0 };
+        let mut lived = lived;
+        for node in nodes.iter_mut().skip(killed).chain([&mut last]) {
+            signal(node, Signal::CONT);
+            lived = stop(stage, node, None, lived).await?;
+        }
+        for folder in &folders {
+            lived = settle(stage, folder, lived).await?;
         }
         Ok((lived, strikes))
     }
+}
+
+/// A node's next start and its stop: what it could not clear away when it was killed or lost a lease, it clears then.
+async fn settle(stage: &Stage<'_>, data: &Path, lived: Lived) -> Result<Lived> {
+    if matches!(lived, Lived::Stuck(_)) {
+        return Ok(lived);
+    }
+    let mut node = start(stage, data, None)?;
+    let lived = match answers(stage, data).await {
+        Some(_) => lived,
+        None => Lived::Stuck("a node does not answer when it is started again".to_owned()),
+    };
+    stop(stage, &mut node, None, lived).await
 }
 
 /// The user, whose own look at the database may be cut off, too.

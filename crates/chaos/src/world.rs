@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -38,6 +39,8 @@ pub struct Options {
     pub namespaces: bool,
     /// Executions at once.
     pub concurrent: u32,
+    /// The life of a scenario from which on mechanisms are out, the first one being 0.
+    pub without_from: usize,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             lease_s: 3,
             concurrent: 10,
             namespaces: true,
+            without_from: 0,
         }
     }
 }
@@ -59,8 +63,10 @@ pub struct World {
     database: TestDatabase,
     program: PathBuf,
     options: Options,
-    /// Mechanisms that daemons of it do without.
+    /// Mechanisms that lives of it do without.
     without: Vec<String>,
+    /// Whether they do by now.
+    is_without: AtomicBool,
     /// Where PostgreSQL's files are, where it is of this world alone.
     cluster: Option<PathBuf>,
     wire: Option<Arc<Wire>>,
@@ -80,6 +86,7 @@ impl World {
             program: program.to_owned(),
             options,
             without: Vec::new(),
+            is_without: AtomicBool::new(false),
             cluster: None,
             wire: None,
             disk: None,
@@ -144,11 +151,18 @@ impl World {
         }
     }
 
-    /// Takes mechanisms out of this process and of daemons from now on.
+    /// Has lives do without mechanisms, from the one that the options name.
     pub fn take_out(&mut self, without: &[String]) {
         self.without = without.to_vec();
+    }
+
+    /// A scenario's life of this number begins: what it is to do without is out of this process, and of daemons.
+    pub fn begin(&self, life: usize) {
+        let is_without = life >= self.options.without_from;
+        self.is_without.store(is_without, Ordering::Release);
         for mechanism in Mechanism::ALL {
-            take_out(mechanism, without.iter().any(|name| name == mechanism.name()));
+            let is_named = self.without.iter().any(|name| name == mechanism.name());
+            take_out(mechanism, is_without && is_named);
         }
     }
 
@@ -171,6 +185,21 @@ impl World {
     /// The runtime's data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The data folder of a node that is not alone.
+    pub fn data_of(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("data-{node}"))
+    }
+
+    /// The data folders of all nodes that were started here.
+    pub fn all_data(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
+        let is_data = |entry: &std::fs::DirEntry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| name == "data" || name.starts_with("data-"))
+        };
+        entries.filter(is_data).map(|entry| entry.path()).collect()
     }
 
     /// The database's address.
@@ -224,6 +253,8 @@ impl World {
 
     /// The program in this world, with nothing of the machine's settings.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        let is_without = self.is_without.load(Ordering::Acquire);
+        let without = if is_without { self.without.join(",") } else { String::new() };
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -232,7 +263,7 @@ impl World {
             .env("JOURNEYMAN_DATA", self.data())
             .env("JOURNEYMAN_CONFIG", self.config())
             .env("NO_COLOR", "1")
-            .env("JOURNEYMAN_WITHOUT", self.without.join(","))
+            .env("JOURNEYMAN_WITHOUT", without)
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command

@@ -1,8 +1,9 @@
 //! A life of the real daemon, and its real end. Beside it there may be others on the same database, and trouble.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -25,19 +26,40 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
         let data = stage.world.data();
         let mut daemon = start(stage, &data, end)?;
         let lived = tokio::select! {
-            exited = daemon.wait() => { exited?; return Ok(Lived::Ended) }
-            () = moment(end) => { daemon.kill().await?; return Ok(Lived::Ended) }
+            exited = daemon.wait() => return Ok(died(stage, exited?, end)),
+            () = moment(end) => {
+                let killed = kill(&mut daemon).await?;
+                return Ok(if is_killed(killed) { Lived::Ended } else { died(stage, killed, None) });
+            }
             lived = at_work(stage, &data, progress) => lived?,
         };
-        if matches!(lived, Lived::Stuck(_)) {
-            daemon.kill().await?;
-            return Ok(lived);
-        }
-        if !stop(&mut daemon, end).await? {
-            return Ok(Lived::Ended);
-        }
-        Ok(lived)
+        stop(stage, &mut daemon, end, lived).await
     })
+}
+
+/// Whether a signal 9 ended it.
+fn is_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::KILL.as_raw())
+}
+
+/// What a life came to whose process ended without an order: at its failpoint, or as none should.
+pub(crate) fn died(stage: &Stage<'_>, status: ExitStatus, end: Option<&End>) -> Lived {
+    if matches!(end, Some(End::Point { .. })) && is_killed(status) {
+        return Lived::Ended;
+    }
+    Lived::Stuck(format!("the daemon ended by itself, {status}: {}", last_words(stage)))
+}
+
+/// The last line of the daemons' log.
+fn last_words(stage: &Stage<'_>) -> String {
+    let log = std::fs::read_to_string(stage.world.log()).unwrap_or_default();
+    log.lines().last().unwrap_or_default().to_owned()
+}
+
+/// Kills it, and says how it ended: it may have been over already.
+async fn kill(daemon: &mut Child) -> Result<ExitStatus> {
+    let _ = daemon.start_kill();
+    Ok(daemon.wait().await?)
 }
 
 /// Starts a daemon of a data folder, and does not wait until it answers.
@@ -60,6 +82,14 @@ pub(crate) async fn at_work(
     data: &Path,
     progress: &mut Progress,
 ) -> Result<Lived> {
+    match answers(stage, data).await {
+        Some(client) => drive(stage, &client, progress).await,
+        None => Ok(Lived::Stuck("the daemon does not answer".to_owned())),
+    }
+}
+
+/// Waits until the daemon of a data folder answers; none where it does not in time.
+pub(crate) async fn answers(stage: &Stage<'_>, data: &Path) -> Option<Client> {
     let answers = async {
         loop {
             if let Ok(socket) = socket::path(data)
@@ -70,10 +100,7 @@ pub(crate) async fn at_work(
             sleep(Duration::from_millis(5)).await;
         }
     };
-    match timeout(stage.world.options().patience, answers).await {
-        Ok(client) => drive(stage, &client, progress).await,
-        Err(_) => Ok(Lived::Stuck("the daemon does not answer".to_owned())),
-    }
+    timeout(stage.world.options().patience, answers).await.ok()
 }
 
 /// Sends a signal; the process may be ending just now.
@@ -82,14 +109,35 @@ pub(crate) fn signal(daemon: &Child, signal: Signal) {
     let _ = pid.map(|pid| kill_process(pid, signal));
 }
 
-/// Stops it in order; false where it was ended meanwhile.
-pub(crate) async fn stop(daemon: &mut Child, end: Option<&End>) -> Result<bool> {
-    signal(daemon, Signal::TERM);
-    tokio::select! {
-        stopped = timeout(STOP, daemon.wait()) => {
-            let stopped = stopped.context("it does not stop")??;
-            Ok(stopped.success())
-        }
-        () = moment(end) => { daemon.kill().await?; Ok(false) }
+/// Ends a daemon whose life came to this so far: in order, but where it is stuck already. What the life then came to:
+/// the same only where the daemon stopped as ordered.
+pub(crate) async fn stop(
+    stage: &Stage<'_>,
+    daemon: &mut Child,
+    end: Option<&End>,
+    lived: Lived,
+) -> Result<Lived> {
+    if matches!(lived, Lived::Stuck(_)) {
+        kill(daemon).await?;
+        return Ok(lived);
     }
+    signal(daemon, Signal::TERM);
+    let status = tokio::select! {
+        stopped = timeout(STOP, daemon.wait()) => {
+            let Ok(status) = stopped else {
+                kill(daemon).await?;
+                let said = last_words(stage);
+                return Ok(Lived::Stuck(format!("the daemon does not stop in {STOP:?}: {said}")));
+            };
+            status?
+        }
+        () = moment(end) => {
+            let killed = kill(daemon).await?;
+            if is_killed(killed) {
+                return Ok(Lived::Ended);
+            }
+            killed
+        }
+    };
+    Ok(if status.success() { lived } else { died(stage, status, end) })
 }

@@ -10,7 +10,7 @@ use super::{Act, Play};
 
 /// All of them.
 pub const PLAYS: &[Play] = &[
-    Play { name: "graph", files: NOTE, script: None, forge: false, acts: graph, weight: 40 },
+    Play { name: "graph", files: NOTE, script: None, forge: false, acts: graph, weight: 80 },
     Play {
         name: "command",
         files: PREPARED,

@@ -18,11 +18,11 @@ fn a_life_ends_at_every_failpoint() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["missed"], serde_json::json!([]), "no play meets these");
+    assert_eq!(document["missed"], serde_json::json!([]), "no life ended at these: {said}");
     let tally: Tally = serde_json::from_value(document["tally"].clone()).unwrap();
     assert!(tally.is_clean(), "{tally}\n{said}");
     let halves = |point: &Point| ["before", "after"].map(|half| format!("{} {half}", point.name));
     let expected: BTreeSet<String> = POINTS.iter().flat_map(halves).collect();
     assert_eq!(tally.places, expected);
-    assert!(tally.inside.kills >= u64::try_from(expected.len()).unwrap() * 9 / 10, "{tally}");
+    assert!(tally.inside.kills >= u64::try_from(expected.len()).unwrap(), "{tally}");
 }
