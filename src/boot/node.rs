@@ -6,9 +6,11 @@ use std::path::Path;
 use journeyman_actors::context::Runtime;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_faults::{Mechanism, is_out};
-use journeyman_store::{Acting, LeftBy, NewNode, NodeKind, Store};
+use journeyman_store::{Acting, Child, LeftBy, NewNode, NodeKind, Store};
+use journeyman_workspace::WorkspaceError;
 use journeyman_workspace::reap::{self, ChildIdentity, Owner};
 use rustix::fs::FlockOperation;
+use uuid::Uuid;
 
 use super::{Mode, database};
 use crate::failure::{Exit, Failure};
@@ -42,7 +44,7 @@ pub(super) async fn register(
     mode: Mode,
     task: TaskId,
 ) -> Result<NodeId, Failure> {
-    let id = NodeId::from_uuid(uuid::Uuid::now_v7());
+    let id = NodeId::from_uuid(Uuid::now_v7());
     let (kind, only_task) = match mode {
         Mode::Observer => return Ok(id),
         Mode::Daemon => (NodeKind::Daemon, None),
@@ -122,10 +124,30 @@ async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
             Some(ChildIdentity { pid: child.pid, start_time, owner })
         })
         .collect();
-    reap::reap(&children, &[]).await.map_err(Failure::from_error)?;
-    let ids: Vec<_> = left.iter().map(|child| child.id).collect();
+    let alive = match reap::reap(&children, &[]).await {
+        Ok(_) => Vec::new(),
+        // As one that waits for a file system that is gone: whoever goes on with its run tries again, and so does the
+        // next start.
+        Err(WorkspaceError::StillAlive(alive)) => {
+            tracing::warn!(pids = ?alive, "processes of an earlier life do not end");
+            alive
+        }
+        Err(error) => return Err(Failure::from_error(error)),
+    };
+    let ids = gone(&left, &boot_id, &alive);
     store.children().all_ended(&Acting::now("boot"), &ids).await.map_err(failure)?;
-    Ok(u32::try_from(ids.len()).is_ok_and(|count| count == PAGE))
+    Ok(alive.is_empty() && u32::try_from(left.len()).is_ok_and(|count| count == PAGE))
+}
+
+/// The rows of those that are not alive. Where something lives that has no row of its own, any of them may have started
+/// it: only those of another boot are surely gone.
+fn gone(left: &[Child], boot_id: &str, alive: &[i32]) -> Vec<Uuid> {
+    let is_here = |child: &Child| child.boot_id == boot_id;
+    let is_known = |pid: &i32| left.iter().any(|child| is_here(child) && child.pid == *pid);
+    let all_known = alive.iter().all(is_known);
+    let gone =
+        left.iter().filter(|child| !is_here(child) || (all_known && !alive.contains(&child.pid)));
+    gone.map(|child| child.id).collect()
 }
 
 /// Ends this node's row; its leases expire with it.
@@ -150,4 +172,35 @@ pub(super) fn host() -> String {
 pub(super) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_of_what_does_not_end_stay_open() {
+        let child = |number: u128, pid, boot: &str| Child {
+            id: Uuid::from_u128(number),
+            node_id: NodeId::from_uuid(Uuid::nil()),
+            execution_id: None,
+            lease_epoch: None,
+            run_id: None,
+            pid,
+            start_time: 1,
+            started_at: chrono::DateTime::UNIX_EPOCH,
+            argv_head: String::new(),
+            host: "here".into(),
+            boot_id: boot.into(),
+        };
+        let left = [child(1, 10, "now"), child(2, 11, "now"), child(3, 11, "before")];
+        let check = |alive: &[i32], expected: &[u128]| {
+            let expected: Vec<_> = expected.iter().copied().map(Uuid::from_u128).collect();
+            assert_eq!(gone(&left, "now", alive), expected, "{alive:?}");
+        };
+        check(&[], &[1, 2, 3]);
+        check(&[11], &[1, 3]);
+        // Somebody's child without a row.
+        check(&[11, 99], &[3]);
+    }
 }

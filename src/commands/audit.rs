@@ -49,6 +49,13 @@ pub async fn execute(context: &Context, command: cli::Audit) -> Result<Exit, Fai
                 let verdict = if sound { "the chain holds" } else { "THE CHAIN IS BROKEN" };
                 let (sealed, unsealed) = (count("sealed"), count("unsealed"));
                 let mut text = format!("{verdict}: {sealed} sealed, {unsealed} not yet sealed\n");
+                let links_only = count("links_only");
+                if links_only > 0 {
+                    text.push_str(&format!(
+                        "of {} blocks, {links_only} by their links alone: rows of them are gone by retention\n",
+                        count("blocks")
+                    ));
+                }
                 if let Some(broken) = document["first_broken"].as_str() {
                     text.push_str(&format!("{broken}\n"));
                 }

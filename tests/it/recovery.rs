@@ -5,5 +5,6 @@ mod everywhere;
 mod fence;
 mod foreground;
 mod killed;
+mod outage;
 pub(crate) mod scene;
 mod stopped;

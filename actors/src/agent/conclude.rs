@@ -10,6 +10,7 @@ use journeyman_domain::status::{Status, WaitingFor};
 use journeyman_domain::step::{Entry, Outcome};
 use journeyman_store::{Acting, Finish, StoreError, is_transient};
 use journeyman_telemetry::names;
+use journeyman_workspace::WorkspaceError;
 
 use super::claimed::Claimed;
 use super::execute::{Left, RunError, Work};
@@ -70,9 +71,7 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     if ours || matches!(error, RunError::Store(StoreError::Fenced)) {
         return Err(error);
     }
-    if let RunError::Store(store) = &error
-        && is_transient(store)
-    {
+    if is_left_to_others(&error) {
         return Err(error);
     }
     let reason = sentence(&error);
@@ -91,6 +90,16 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     let outcome = Outcome::Failed { reason, policy };
     work.journal.append(Entry::Outcome { outcome: outcome.clone() }).await?;
     Ok(Left::Ended(outcome))
+}
+
+/// What is no failure of the task, and may be over for whoever goes on with it: the database is away, or a process that
+/// was started for it does not end.
+fn is_left_to_others(error: &RunError) -> bool {
+    match error {
+        RunError::Store(store) => is_transient(store),
+        RunError::Workspace(error) => matches!(error, WorkspaceError::StillAlive(_)),
+        RunError::Task(_) | RunError::Damaged(_) | RunError::Stopped => false,
+    }
 }
 
 async fn classified(work: &Work, reason: &str) -> Policy {
@@ -340,4 +349,17 @@ fn verification(
         "reasons": verdict.reasons,
         "files_changed": files_changed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_end_is_no_failure_of_its_task() {
+        let check = |error: RunError, expected| assert_eq!(is_left_to_others(&error), expected);
+        check(WorkspaceError::StillAlive(vec![7]).into(), true);
+        check(WorkspaceError::Incomplete("folder".into()).into(), false);
+        check(StoreError::Conflict("no".into()).into(), false);
+    }
 }

@@ -117,6 +117,7 @@ impl Journal {
             call: beside.call.as_ref(),
             effect: beside.effect.as_ref(),
             before: &self.deferred,
+            after: self.written(),
         };
         let seq = self.patiently(&step).await?;
         self.deferred.clear();
@@ -143,25 +144,39 @@ impl Journal {
         Ok(())
     }
 
+    /// The number of the last step that is written, which the next one follows. An execution without one of these
+    /// mechanisms does not know it.
+    fn written(&self) -> Option<i32> {
+        if is_out(Mechanism::JournaledAnswers) || is_out(Mechanism::Fence) {
+            return None;
+        }
+        let deferred = i32::try_from(self.deferred.len()).unwrap_or(i32::MAX);
+        Some(self.steps.last().map_or(0, |last| last.seq - deferred))
+    }
+
     async fn patiently(&self, step: &NewStep<'_>) -> Result<i32, RunError> {
         let mut pause = Duration::from_millis(50);
-        let mut in_doubt = false;
+        let mut doubt: Option<StoreError> = None;
         loop {
-            if in_doubt {
-                // The answer was lost, the step perhaps not: it is there or it is not.
+            if let Some(cause) = doubt.take() {
+                // The answer was lost, the step perhaps not: it is there, it is not, or it is still on its way. What
+                // is on its way takes its number, and the next try is refused for that.
                 match self.arrived(step).await {
                     Ok(Some(seq)) => return Ok(seq),
-                    Ok(None) => in_doubt = false,
-                    Err(error) if is_transient(&error) => {}
+                    Ok(None) if is_transient(&cause) => {}
+                    Ok(None) => return Err(cause.into()),
+                    Err(error) if is_transient(&error) => doubt = Some(cause),
                     Err(error) => return Err(error.into()),
                 }
             }
-            if !in_doubt {
+            if doubt.is_none() {
                 match self.store.journal().append(self.fence, self.id, step).await {
                     Ok(seq) => return Ok(seq),
-                    Err(error) if is_transient(&error) => {
+                    Err(error)
+                        if is_transient(&error) || matches!(error, StoreError::Conflict(_)) =>
+                    {
                         tracing::warn!(error = %error, "the journal is not written; trying again");
-                        in_doubt = true;
+                        doubt = Some(error);
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -178,8 +193,11 @@ impl Journal {
     async fn arrived(&self, step: &NewStep<'_>) -> Result<Option<i32>, StoreError> {
         let next = self.steps.last().map_or(1, |last| last.seq + 1);
         let rows = self.store.journal().load(self.id).await?;
-        let there = rows.iter().find(|row| row.seq == next && row.payload == step.payload);
-        Ok(there.map(|row| row.seq))
+        // The next owner may have gone on with the very same step.
+        let epoch = self.fence.lease_epoch;
+        let is_ours =
+            |row: &&Step| row.seq == next && row.epoch == epoch && row.payload == step.payload;
+        Ok(rows.iter().find(is_ours).map(|row| row.seq))
     }
 
     /// The whole output beside a step.

@@ -21,7 +21,7 @@ use super::handle::GatewayHandle;
 use super::messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
 use super::row::{self, record_unwanted};
 use crate::context::Runtime;
-use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, read_at_start};
 
 /// How long a call waits in the gateway before its run is put aside instead.
 const PATIENCE_MS: u64 = 60_000;
@@ -63,7 +63,7 @@ impl GatewayActor {
         let (actor, _) = Self::spawn_linked(None, Self, (runtime, child), supervisor).await?;
         Ok(Child::new(actor).with_probe(move || {
             let handle = handle.clone();
-            async move { handle.snapshot().await.is_ok() }
+            async move { handle.ping().await }
         }))
     }
 }
@@ -79,7 +79,8 @@ impl Actor for GatewayActor {
         (runtime, child): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let now = Utc::now();
-        let spent = runtime.store.calls().spent_since(row::midnight(now)).await?;
+        let calls = || async { runtime.store.calls().spent_since(row::midnight(now)).await };
+        let spent = read_at_start(runtime.mode, calls).await?;
         Ok(State {
             decided: gateway::State::new(row::ms(now), spent),
             settings: gateway::Settings {

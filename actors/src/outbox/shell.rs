@@ -48,7 +48,7 @@ impl OutboxActor {
         let (actor, _) = Self::spawn_linked(None, Self, (runtime, child), supervisor).await?;
         Ok(Child::new(actor).with_probe(move || {
             let handle = handle.clone();
-            async move { handle.snapshot().await.is_ok() }
+            async move { handle.ping().await }
         }))
     }
 }

@@ -60,7 +60,7 @@ impl SchedulerHandle {
 
     /// Whether it answers; the supervisor sets the time limit.
     pub(super) async fn ping(&self) -> bool {
-        self.0.ask(LIMIT, |reply| SchedulerMessage::Ping { reply }).await.is_ok()
+        self.0.ask_without_limit(|reply| SchedulerMessage::Ping { reply }).await.is_ok()
     }
 
     pub(super) fn tick(&self) -> bool {

@@ -22,7 +22,7 @@ use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
 use super::tend::Tending;
 use crate::agent::{AgentsHandle, StopReason};
 use crate::context::{Change, Mode, Runtime};
-use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer};
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, read_at_start};
 
 /// The task scheduler.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct State {
     tending: Arc<Tending>,
     /// Whether anything new is begun here, for what is under way outside of a handler.
     begins: Arc<AtomicBool>,
+    /// Whether a tick waits or is handled: another one would only wait behind it.
+    ticking: Arc<AtomicBool>,
     /// What the node's row says of why not.
     told_idle: Option<&'static str>,
 }
@@ -89,18 +91,11 @@ impl Actor for SchedulerActor {
         Arguments { runtime, child }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let agents = AgentsHandle::new(child.directory.clone());
-        // A restarted scheduler finds the runs that are still there.
-        let mut runs = HashMap::new();
-        for handle in agents.runs() {
-            if let Some(task) = runtime.store.runs().get(handle.run).await?.task_id {
-                // Whatever its epoch is, there was no other since.
-                runs.insert(handle.run, Started { task, epoch: 0 });
-            }
-        }
+        let (runs, held) = read_at_start(runtime.mode, || read_rows(&runtime, &agents)).await?;
         let decided = schedule::State {
             running: u32::try_from(runs.len()).unwrap_or(u32::MAX),
             draining: runtime.mode == Mode::Observer,
-            held: is_held(&runtime).await?,
+            held,
             ..schedule::State::default()
         };
         let state = State {
@@ -116,6 +111,7 @@ impl Actor for SchedulerActor {
             completing: Arc::default(),
             tending: Arc::default(),
             begins: Arc::default(),
+            ticking: Arc::default(),
             told_idle: None,
             runtime,
         };
@@ -155,17 +151,18 @@ impl State {
             return;
         }
         let (handle, now) = (self.handle.clone(), self.runtime.schedule.clone());
+        let ticking = Arc::clone(&self.ticking);
         self.tasks.spawn(move |stop| async move {
-            handle.tick();
             loop {
+                if !ticking.swap(true, Ordering::AcqRel) && !handle.tick() {
+                    ticking.store(false, Ordering::Release);
+                }
                 let every = {
                     let settings = now.borrow();
                     Duration::from_millis(settings.poll_ms.min(settings.lease_ms / 3))
                 };
                 tokio::select! {
-                    () = tokio::time::sleep(every) => {
-                        handle.tick();
-                    }
+                    () = tokio::time::sleep(every) => {}
                     () = stop.cancelled() => return,
                 }
             }
@@ -202,7 +199,10 @@ impl State {
 
     async fn take(&mut self, message: SchedulerMessage) {
         match message {
-            SchedulerMessage::Tick => self.step(Input::Tick).await,
+            SchedulerMessage::Tick => {
+                self.step(Input::Tick).await;
+                self.ticking.store(false, Ordering::Release);
+            }
             SchedulerMessage::Hint { task } => {
                 // It may be to be stopped or held.
                 if task.is_some_and(|task| self.runs.values().any(|run| run.task == task))
@@ -226,8 +226,11 @@ impl State {
             SchedulerMessage::AddTasks { tasks, reply } => self.add(tasks, reply),
             SchedulerMessage::Wish { task, wish, reply } => {
                 let done = self.wish(task, wish).await;
+                let is_done = done.is_ok();
                 answer(reply, done);
-                self.step(Input::Hint).await;
+                if is_done {
+                    self.step(Input::Hint).await;
+                }
             }
             SchedulerMessage::Drain { reply } => {
                 self.drained = Some(reply);
@@ -273,7 +276,13 @@ impl State {
         self.tell_why_idle(&settings).await;
         for effect in effects {
             let done = match effect {
-                Effect::Renew => self.renew().await,
+                Effect::Renew => {
+                    let renewed = self.renew().await;
+                    if renewed.is_err() {
+                        self.decided.renew_again();
+                    }
+                    renewed
+                }
                 Effect::Tend => {
                     self.tend();
                     Ok(())
@@ -283,6 +292,10 @@ impl State {
             };
             if let Err(error) = done {
                 tracing::warn!(error = %error, effect = ?effect, "the scheduler tries again later");
+                if matches!(error, StoreError::Unavailable(_)) {
+                    // The rest would wait for the same, and whoever asks would wait for it. It is due again soon.
+                    return;
+                }
             }
         }
     }
@@ -421,6 +434,27 @@ async fn hand_back(store: &Store, fence: Fence, error: &DynamicError) {
     if let Err(error) = done {
         tracing::debug!(error = %error, "its lease was not released; it will expire");
     }
+}
+
+/// The runs that a restarted scheduler finds still there, and whether the user wants nothing to be begun here.
+async fn read_rows(
+    runtime: &Runtime,
+    agents: &AgentsHandle,
+) -> Result<(HashMap<RunId, Started>, bool), StoreError> {
+    let mut runs = HashMap::new();
+    for handle in agents.runs() {
+        let task = match runtime.store.runs().get(handle.run).await {
+            Ok(run) => run.task_id,
+            // Its task was deleted; the run is about to end.
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(task) = task {
+            // Whatever its epoch is, there was no other since.
+            runs.insert(handle.run, Started { task, epoch: 0 });
+        }
+    }
+    Ok((runs, is_held(runtime).await?))
 }
 
 /// Whether the user wants this node to begin nothing, as the row of its life says.

@@ -94,13 +94,25 @@ impl<M: Message> Mailbox<M> {
         T: Send + 'static,
         E: Send + 'static,
     {
+        let asked = tokio::time::timeout(limit, self.ask_without_limit(message)).await;
+        asked.unwrap_or(Err(AskError::TimedOut(M::ACTOR)))
+    }
+
+    /// The same for as long as the caller waits: for a health probe, whose limit is its supervisor's.
+    pub async fn ask_without_limit<T, E>(
+        &self,
+        message: impl FnOnce(Reply<T, E>) -> M,
+    ) -> Result<T, AskError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let (answer, received) = ractor::concurrency::oneshot();
         self.send(Relation::Child, message(RpcReplyPort::from(answer)))?;
-        match tokio::time::timeout(limit, received).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(refusal))) => Err(AskError::Refused(refusal)),
-            Ok(Err(_)) => Err(AskError::Restarting(M::ACTOR)),
-            Err(_) => Err(AskError::TimedOut(M::ACTOR)),
+        match received.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(refusal)) => Err(AskError::Refused(refusal)),
+            Err(_) => Err(AskError::Restarting(M::ACTOR)),
         }
     }
 

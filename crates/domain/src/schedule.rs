@@ -78,6 +78,11 @@ impl State {
         self.took_over_at_ms = None;
     }
 
+    /// The leases were not renewed: that is due at once, before expired ones are looked for.
+    pub const fn renew_again(&mut self) {
+        self.renewed_at_ms = None;
+    }
+
     /// Whether anything new is begun here.
     pub const fn begins(&self, settings: &Settings) -> bool {
         !(self.draining || self.held || settings.maintenance)
@@ -277,6 +282,9 @@ mod tests {
         let none = Effect::Claim { limit: 0 };
         let (state, effects) = step(&settings, &state, Input::Hint, 2);
         assert_eq!(effects, [none]);
+        let mut failed = state.clone();
+        failed.renew_again();
+        assert_eq!(step(&settings, &failed, Input::Hint, 3).1, [Effect::Renew, none]);
         let (state, effects) = step(&settings, &state, Input::Tick, 6_000);
         assert_eq!(effects, [Effect::Renew, Effect::Tend, none]);
         let (state, effects) = step(&settings, &state, Input::RunEnded, 6_001);

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -102,6 +103,9 @@ fn begin() {
     });
 }
 
+/// How long a stop may take to reach this thread.
+const STOPS_WITHIN: Duration = Duration::from_millis(50);
+
 fn parse(text: &str) -> Option<Arm> {
     let (place, action) = text.split_once('=')?;
     let mut parts = place.split(':');
@@ -186,6 +190,8 @@ pub(crate) async fn hit(point: Point, half: Half) {
         }
         Action::Stop => {
             let _ = kill_process(getpid(), Signal::STOP);
+            // Whichever thread takes the signal stops all of them: this one goes not on until then.
+            std::thread::sleep(STOPS_WITHIN);
         }
         Action::Cut => {
             if let Some(cut) = cut {

@@ -23,7 +23,16 @@ pub const EMPTY: &str = "SET LOCAL client_min_messages = warning; DO $$ DECLARE 
      LOOP EXECUTE statement; END LOOP; END $$";
 
 /// Gives back all leases of the day of the backup. A node of another machine may still work under one of them: what
-/// it has done since is not there any more, and it must not go on.
+/// it has done since is not there any more, and it must not go on. What a backup of an older version does not have
+/// yet is left out.
 pub const FENCE: &str = "SET LOCAL search_path TO public; \
      SET LOCAL journeyman.actor TO 'restore'; UPDATE task_executions SET node_id = NULL, lease_epoch = lease_epoch + 1, \
-     lease_expires_at = now() WHERE status = 'running'";
+     lease_expires_at = now() WHERE status = 'running'; DO $$ BEGIN \
+     IF EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass('outbox') \
+             AND attname = 'lease_epoch') THEN \
+         UPDATE outbox SET node_id = NULL, lease_epoch = lease_epoch + 1, lease_expires_at = now() \
+             WHERE state = 'sending'; \
+     END IF; \
+     IF to_regclass('task_leases') IS NOT NULL THEN \
+         UPDATE task_leases SET node_id = '00000000-0000-0000-0000-000000000000', expires_at = now(); \
+     END IF; END $$";

@@ -96,13 +96,7 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum that grows")]
         match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            // What came was cut off, or whoever answers is no PostgreSQL.
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ if is_away(&error) => Self::Unavailable(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 Some("JM001") => Self::Cycle(cycle_of(database.as_ref())),
                 Some("23505") if database.constraint() == Some("task_keys_unique_key") => {
@@ -112,16 +106,32 @@ impl From<sqlx::Error> for StoreError {
                     Self::Conflict(format!("an unfinished task has the unique key '{key}' already"))
                 }
                 Some("23505") => Self::Conflict(database.message().to_owned()),
-                // Connection failures, shutdown of the server, too many clients.
-                Some(code)
-                    if code.starts_with("08") || code.starts_with("57P") || code == "53300" =>
-                {
-                    Self::Unavailable(error)
-                }
                 _ => Self::Sql(error),
             },
             _ => Self::Sql(error),
         }
+    }
+}
+
+/// Whether no server answers, or it went away.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum that grows")]
+pub(crate) fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // An answer that was cut off while the connection was made; any other one is a fault of ours.
+        sqlx::Error::Protocol(message) => message.contains("SSLRequest") || message.contains("EOF"),
+        // Connection failures, a transaction that stood still for too long, shutdown of the server, too many
+        // clients.
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("57P")
+                || matches!(&*code, "25P03" | "25P04" | "53300")
+        }),
+        _ => false,
     }
 }
 
@@ -149,5 +159,8 @@ mod tests {
     fn an_answer_that_was_cut_off_is_a_server_that_went_away() {
         let cut = sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".to_owned());
         assert!(is_transient(&StoreError::from(cut)));
+        let fault = sqlx::Error::Protocol("unknown message type: '\\u{7}'".to_owned());
+        let fault = StoreError::from(fault);
+        assert!(matches!(fault, StoreError::Sql(_)) && !is_transient(&fault), "{fault:?}");
     }
 }

@@ -104,6 +104,11 @@ pub(crate) trait Write: Sized + Send + Sync {
     /// What its caller learns.
     type Answer: Send;
 
+    /// Whether it goes out in a commit of its own.
+    fn is_alone(&self) -> bool {
+        false
+    }
+
     /// Writes all of these in one commit; an error is one of the whole.
     fn write(store: &Store, batch: &[Self]) -> impl Future<Output = Written<Self>> + Send;
 }
@@ -111,20 +116,32 @@ pub(crate) trait Write: Sized + Send + Sync {
 /// An answer for each of a batch, in their order.
 pub(crate) type Written<W> = Result<Vec<Result<<W as Write>::Answer, StoreError>>, StoreError>;
 
-/// Writes a batch; where that fails, each by itself, so that each caller learns only of its own.
+/// Writes a batch, but each that goes alone by itself.
 pub(crate) async fn flush<W: Write>(
     store: Store,
     batch: Vec<W>,
 ) -> Vec<Result<W::Answer, StoreError>> {
-    match W::write(&store, &batch).await {
+    let mut answers = Vec::with_capacity(batch.len());
+    for together in batch.chunk_by(|one, next| !one.is_alone() && !next.is_alone()) {
+        answers.extend(flush_together(&store, together).await);
+    }
+    answers
+}
+
+/// In one commit; where that fails, each by itself, so that each caller learns only of its own.
+async fn flush_together<W: Write>(
+    store: &Store,
+    batch: &[W],
+) -> Vec<Result<W::Answer, StoreError>> {
+    match W::write(store, batch).await {
         Ok(answers) => answers,
         Err(error) if batch.len() == 1 => vec![Err(error)],
         // It may have arrived all the same: written again, it would be refused for that.
         Err(StoreError::Unavailable(_)) => batch.iter().map(|_| Err(lost())).collect(),
         Err(_) => {
             let mut answers = Vec::with_capacity(batch.len());
-            for one in &batch {
-                let written = W::write(&store, std::slice::from_ref(one)).await;
+            for one in batch {
+                let written = W::write(store, std::slice::from_ref(one)).await;
                 answers.push(written.and_then(|mut one| one.pop().unwrap_or_else(|| Err(lost()))));
             }
             answers

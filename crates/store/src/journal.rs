@@ -73,6 +73,9 @@ pub struct NewStep<'a> {
     pub effect: Option<&'a NewEffect>,
     /// Kinds and entries of steps that come right before it, in the same transaction.
     pub before: &'a [(&'static str, Value)],
+    /// The number of the last step that its writer knows of, 0 where it knows of none. Without it the step takes
+    /// whatever number is next.
+    pub after: Option<i32>,
 }
 
 /// One step.
@@ -173,9 +176,10 @@ impl Store {
 impl Journal<'_> {
     /// Appends a step, with those before it, and gives its number; it is durable when this returns.
     /// Steps of several runs that come at once share a commit. A run has one writer: of two appends
-    /// of one owner that meet, each gets a number of its own or is [`StoreError::Conflict`]. After an
-    /// error that leaves the outcome open ([`StoreError::Unavailable`]), load the journal before going
-    /// on.
+    /// of one owner that meet, each gets a number of its own or is [`StoreError::Conflict`]; so is one whose
+    /// [`NewStep::after`] is not the journal's end. After an error that leaves the outcome open
+    /// ([`StoreError::Unavailable`]), load the journal before going on: the statement may still be under way,
+    /// and only `after` keeps a second one from following it.
     pub async fn append(
         &self,
         fence: Fence,

@@ -96,6 +96,12 @@ impl Store {
             .min_connections(0)
             .acquire_timeout(options.acquire_timeout)
             .idle_timeout(options.idle_timeout)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query(BOUNDS).persistent(false).execute(connection).await?;
+                    Ok(())
+                })
+            })
             .test_before_acquire(false) // a round trip for each use
             .before_acquire(|connection, about| {
                 Box::pin(async move {
@@ -163,10 +169,19 @@ async fn cause(url: &str) -> sqlx::Error {
 
 const PING: &str = "SELECT 1";
 
+// A node that stands still, or whose machine is cut off, gives back its locks: else nobody could ever take over the
+// rows that it has changed. Whoever does nothing in a transaction for as long as a lease is good for by default has
+// lost its leases by then; statements, however long they take, and copies do not count. The others are for a server
+// that waits for a machine that is gone; over a Unix socket they mean nothing. What the user has set stands.
+const BOUNDS: &str = "SELECT set_config(b.name, b.setting, false) FROM (VALUES \
+         ('idle_in_transaction_session_timeout', '15s'), ('tcp_user_timeout', '30s'), \
+         ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '4') \
+     ) AS b (name, setting) JOIN pg_settings p ON p.name = b.name WHERE p.source = 'default'";
+
 /// Every SQL statement of this crate, for the test that prepares them all.
 pub fn statements() -> Vec<&'static str> {
     [
-        &[PING][..],
+        &[PING, BOUNDS][..],
         acting::ALL,
         audit::ALL,
         health::ALL,

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::StoreError;
+use crate::error::is_away;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
@@ -38,10 +39,9 @@ pub(crate) async fn run(pool: &PgPool) -> Result<(), StoreError> {
         Err(MigrateError::VersionMissing(_)) => {
             Err(StoreError::NewerDatabase { found: found(pool).await?, known: newest() })
         }
-        Err(
-            MigrateError::Execute(error)
-            | MigrateError::ExecuteMigration(error @ sqlx::Error::Io(_), _),
-        ) => Err(error.into()),
+        Err(MigrateError::Execute(error)) => Err(error.into()),
+        // It broke off, which is no fault of the migration.
+        Err(MigrateError::ExecuteMigration(error, _)) if is_away(&error) => Err(error.into()),
         Err(error) => Err(StoreError::Migration(Box::new(error))),
     }
 }

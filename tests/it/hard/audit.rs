@@ -6,7 +6,7 @@ use crate::recovery::scene::{CHECK, QUICK, add_command, is_over, notes, wait};
 use crate::support::{Home, wait_until};
 
 /// What is done, and what is said of it.
-const CASES: [(&str, &str); 15] = [
+const CASES: [(&str, &str); 16] = [
     ("UPDATE audit_rows SET actor = 'me' WHERE position = $row", "the chain 'rows'"),
     ("DELETE FROM audit_rows WHERE position = $row", "its rows were changed"),
     (
@@ -50,6 +50,14 @@ const CASES: [(&str, &str); 15] = [
         "UPDATE audit_blocks SET seq = CASE seq WHEN 1 THEN 1000001 ELSE 1000000 END WHERE chain = 'rows' \
          AND seq IN (1, 2); UPDATE audit_blocks SET seq = seq - 999999 WHERE seq >= 1000000",
         "the chain 'rows'",
+    ),
+    // Who says that retention dropped everything does not keep what is there from being checked.
+    (
+        "INSERT INTO audit_events (kind, table_name, record_ids, attributes, actor) \
+         SELECT 'audit_pruned', 'audit_' || chain, '{}', jsonb_build_object('chain', chain, 'through', 1000000000), \
+             'me' FROM (VALUES ('rows'), ('events')) c (chain); \
+         UPDATE audit_rows SET actor = 'me' WHERE position = $row",
+        "its rows were changed",
     ),
     // The end of a chain with its block: nothing in the database says that there was more.
     (
@@ -114,7 +122,7 @@ async fn tampering_is_found_and_named() {
     }
     // Without what this data folder remembers, a chain that ends early is a chain like any other: the docs say so.
     std::fs::remove_file(home.data().join("seen.json")).unwrap();
-    let cut = CASES[13].0.replace("$row", &row.to_string());
+    let cut = CASES[14].0.replace("$row", &row.to_string());
     wait(hand.execute(AssertSqlSafe(cut))).unwrap();
     home.run(&["audit", "verify"]).ok();
 }

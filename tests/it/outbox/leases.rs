@@ -106,6 +106,60 @@ async fn an_effect_is_written_with_the_step_that_decides_it_or_not_at_all() {
     assert_eq!(store.journal().load(held.run.id).await.unwrap().len(), 2);
 }
 
+/// They would share a statement, at whose end the audit is written.
+#[tokio::test]
+async fn effects_that_are_decided_at_once_are_each_in_their_own_trace() {
+    let database = database().await;
+    let store = database.store();
+    let mine = node(store).await;
+    let mut of = Vec::new();
+    for number in 0..4_u8 {
+        let held = run(store, mine).await;
+        let trace = format!("{number:032x}");
+        let traceparent = Some(format!("00-{trace}-b7ad6b7169203331-01"));
+        let key = number.to_string();
+        of.push((NewEffect { traceparent, ..effect(&key, Some(held.task.id)) }, held, trace));
+    }
+    let [one, two, three, four] = &of[..] else { unreachable!() };
+    let (one, two, three, four) = tokio::join!(
+        decide(store, &one.1, &one.0),
+        decide(store, &two.1, &two.0),
+        decide(store, &three.1, &three.0),
+        decide(store, &four.1, &four.0),
+    );
+    for done in [one, two, three, four] {
+        assert_eq!(done.unwrap(), 1);
+    }
+    let mut connection = database.connection().await.unwrap();
+    for (effect, _, trace) in &of {
+        let told: Vec<String> = sqlx::query_scalar(
+            "SELECT trace_id FROM audit_rows WHERE table_name = 'outbox' AND record_id = $1",
+        )
+        .bind(effect.id.as_uuid())
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(told, std::slice::from_ref(trace));
+    }
+}
+
+#[tokio::test]
+async fn a_sender_of_before_a_restore_writes_nothing() {
+    let database = database().await;
+    let store = database.store();
+    let (old, new) = (node(store).await, node(store).await);
+    let held = run(store, old).await;
+    decide(store, &held, &effect("one", Some(held.task.id))).await.unwrap();
+    let stale = claim(store, old, LEASE).await.remove(0).fence().unwrap();
+    let mut restored = database.connection().await.unwrap();
+    sqlx::Executor::execute(&mut restored, journeyman_store::backup::FENCE).await.unwrap();
+    let late = store.outbox().done(&ACTING, stale, "x", None).await;
+    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    // It may have arrived: whoever goes on with it looks for it first.
+    let taken = claim(store, new, LEASE).await.remove(0);
+    assert_eq!((taken.id, taken.attempts), (stale.id, 2));
+}
+
 #[tokio::test]
 async fn a_sender_whose_lease_was_taken_over_writes_nothing() {
     let database = database().await;

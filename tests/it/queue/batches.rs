@@ -72,6 +72,23 @@ async fn a_batch_of_a_node_that_is_gone_is_ready_again_and_its_late_end_changes_
     }
 }
 
+#[tokio::test]
+async fn a_batch_of_before_a_restore_is_ready_again_and_its_late_end_changes_nothing() {
+    let database = database().await;
+    let store = database.store();
+    let id = add_one(store, runless("a")).await;
+    let mine = node(store, NodeKind::Daemon).await;
+    let before = store.queue().claim_batch(&ACTING, mine, LEASE).await.unwrap().unwrap();
+    let mut restored = database.connection().await.unwrap();
+    restored.execute(journeyman_store::backup::FENCE).await.unwrap();
+    let late = store.queue().complete_batch(&ACTING, mine, &before).await;
+    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    take_over(store, mine, LEASE).await;
+    let again = store.queue().claim_batch(&ACTING, mine, LEASE).await.unwrap().unwrap();
+    store.queue().complete_batch(&ACTING, mine, &again).await.unwrap();
+    assert_eq!(status(store, id).await, (Status::Completed, None));
+}
+
 async fn add_one(store: &Store, task: NewTask) -> TaskId {
     store.tasks().insert(&ACTING, &task, &[]).await.unwrap().id
 }

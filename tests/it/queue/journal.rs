@@ -58,6 +58,7 @@ async fn steps_are_numbered_blobs_kept_once_and_stale_owners_refused() {
             call: None,
             effect: None,
             before: &[],
+            after: None,
         };
         assert_eq!(store.journal().append(fence, first.run.id, &step).await.unwrap(), seq);
     }
@@ -172,6 +173,7 @@ async fn runs_that_append_at_once_do_not_disturb_each_other() {
                     call: (step % 2 == 0).then_some(&call),
                     effect: None,
                     before: &before,
+                    after: Some(2 * (step - 1)),
                 };
                 if number == 2 && step == 9 {
                     fence.lease_epoch += 1;
@@ -240,6 +242,62 @@ async fn an_append_cannot_slip_past_a_take_over_that_is_under_way() {
     sqlx::Executor::execute(&mut other, "COMMIT").await.unwrap();
     assert!(matches!(late.await.unwrap(), Err(StoreError::Fenced)));
     assert_eq!(store.journal().load(claimed.run.id).await.unwrap(), []);
+}
+
+/// A step that its writer has lost sight of may still be on its way: it is written once, whoever comes first.
+#[tokio::test]
+async fn what_is_still_on_its_way_is_not_written_a_second_time() {
+    let database = database().await;
+    let store = database.store();
+    add(store, "t", &[]).await;
+    let mine = node(store, NodeKind::Daemon).await;
+    let claimed = claim(store, mine).await.remove(0);
+    let (fence, run) = (claimed.fence().unwrap(), claimed.run.id);
+    let step = |after| NewStep { kind: "step", after, ..NewStep::default() };
+    let append =
+        async |store: &Store, after| store.journal().append(fence, run, &step(Some(after))).await;
+    assert_eq!(append(store, 0).await.unwrap(), 1);
+
+    // It stands in a transaction that has not ended; so the second one waits for it, and then finds its number taken.
+    let mut other = database.connection().await.unwrap();
+    let begun = "BEGIN; INSERT INTO run_steps (run_id, seq, epoch, kind, payload, digest) \
+         SELECT run_id, 2, epoch, kind, payload, digest FROM run_steps";
+    sqlx::Executor::execute(&mut other, begun).await.unwrap();
+    let second = tokio::spawn({
+        let (store, step) = (store.clone(), step(Some(1)));
+        async move { store.journal().append(fence, run, &step).await }
+    });
+    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock' AND query LIKE '%run_steps%')";
+    let mut watcher = database.connection().await.unwrap();
+    while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut watcher).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    sqlx::Executor::execute(&mut other, "COMMIT").await.unwrap();
+    let second = second.await.unwrap();
+    assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
+
+    // Nor behind it, nor beyond the end; what lies beside it does not come without it.
+    for after in [0, 1, 3] {
+        let refused = append(store, after).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{after}: {refused:?}");
+        let output = format!("output {after}");
+        let call = ModelCall { request_seq: 9, ..tried(run) };
+        let beside =
+            NewStep { output: Some(output.as_bytes()), call: Some(&call), ..step(Some(after)) };
+        let refused = store.journal().append(fence, run, &beside).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{after}: {refused:?}");
+    }
+    assert_eq!(store.calls().of_request(run, 9).await.unwrap(), []);
+    let blobs: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM blobs").fetch_one(&mut watcher).await.unwrap();
+    assert_eq!(blobs, 0);
+    assert_eq!(append(store, 2).await.unwrap(), 3);
+    // In one flush, each for itself.
+    let (good, bad) = tokio::join!(append(store, 3), append(store, 7));
+    assert_eq!(good.unwrap(), 4);
+    assert!(matches!(bad, Err(StoreError::Conflict(_))), "{bad:?}");
+    assert_eq!(store.journal().load(run).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

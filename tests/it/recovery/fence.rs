@@ -65,6 +65,33 @@ async fn a_daemon_that_slept_past_its_lease_writes_nothing() {
     assert_eq!((epochs[1], epochs[2], epochs.last()), (1, 2, Some(&2)), "{epochs:?}");
 }
 
+/// What stands still within a transaction holds the locks on its rows, which nobody may wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_sleeps_within_a_transaction_keeps_nobody_from_its_task() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut sleeper = home.up_with(|command| {
+        short_lease(command);
+        command.env("JOURNEYMAN_FAILPOINT", "queue.finish:before:1=stop");
+    });
+    let task = add_command(&home, &repository, QUICK, CHECK);
+    let state = format!("/proc/{}/stat", sleeper.child.id());
+    wait_until("it sleeps", || std::fs::read_to_string(&state).unwrap().contains(") T "));
+    assert_eq!(epoch(&home, &task), 1);
+
+    let mut other = up_elsewhere(&home, &home.folder.path().join("elsewhere"));
+    wait_until("another one goes on with it", || is_over(&home, &task));
+    assert_eq!(epoch(&home, &task), 2);
+    signal(sleeper.child.id(), "CONT");
+    assert_eq!(other.stop(), 0);
+    let next = add_command(&home, &repository, QUICK, CHECK);
+    wait_until("the sleeper works again", || is_over(&home, &next));
+    assert_done_once(&home, &repository, &next);
+    assert_eq!(sleeper.stop(), 0);
+    let _next_life = home.up();
+    assert_done_once(&home, &repository, &task);
+}
+
 /// A foreground run that its user put to sleep (Ctrl-Z) shares its data folder, and so the run's
 /// own folder, with the daemon that goes on with it.
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,7 @@ impl State {
                 Ok((added, claimed)) => (Ok(added), claimed),
                 Err(error) => (Err(error), None),
             };
+            let is_added = added.is_ok();
             answer(reply, added);
             if let Some(batch) = claimed
                 && let Err(error) =
@@ -36,7 +37,9 @@ impl State {
             {
                 tracing::warn!(error = %error, "a task without a run is ended later");
             }
-            handle.hint();
+            if is_added {
+                handle.hint();
+            }
         });
     }
 

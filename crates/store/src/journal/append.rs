@@ -35,6 +35,7 @@ pub(crate) struct Append {
     snapshot: Option<String>,
     call: Option<ModelCall>,
     effect: Option<NewEffect>,
+    after: Option<i32>,
 }
 
 impl Append {
@@ -51,6 +52,7 @@ impl Append {
             snapshot: step.snapshot_tree.map(str::to_owned),
             call: step.call.cloned(),
             effect: step.effect.cloned(),
+            after: step.after,
         }
     }
 
@@ -66,21 +68,22 @@ impl Append {
 
 // FOR SHARE waits for a take-over that is under way and then finds the epoch changed; in one order,
 // so that two flushes never wait for each other. Where the last number is known, the run is known to be
-// the execution's, too.
+// the execution's, too. What was to come after another step than that is not written, and nothing beside it.
 macro_rules! held_and_last {
     () => {
         "WITH held AS ( \
-             SELECT o.n, o.run, o.last, e.lease_epoch \
-             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::integer[]) \
-                 WITH ORDINALITY AS o (execution, node, epoch, run, last, n) \
+             SELECT o.n, o.run, o.last, o.after, e.lease_epoch \
+             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::integer[], $6::integer[]) \
+                 WITH ORDINALITY AS o (execution, node, epoch, run, last, after, n) \
              JOIN task_executions e ON e.id = o.execution AND e.node_id = o.node \
                  AND e.lease_epoch = o.epoch AND e.status = 'running' \
              WHERE CASE WHEN o.last IS NOT NULL THEN true \
                  ELSE (SELECT r.execution_id FROM agent_tasks r WHERE r.id = o.run) = e.id END \
              ORDER BY e.id FOR SHARE OF e), \
-         last AS ( \
-             SELECT h.n, h.run, h.lease_epoch, coalesce(h.last, \
-                 (SELECT max(s.seq) FROM run_steps s WHERE s.run_id = h.run), 0) AS seq FROM held h), "
+         found AS ( \
+             SELECT h.n, h.run, h.lease_epoch, h.after, coalesce(h.last, \
+                 (SELECT max(s.seq) FROM run_steps s WHERE s.run_id = h.run), 0) AS seq FROM held h), \
+         last AS (SELECT * FROM found WHERE after IS NULL OR after = seq), "
     };
 }
 
@@ -91,9 +94,9 @@ const APPEND_ENTRIES: &str = concat!(
          INSERT INTO run_steps (run_id, seq, epoch, kind, payload, digest) \
          SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, step_digest(l.run, \
              l.seq + s.place, l.lease_epoch, s.kind, s.payload, NULL, NULL, NULL) \
-         FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[]) AS s (n, place, kind, payload) \
+         FROM unnest($7::bigint[], $8::integer[], $9::text[], $10::jsonb[]) AS s (n, place, kind, payload) \
          JOIN last l USING (n) ORDER BY l.run, s.place) \
-     SELECT n, seq FROM last"
+     SELECT n, seq FROM found"
 );
 macro_rules! append {
     ($($more:expr),*) => {
@@ -102,20 +105,20 @@ macro_rules! append {
             "stored AS ( \
                  INSERT INTO blobs (hash, size, bytes) \
                  SELECT DISTINCT ON (b.hash) b.hash, length(b.bytes), b.bytes \
-                 FROM unnest($13::bigint[], $14::bytea[], $15::bytea[]) AS b (n, hash, bytes) JOIN held USING (n) \
+                 FROM unnest($14::bigint[], $15::bytea[], $16::bytea[]) AS b (n, hash, bytes) JOIN last USING (n) \
                  ORDER BY b.hash ON CONFLICT DO NOTHING), \
              called AS ( \
-                 INSERT INTO model_calls SELECT c.* FROM unnest($16::bigint[], $17::jsonb[]) AS k (n, call) \
-                 JOIN held USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), ",
+                 INSERT INTO model_calls SELECT c.* FROM unnest($17::bigint[], $18::jsonb[]) AS k (n, call) \
+                 JOIN last USING (n), jsonb_populate_record(NULL::model_calls, k.call) c ON CONFLICT DO NOTHING), ",
             $($more,)*
             "written AS ( \
                  INSERT INTO run_steps (run_id, seq, epoch, kind, payload, output_blob, snapshot_tree, pack_blob, digest) \
                  SELECT l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack, \
                      step_digest(l.run, l.seq + s.place, l.lease_epoch, s.kind, s.payload, s.output, s.snapshot, s.pack) \
-                 FROM unnest($6::bigint[], $7::integer[], $8::text[], $9::jsonb[], $10::bytea[], $11::text[], \
-                     $12::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
+                 FROM unnest($7::bigint[], $8::integer[], $9::text[], $10::jsonb[], $11::bytea[], $12::text[], \
+                     $13::bytea[]) AS s (n, place, kind, payload, output, snapshot, pack) JOIN last l USING (n) \
                  ORDER BY l.run, s.place) \
-             SELECT n, seq FROM last"
+             SELECT n, seq FROM found"
         )
     };
 }
@@ -126,7 +129,7 @@ const APPEND_EFFECT: &str = append!(
     "posted AS ( \
          INSERT INTO outbox (id, kind, target, idempotency_key, payload, task_id, host, traceparent) \
          SELECT o.id, o.kind, o.target, o.idempotency_key, o.payload, o.task_id, o.host, o.traceparent \
-         FROM unnest($18::bigint[], $19::jsonb[]) AS k (n, effect) JOIN held USING (n), \
+         FROM unnest($19::bigint[], $20::jsonb[]) AS k (n, effect) JOIN last USING (n), \
              jsonb_to_record(k.effect) AS o ",
     record!(),
     " WHERE set_config('journeyman.actor', 'run', true) IS NOT NULL \
@@ -140,6 +143,11 @@ pub(crate) const ALL: &[&str] = &[APPEND_ENTRIES, APPEND, APPEND_EFFECT];
 impl Write for Append {
     type Answer = i32;
 
+    /// The audit of an effect's row learns from its statement who acts, in which trace: of one effect only.
+    fn is_alone(&self) -> bool {
+        self.effect.is_some()
+    }
+
     /// Each one's last number, or why it was not written.
     async fn write(store: &Store, batch: &[Self]) -> group::Written<Self> {
         let before = match written(store, batch, true).await {
@@ -147,7 +155,11 @@ impl Write for Append {
             before => before?,
         };
         let answers = (1..).zip(batch).map(|(n, append): (i64, &Self)| {
-            let seq = before.get(&n).ok_or(StoreError::Fenced)?;
+            let seq = *before.get(&n).ok_or(StoreError::Fenced)?;
+            if append.after.is_some_and(|after| after != seq) {
+                let said = format!("the journal of run {} ends with step {seq}", append.run);
+                return Err(StoreError::Conflict(said));
+            }
             Ok(seq.saturating_add(i32::try_from(append.entries.len()).unwrap_or(i32::MAX)))
         });
         let answers: Vec<_> = answers.collect();
@@ -205,6 +217,7 @@ async fn written(
         (vec![], vec![], vec![]);
     let (mut calls_of, mut calls): (Vec<i64>, Vec<Json<&ModelCall>>) = (vec![], vec![]);
     let (mut effects_of, mut effects): (Vec<i64>, Vec<Json<&NewEffect>>) = (vec![], vec![]);
+    let afters: Vec<_> = batch.iter().map(|append| append.after).collect();
     let mut steps = Steps::default();
     for (n, append) in (1..).zip(batch) {
         executions.push(append.fence.execution_id.as_uuid());
@@ -242,6 +255,7 @@ async fn written(
         .bind::<Vec<i64>>(epochs)
         .bind::<Vec<Uuid>>(runs)
         .bind(known)
+        .bind(afters)
         .bind(steps.of)
         .bind(steps.places)
         .bind(steps.kinds)

@@ -77,6 +77,7 @@ pub(crate) async fn chain(
     Ok(Document(json!({
         "ok": report.ok && lacking.is_empty(),
         "blocks": report.blocks,
+        "links_only": report.links_only,
         "sealed": report.sealed,
         "unsealed": report.unsealed,
         "first_broken": broken,
