@@ -1,6 +1,6 @@
 //! `journeyman up`: the daemon.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crate::boot;
@@ -11,7 +11,9 @@ use crate::shutdown;
 
 /// Runs until a signal, or until the tree gives up.
 pub async fn execute(context: &Context) -> Result<Exit, Failure> {
-    let Some(running) = start(context).await? else { return Ok(Exit::Done) };
+    // From the first moment on one listener: a signal that comes while another one is made would be lost.
+    let mut signal = pin!(shutdown::signal());
+    let Some(running) = start(context, signal.as_mut()).await? else { return Ok(Exit::Done) };
     let server = running.serve()?;
     output::text(&format!(
         "journeyman is up; tasks are added with: journeyman task add --repo PATH \"PROMPT\"\n\
@@ -20,7 +22,7 @@ pub async fn execute(context: &Context) -> Result<Exit, Failure> {
         server.socket().display(),
     ))?;
     let ended = tokio::select! {
-        signal = shutdown::signal() => Ok(signal),
+        signal = signal => Ok(signal),
         reason = running.ended() => Err(reason),
     };
     if let Ok(signal) = &ended {
@@ -39,8 +41,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Starts; none where a signal came first. A database that answered and then went away is waited for, as a daemon
 /// that runs waits for it; one that never answered is the user's to look at.
-async fn start(context: &Context) -> Result<Option<boot::Running>, Failure> {
-    let mut signal = pin!(shutdown::signal());
+async fn start(
+    context: &Context,
+    mut signal: Pin<&mut impl Future<Output = &'static str>>,
+) -> Result<Option<boot::Running>, Failure> {
     let mut was_there = false;
     loop {
         let failure = tokio::select! {

@@ -15,11 +15,12 @@ use journeyman_domain::tool::{
     EffectClass, Ended, Exec, Tool, ToolCall, ToolResult, head_and_tail,
 };
 use journeyman_faults::{around, points};
-use journeyman_store::{Acting, NewChild, StoreError};
+use journeyman_store::{Acting, NewChild, StoreError, is_transient};
 use journeyman_telemetry::{TraceContext, names};
 use journeyman_workspace::process::{Exit, ProcessOutcome, ProcessSpec};
 use journeyman_workspace::{WorkspaceError, edit};
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::dependencies;
 use super::execute::{RunError, Work};
@@ -85,6 +86,8 @@ pub(super) async fn perform(
 
 /// Files that are read at once: each may be large.
 const READS_AT_ONCE: usize = 4;
+/// Between two tries to write down that a child is gone.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Does calls that all only read at once. Their intents and their results are journaled in order.
 pub(super) async fn perform_reads(
@@ -384,12 +387,25 @@ pub(super) async fn run(
         Err(_) => None,
     };
     let outcome = around(points::RUN, running.wait(&work.stop, |_| {})).await?;
-    if let Some(row) = row
-        && let Err(error) = children.ended(&acting, row).await
-    {
-        tracing::debug!(error = %error, "the end of a child was not recorded");
+    if let Some(row) = row {
+        record_end(work, row).await;
     }
     Ok(described(outcome, timeout_ms))
+}
+
+/// Writes down that a child is gone, as soon as the database is there. Whoever is stopped leaves it to the next start.
+async fn record_end(work: &Work, row: Uuid) {
+    let (children, acting) = (work.runtime.store.children(), Acting::now("run"));
+    while let Err(error) = children.ended(&acting, row).await {
+        tracing::debug!(error = %error, "the end of a child was not recorded");
+        if !is_transient(&error) || work.stop.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = work.stop.cancelled() => {}
+        }
+    }
 }
 
 /// An output as rows keep it: without secrets, and without the one character that PostgreSQL's
