@@ -6,11 +6,13 @@
 pub mod envelope;
 pub mod lives;
 pub mod mailbox;
+pub mod recordable;
 pub mod tasks;
 
 pub use envelope::{Correlation, Envelope, Message, Meta};
 pub use lives::Lives;
 pub use mailbox::{AskError, Mailbox, Reply, answer};
+pub use recordable::recordable;
 pub use tasks::TrackedTasks;
 
 /// What starting an actor gives.

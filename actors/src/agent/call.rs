@@ -27,6 +27,7 @@ use super::journal::Beside;
 use super::prepare;
 use super::scene::{Scene, object};
 use crate::classifier::Failure;
+use crate::support::recordable;
 
 /// Bytes of an output that the journal's entry keeps at each end.
 const HEAD_AND_TAIL: usize = 16 * 1024;
@@ -390,12 +391,6 @@ pub(super) async fn run(
         tracing::debug!(error = %error, "the end of a child was not recorded");
     }
     Ok(described(outcome, timeout_ms))
-}
-
-/// An output as rows keep it: without secrets, and without the one character that PostgreSQL's
-/// texts cannot hold.
-pub(super) fn recordable(output: &str) -> String {
-    journeyman_telemetry::redact::mask(output).replace('\0', "\u{fffd}")
 }
 
 fn described(outcome: ProcessOutcome, timeout_ms: u64) -> (Ended, String) {
