@@ -117,9 +117,9 @@ fn that_something_is_there_is_a_reason_to_look_and_only_once() {
     let seen = Found::Ours { remote_id: "7".into() };
     assert_eq!(attempt.clone().next(looked(seen)), Next::Done { remote_id: "7".into() });
     // It must not act again in this attempt: the remote contradicts itself.
-    let Next::Retry { in_ms: 1_000, .. } = attempt.next(looked(Found::Nothing)) else {
-        panic!("{attempt:?}");
-    };
+    let reason = "the remote says that it is there already, and does not show it: already exists";
+    let retry = Next::Retry { in_ms: 1_000, reason: reason.into() };
+    assert_eq!(attempt.next(looked(Found::Nothing)), retry);
 }
 
 #[test]
