@@ -42,6 +42,8 @@ const FIRST_PAUSE_MS: u64 = 1_000;
 const LONGEST_PAUSE_MS: u64 = 15 * 60 * 1_000;
 /// The longest that a remote may ask to be left alone.
 const LONGEST_ASKED_MS: u64 = 2 * 60 * 60 * 1_000;
+/// The longest time between two attempts. What waits longer was written under another clock.
+pub const LONGEST_WAIT_MS: u64 = LONGEST_ASKED_MS;
 
 /// What a look on the remote found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,9 +157,17 @@ pub struct Attempt {
 
 impl Attempt {
     /// The attempt of this number. It begins with a look, always: the effect may be the work of an earlier
-    /// attempt that nobody heard of, or the place may be taken.
-    pub const fn begin(number: u32, jitter_unit: f64) -> (Self, Next) {
-        (Self { number, has_acted: false, told: None, jitter_unit }, Next::Look)
+    /// attempt that nobody heard of, or the place may be taken. One too many begins with the end: what kills its
+    /// sender each time would be tried for ever.
+    pub fn begin(number: u32, jitter_unit: f64) -> (Self, Next) {
+        let attempt = Self { number, has_acted: false, told: None, jitter_unit };
+        if number <= MOST_ATTEMPTS {
+            return (attempt, Next::Look);
+        }
+        let reason = format!(
+            "given up after {MOST_ATTEMPTS} attempts, the last of which was broken off; whether it arrived is not known"
+        );
+        (attempt, Next::Failed { reason })
     }
 
     /// What follows.

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -69,6 +70,9 @@ struct Switchboard {
     counts: HashMap<(&'static str, Half), u32>,
     log: Option<File>,
 }
+
+/// How long a process has to be stopped by its own signal.
+const TO_STOP: Duration = Duration::from_millis(100);
 
 /// Whether anything is armed, counted or logged: all that a process without a test ever looks at.
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
@@ -186,6 +190,8 @@ pub(crate) async fn hit(point: Point, half: Half) {
         }
         Action::Stop => {
             let _ = kill_process(getpid(), Signal::STOP);
+            // Another thread may be the one that takes the signal: this one must not go on before it has.
+            std::thread::sleep(TO_STOP);
         }
         Action::Cut => {
             if let Some(cut) = cut {

@@ -92,6 +92,7 @@ proptest! {
         prop_assert!(pause >= pause_ms(attempt, 0.0) / 2);
         prop_assert!(pause_ms(attempt + 1, unit) >= pause);
         prop_assert!((500..=15 * 60 * 1_000).contains(&pause));
+        prop_assert!(pause <= LONGEST_WAIT_MS);
     }
 }
 
@@ -138,6 +139,8 @@ fn what_lasts_is_given_up_at_once_and_what_passes_in_the_end() {
     let (mut last, _) = Attempt::begin(MOST_ATTEMPTS, 0.0);
     let failed = Next::Failed { reason: "given up after 100 attempts: away".into() };
     assert_eq!(last.next(away()), failed);
+    let (_, next) = Attempt::begin(MOST_ATTEMPTS + 1, 0.0);
+    assert!(matches!(next, Next::Failed { .. }), "{next:?}");
 }
 
 #[test]
