@@ -7,12 +7,14 @@
 pub mod envelope;
 pub mod lives;
 pub mod mailbox;
+pub mod recordable;
 pub mod rows;
 pub mod tasks;
 
 pub use envelope::{Correlation, Envelope, Message, Meta};
 pub use lives::Lives;
 pub use mailbox::{AskError, Mailbox, Reply, answer};
+pub use recordable::recordable;
 pub use rows::read_at_start;
 pub use tasks::TrackedTasks;
 

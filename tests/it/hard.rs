@@ -8,6 +8,6 @@ mod journal;
 mod many;
 mod older;
 mod processes;
-mod scene;
+pub(crate) mod scene;
 mod steps;
 mod workspace;

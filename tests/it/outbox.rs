@@ -7,4 +7,5 @@ mod lost;
 mod refused;
 mod road;
 mod scene;
+mod secrets;
 mod trace;

@@ -12,14 +12,13 @@ use journeyman_domain::step::Entry;
 use journeyman_store::ModelCall;
 use journeyman_telemetry::TraceContext;
 
-use super::call::recordable;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::Scene;
 use crate::classifier::Failure;
 use crate::context::Change;
 use crate::gateway::{Answered, Call, GivenUp, midnight, record_unwanted};
-use crate::support::AskError;
+use crate::support::{AskError, recordable};
 
 /// The pause before a gateway that is being restarted is asked again.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -28,6 +28,7 @@ use super::journal::Beside;
 use super::prepare;
 use super::scene::{Scene, object};
 use crate::classifier::Failure;
+use crate::support::recordable;
 
 /// Bytes of an output that the journal's entry keeps at each end.
 const HEAD_AND_TAIL: usize = 16 * 1024;
@@ -406,12 +407,6 @@ async fn record_end(work: &Work, row: Uuid) {
             () = work.stop.cancelled() => {}
         }
     }
-}
-
-/// An output as rows keep it: without secrets, and without the one character that PostgreSQL's
-/// texts cannot hold.
-pub(super) fn recordable(output: &str) -> String {
-    journeyman_telemetry::redact::mask(output).replace('\0', "\u{fffd}")
 }
 
 fn described(outcome: ProcessOutcome, timeout_ms: u64) -> (Ended, String) {

@@ -2,20 +2,18 @@
 //! foreign systems is decided here, in the transaction of the entry, and brought about by the outbox.
 
 mod pull_request;
+mod words;
 
 use journeyman_domain::failure::sentence;
 use journeyman_domain::step::Entry;
 use journeyman_faults::{around, points};
-use journeyman_store::Task;
 use journeyman_workspace::{Delivered, Delivery, Earlier, Signature, WorkspaceError};
 
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::prepare;
 use super::scene::Scene;
-
-/// Characters of a prompt that a branch name takes over.
-const SLUG: usize = 40;
+use words::Words;
 
 /// Hands the change over as the task wants it, and journals how.
 pub(super) async fn deliver(work: &mut Work, scene: &mut Scene) -> Result<(), RunError> {
@@ -49,10 +47,6 @@ pub(super) async fn deliver(work: &mut Work, scene: &mut Scene) -> Result<(), Ru
     Ok(())
 }
 
-fn branch_of(task: &Task) -> String {
-    format!("journeyman/{}-{}", task.id.short(), slug(&task.title))
-}
-
 /// What the repository has of this task although its rows know of no delivery: they may be of an
 /// earlier day than the repository.
 pub(super) async fn earlier(work: &Work) -> Result<Option<Earlier>, RunError> {
@@ -62,7 +56,8 @@ pub(super) async fn earlier(work: &Work) -> Result<Option<Earlier>, RunError> {
     }
     let repository = prepare::repository(work)?;
     let when = task.created_at.timestamp();
-    Ok(journeyman_workspace::delivered_before(&repository, &branch_of(task), when).await?)
+    Ok(journeyman_workspace::delivered_before(&repository, &Words::of(work).branch(task.id), when)
+        .await?)
 }
 
 /// Where a run that has done nothing yet finds its task's work delivered, it takes that for its own:
@@ -97,10 +92,10 @@ async fn branch(work: &Work, scene: &Scene) -> Result<Delivered, RunError> {
         Some((name, email)) => Signature { name: name.clone(), email: email.clone() },
         None => journeyman_workspace::identity(&repository).await,
     };
-    let task = &work.held.task;
+    let (task, words) = (&work.held.task, Words::of(work));
     let delivery = Delivery {
-        branch: branch_of(task),
-        message: message(&task.title, &work.held.run.prompt),
+        branch: words.branch(task.id),
+        message: words.message(),
         committer: author.clone(),
         author,
         when: task.created_at.timestamp(),
@@ -120,7 +115,7 @@ async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
     let diff = journeyman_workspace::diff(&scene.workspace, &base, &scene.current.commit).await?;
     let folder = &work.runtime.settings.patches;
     let task = &work.held.task;
-    let file = folder.join(format!("{}-{}.patch", task.id.short(), slug(&task.title)));
+    let file = folder.join(format!("{}.patch", Words::of(work).name(task.id)));
     // What stands there was delivered by a life of which the rows know nothing.
     let before = tokio::fs::read(&file).await.ok();
     if before.is_some_and(|before| before != diff) {
@@ -134,38 +129,4 @@ async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
         |error| RunError::Task(format!("the patch cannot be written: {}", sentence(&error))),
     )?;
     Ok(Entry::Delivered { branch: None, commit: None, patch: Some(file.display().to_string()) })
-}
-
-/// The words of a title as a branch name takes them: lower-case letters and digits, hyphens.
-fn slug(title: &str) -> String {
-    let mut slug = String::new();
-    for character in title.chars().flat_map(char::to_lowercase) {
-        if character.is_ascii_alphanumeric() {
-            slug.push(character);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-        if slug.len() >= SLUG {
-            break;
-        }
-    }
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "task".to_owned() } else { slug.to_owned() }
-}
-
-fn message(title: &str, prompt: &str) -> String {
-    let body = prompt.trim();
-    if body == title.trim() { format!("{title}\n") } else { format!("{title}\n\n{body}\n") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slug_is_short_and_plain() {
-        assert_eq!(slug("Fix the build: `foo()` is gone!"), "fix-the-build-foo-is-gone");
-        assert_eq!(slug("日本語"), "task");
-        assert!(slug(&"long words ".repeat(20)).len() <= SLUG);
-    }
 }

@@ -15,6 +15,7 @@ use journeyman_workspace::{Policy, Workspace};
 
 use super::call;
 use super::execute::{RunError, Work};
+use crate::support::recordable;
 
 /// Milliseconds that fetching dependencies may take.
 const FETCH_MS: u64 = 20 * 60 * 1000;
@@ -190,7 +191,7 @@ async fn fetch(
     }
     journeyman_workspace::discard(&temporary).await?;
     if !ended.is_success() {
-        let output = call::recordable(&output);
+        let output = recordable(&output);
         let (head, tail) = head_and_tail(output.trim_end(), SHOWN);
         let said = tail.unwrap_or(head);
         tracing::warn!(command, ?ended, said, "dependencies were not fetched");

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use journeyman_workspace::ObjectId;
 
-use super::call::recordable;
 use super::execute::RunError;
+use crate::support::recordable;
 
 /// The files, the most telling first; those of one tool repeat what those of another say.
 const NAMES: [&str; 5] =

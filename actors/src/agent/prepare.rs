@@ -18,13 +18,13 @@ use journeyman_workspace::reap::{self, ChildIdentity, Owner};
 use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
-use super::call::recordable;
 use super::claimed::Claimed;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
 use super::{deliver, dependencies, guides};
 use crate::context::Runtime;
 use crate::repository::Repository;
+use crate::support::recordable;
 
 /// Files that a driver is told of at the most.
 const FILES: usize = 20_000;
@@ -230,14 +230,14 @@ async fn plan(
     };
     let mut plan = discover::discover(&RepositoryFiles { paths: files.to_vec(), contents });
     if !own.checks.is_empty() {
-        plan.checks = discover::custom(&own.checks);
+        plan.checks = discover::custom(&own.checks, recordable);
     }
     if !own.prepare.is_empty() {
         plan.prepare = vec![custom(&own.prepare, &plan.prepare)];
     }
     plan.caches.extend(own.caches.iter().cloned());
     if !work.held.task.check_commands.is_empty() {
-        plan.checks = discover::custom(&work.held.task.check_commands);
+        plan.checks = discover::custom(&work.held.task.check_commands, recordable);
     }
     let timeout_ms = limits(work, &own).check_timeout_ms;
     for check in &mut plan.checks {

@@ -19,6 +19,7 @@ use super::scene::Scene;
 use super::{call, dependencies};
 use crate::classifier::{Classified, Failure};
 use crate::learner::Resolution;
+use crate::support::recordable;
 
 /// Bytes of a check's output that are kept at each end.
 const HEAD_AND_TAIL: usize = 16 * 1024;
@@ -178,7 +179,7 @@ async fn check_one(
         let outcome = outcome_word(&ended);
         tracing::Span::current().record("check.outcome", outcome);
         journeyman_telemetry::metrics().check_ran(side.word(), outcome, took);
-        let output = call::recordable(&output);
+        let output = recordable(&output);
         let (head, tail) = head_and_tail(&output, HEAD_AND_TAIL);
         Ok(CheckOutcome {
             check: check.name.clone(),

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use journeyman_domain::ids::EffectId;
+use journeyman_domain::ids::{EffectId, TaskId};
+use journeyman_store::StoreError;
 use journeyman_supervision::Directory;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,8 @@ use crate::support::{AskError, Mailbox, Message, Reply};
 const PATH: &str = "root/orchestration/outbox";
 /// The pause before a fact that found no place is told again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a word of the user may take.
+const RESEND_LIMIT: Duration = Duration::from_secs(30);
 
 /// A message to the outbox.
 #[derive(Debug)]
@@ -26,8 +29,15 @@ pub enum OutboxMessage {
     AttemptEnded {
         /// At which effect.
         effect: EffectId,
-        /// How: done, failed, retry, released or fenced.
+        /// How: done, failed, retry, released, fenced, unrecorded or panicked.
         outcome: &'static str,
+    },
+    /// Send what failed of a task again, and what waits at once.
+    Resend {
+        /// The task.
+        task: TaskId,
+        /// Where to.
+        reply: Reply<(), StoreError>,
     },
     /// What it does.
     Snapshot {
@@ -55,6 +65,7 @@ impl Message for OutboxMessage {
             Self::Tick => "Tick",
             Self::Hint => "Hint",
             Self::AttemptEnded { .. } => "AttemptEnded",
+            Self::Resend { .. } => "Resend",
             Self::Snapshot { .. } => "Snapshot",
         }
     }
@@ -73,6 +84,12 @@ impl OutboxHandle {
     /// Says that there may be something to send. It is found a little later where this is lost.
     pub fn hint(&self) -> bool {
         self.0.tell(OutboxMessage::Hint)
+    }
+
+    /// Has what failed of a task sent again, from this machine, and what waits at once.
+    pub async fn resend(&self, task: TaskId) -> Result<(), AskError<StoreError>> {
+        let about = self.0.about(task);
+        about.ask(RESEND_LIMIT, |reply| OutboxMessage::Resend { task, reply }).await
     }
 
     /// What it does.

@@ -6,6 +6,7 @@ use journeyman_store::{Acting, EffectFence, NewEffect, StoreError, is_transient}
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Runtime;
+use crate::support::recordable;
 
 /// The pause before a row is written again that the database did not take.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -36,6 +37,31 @@ pub(super) enum End {
     Released,
 }
 
+impl End {
+    /// The word for it.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::Failed { .. } => "failed",
+            Self::Retry { .. } => "retry",
+            Self::Released => "released",
+        }
+    }
+
+    /// Says in the log what came of it.
+    fn say(&self, fence: EffectFence) {
+        match self {
+            Self::Done { .. } | Self::Released => {}
+            Self::Retry { reason, .. } => {
+                tracing::info!(effect.id = %fence.id, reason, "an effect is tried again later");
+            }
+            Self::Failed { reason } => {
+                tracing::warn!(effect.id = %fence.id, reason, "an effect is given up");
+            }
+        }
+    }
+}
+
 /// Writes it, behind the fence, as often as it takes. Where it is not written, the lease expires, and the next
 /// sender finds by its look what is there.
 pub(super) async fn record(
@@ -52,14 +78,30 @@ pub(super) async fn record(
                 tracing::debug!(error = %error, "the end of an attempt is written later");
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(StoreError::Fenced) => {
-                tracing::warn!(effect.id = %fence.id, "another sender has the effect; nothing is recorded");
-                return "fenced";
-            }
+            Err(StoreError::Fenced) => return refused(runtime, fence, &end).await,
             Err(error) => {
-                tracing::warn!(error = %error, "the end of an attempt was not recorded");
-                return "fenced";
+                tracing::warn!(effect.id = %fence.id, error = %error, "the end of an attempt was not recorded");
+                return "unrecorded";
             }
+        }
+    }
+}
+
+/// What came of an end that the fence did not let pass: an earlier write of it may have arrived, and its answer not.
+async fn refused(runtime: &Runtime, fence: EffectFence, end: &End) -> &'static str {
+    match runtime.store.outbox().get(fence.id).await {
+        Ok(Some(row)) if row.is_ended_by(fence) => end.as_str(),
+        Ok(Some(_)) => {
+            tracing::warn!(effect.id = %fence.id, "another sender has the effect; nothing is recorded");
+            "fenced"
+        }
+        Ok(None) => {
+            tracing::warn!(effect.id = %fence.id, "the effect is gone, with its task; nothing is recorded");
+            "unrecorded"
+        }
+        Err(error) => {
+            tracing::warn!(effect.id = %fence.id, error = %error, "whether the end of an attempt was recorded is not known");
+            "unrecorded"
         }
     }
 }
@@ -68,17 +110,17 @@ async fn written(runtime: &Runtime, fence: EffectFence, end: &End) -> Result<(),
     let (outbox, acting) = (runtime.store.outbox(), Acting::now("outbox"));
     match end {
         End::Done { remote_id, follow_up } => {
-            outbox.done(&acting, fence, &recordable(remote_id), follow_up.as_deref()).await
+            outbox.done(&acting, fence, &brief(remote_id), follow_up.as_deref()).await
         }
-        End::Failed { reason } => outbox.failed(&acting, fence, &recordable(reason)).await,
+        End::Failed { reason } => outbox.failed(&acting, fence, &brief(reason)).await,
         End::Retry { reason, after } => {
-            outbox.retry(&acting, fence, Some(&recordable(reason)), *after).await
+            outbox.retry(&acting, fence, Some(&brief(reason)), *after).await
         }
         End::Released => outbox.retry(&acting, fence, None, Duration::ZERO).await,
     }
 }
 
-/// Without secrets, and without the one character that PostgreSQL's texts cannot hold.
-fn recordable(text: &str) -> String {
-    journeyman_telemetry::redact::clean(text).replace('\0', "\u{fffd}")
+/// What a remote said, cut to what a row of the outbox needs of it.
+fn brief(text: &str) -> String {
+    recordable(&journeyman_telemetry::redact::clean(text))
 }

@@ -79,7 +79,8 @@ impl Sending {
         }
         let target = forge::shown(&remote.address);
         let found =
-            journeyman_workspace::remote_branch(repository, &remote.name, &push.branch).await;
+            journeyman_workspace::remote_branch(repository, &remote.destination, &push.branch)
+                .await;
         let found = found.map_err(|error| unreachable(&target, &error))?;
         if push.then.is_some() {
             let forge = forge::repository(&remote.address, &self.forge.host)
@@ -112,7 +113,8 @@ impl Sending {
             .commit
             .parse()
             .map_err(|_| Fault::lasting(format!("'{}' is no commit", push.commit)))?;
-        let pushing = Pushing { remote: &remote.name, branch: &push.branch, commit: &commit };
+        let pushing =
+            Pushing { destination: &remote.destination, branch: &push.branch, commit: &commit };
         let target = forge::shown(&remote.address);
         match journeyman_workspace::push(Path::new(&push.repository), pushing).await {
             Ok(()) => Ok(Acted::Done { remote_id: push.commit.clone() }),

@@ -5,15 +5,17 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use journeyman_domain::ids::{EffectId, TaskId};
+use journeyman_domain::outbox::EffectKind;
 use journeyman_store::{Acting, EffectClaim, Outgoing, StoreError};
 use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{OutboxHandle, OutboxMessage, OutboxSnapshot};
 use super::send;
 use crate::context::{Mode, Runtime};
-use crate::support::{Envelope, Spawned, TrackedTasks, answer};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer, recordable};
 
 /// Attempts at once.
 const MOST_AT_ONCE: usize = 8;
@@ -21,6 +23,8 @@ const MOST_AT_ONCE: usize = 8;
 const POLL: Duration = Duration::from_secs(15);
 /// The pause after a look that the database did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// The pause after a look that found something due and claimed nothing: another node is at it.
+const FLOOR: Duration = Duration::from_millis(200);
 /// How long attempts have to break off.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
 
@@ -99,6 +103,12 @@ impl Actor for OutboxActor {
                         // What follows it may be due.
                         state.look().await;
                     }
+                    OutboxMessage::Resend { task, reply } => {
+                        let host = &state.runtime.settings.host;
+                        let outbox = state.runtime.store.outbox();
+                        answer(reply, outbox.resend(&Acting::now("user"), task, host).await);
+                        state.look().await;
+                    }
                     OutboxMessage::Snapshot { reply } => {
                         let sending = state.sending.len();
                         let snapshot = OutboxSnapshot { sending, ..state.counts.clone() };
@@ -149,19 +159,30 @@ impl State {
             node_id: self.runtime.node,
             host: &settings.host,
             only_task: self.only_task(),
+            except: settings.forge.client.is_err().then_some(EffectKind::PullRequest),
             limit: u32::try_from(free).unwrap_or(1),
             lease: send::lease(&self.runtime),
         };
+        if let Err(reason) = &settings.forge.client {
+            // Where no node has a token the user still sees what it waits for.
+            let reason = format!("it waits for a node with a token; on {} {reason}", settings.host);
+            store.outbox().explain(&Acting::now("outbox"), &claim, &recordable(&reason)).await?;
+        }
         let next = store.outbox().next(&claim).await?;
         if next != Some(Duration::ZERO) {
             return Ok(next);
         }
+        let asked = Instant::now();
         let claimed = store.outbox().claim(&Acting::now("outbox"), &claim).await?;
-        let is_more = claimed.len() == free;
+        let (is_nothing, is_more) = (claimed.is_empty(), claimed.len() == free);
         for effect in claimed {
-            self.send(effect);
+            self.send(effect, asked);
         }
-        if is_more { Ok(None) } else { store.outbox().next(&claim).await }
+        if is_more {
+            return Ok(None);
+        }
+        let next = store.outbox().next(&claim).await?;
+        Ok(if is_nothing { next.map(|next| next.max(FLOOR)) } else { next })
     }
 
     const fn only_task(&self) -> Option<TaskId> {
@@ -171,16 +192,16 @@ impl State {
         }
     }
 
-    fn send(&mut self, effect: Outgoing) {
+    fn send(&mut self, effect: Outgoing, claimed: Instant) {
         let id = effect.id;
         self.sending.insert(id);
         let (runtime, handle) = (self.runtime.clone(), self.handle.clone());
         self.tasks.spawn(move |stop| async move {
             // A panic must not keep its place: the lease expires, and somebody looks again.
-            let sent = tokio::spawn(send::send(runtime, effect, stop.clone())).await;
+            let sent = tokio::spawn(send::send(runtime, effect, claimed, stop.clone())).await;
             let outcome = sent.unwrap_or_else(|error| {
                 tracing::error!(error = %error, effect.id = %id, "an attempt panicked");
-                "fenced"
+                "panicked"
             });
             handle.fact(&stop, || OutboxMessage::AttemptEnded { effect: id, outcome }).await;
         });

@@ -23,5 +23,6 @@ pub mod status;
 pub mod step;
 pub mod text;
 pub mod timetable;
+pub mod title;
 pub mod tool;
 pub mod verdict;

@@ -42,6 +42,8 @@ const FIRST_PAUSE_MS: u64 = 1_000;
 const LONGEST_PAUSE_MS: u64 = 15 * 60 * 1_000;
 /// The longest that a remote may ask to be left alone.
 const LONGEST_ASKED_MS: u64 = 2 * 60 * 60 * 1_000;
+/// The longest time between two attempts. What waits longer was written under another clock.
+pub const LONGEST_WAIT_MS: u64 = LONGEST_ASKED_MS;
 
 /// What a look on the remote found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,15 +149,25 @@ pub struct Attempt {
     /// Its number, from 1.
     number: u32,
     has_acted: bool,
+    /// What the remote said, where the act found something there.
+    told: Option<String>,
     /// From 0 to 1: spreads those that failed together.
     jitter_unit: f64,
 }
 
 impl Attempt {
     /// The attempt of this number. It begins with a look, always: the effect may be the work of an earlier
-    /// attempt that nobody heard of, or the place may be taken.
-    pub const fn begin(number: u32, jitter_unit: f64) -> (Self, Next) {
-        (Self { number, has_acted: false, jitter_unit }, Next::Look)
+    /// attempt that nobody heard of, or the place may be taken. One too many begins with the end: what kills its
+    /// sender each time would be tried for ever.
+    pub fn begin(number: u32, jitter_unit: f64) -> (Self, Next) {
+        let attempt = Self { number, has_acted: false, told: None, jitter_unit };
+        if number <= MOST_ATTEMPTS {
+            return (attempt, Next::Look);
+        }
+        let reason = format!(
+            "given up after {MOST_ATTEMPTS} attempts, the last of which was broken off; whether it arrived is not known"
+        );
+        (attempt, Next::Failed { reason })
     }
 
     /// What follows.
@@ -165,13 +177,20 @@ impl Attempt {
             | Input::Acted(Ok(Acted::Done { remote_id })) => Next::Done { remote_id },
             Input::Looked(Ok(Found::Nothing)) if self.has_acted => {
                 // It was told that something is there, and sees nothing: one of the two is late.
-                self.retry("the remote says that it is there already, and does not show it", None)
+                let told = self.told.as_deref().unwrap_or("it gave no reason");
+                let reason = format!(
+                    "the remote says that it is there already, and does not show it: {told}"
+                );
+                self.retry(&reason, None)
             }
             Input::Looked(Ok(Found::Nothing)) => {
                 self.has_acted = true;
                 Next::Act
             }
-            Input::Acted(Ok(Acted::IsThere { .. })) => Next::Look,
+            Input::Acted(Ok(Acted::IsThere { reason })) => {
+                self.told = Some(reason);
+                Next::Look
+            }
             Input::Looked(Ok(Found::Foreign { reason }) | Err(Fault::Lasting { reason }))
             | Input::Acted(Err(Fault::Lasting { reason })) => Next::Failed { reason },
             Input::Looked(Err(Fault::Passing { reason, wait_ms }))

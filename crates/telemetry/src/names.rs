@@ -82,7 +82,7 @@ names! {
     ATTR_CHECK_OUTCOME = "check.outcome", Attribute, "string", "passed, failed, timeout or broken.";
     ATTR_EFFECT_KIND = "effect.kind", Attribute, "string", "push or pull_request.";
     ATTR_EFFECT_ATTEMPT = "effect.attempt", Attribute, "int", "Its number among the attempts at the effect, from 1.";
-    ATTR_EFFECT_OUTCOME = "effect.outcome", Attribute, "string", "done, failed, retry (another attempt follows), released (the sender was stopped) or fenced (another sender has it).";
+    ATTR_EFFECT_OUTCOME = "effect.outcome", Attribute, "string", "done, failed, retry (another attempt follows), released (the sender was stopped), fenced (its lease is lost), unrecorded (the database did not take the end) or panicked.";
     ATTR_CHILD_EXIT = "exit", Attribute, "string", "Why a supervised child ended: normal, shutdown, drained, killed, cancelled or failed.";
     ATTR_RESTART_CAUSE = "restart.cause", Attribute, "string", "The path of the child whose failure asked for the restart: itself, or one of its group.";
     ATTR_RESTART_DELAY_MS = "restart.delay_ms", Attribute, "int", "The wait before the start.";

@@ -39,7 +39,7 @@ const PASSED_ON: [&str; 2] = ["PATH", "TMPDIR"];
 const OF_USER: [&str; 2] = ["HOME", "XDG_CONFIG_HOME"];
 /// The same, where a remote is spoken to: what the user's helpers for credentials, keys and proxies need.
 /// None of it reaches an agent's child.
-const OF_REMOTES: [&str; 16] = [
+const OF_REMOTES: [&str; 17] = [
     "SSH_AUTH_SOCK",
     "GIT_SSH",
     "GIT_SSH_COMMAND",
@@ -56,6 +56,7 @@ const OF_REMOTES: [&str; 16] = [
     "all_proxy",
     "ALL_PROXY",
     "no_proxy",
+    "NO_PROXY",
 ];
 
 /// Why a git command failed.

@@ -20,6 +20,9 @@ pub struct Remote {
     pub name: String,
     /// Its address, as a push takes it; it may carry a secret.
     pub address: String,
+    /// What git is given for a look and for a push, so that both go to one place: the name, or the address where
+    /// the name means another one, or several.
+    pub destination: String,
 }
 
 impl std::fmt::Debug for Remote {
@@ -40,8 +43,8 @@ pub struct RemoteBranch {
 /// A branch to push.
 #[derive(Clone, Copy, Debug)]
 pub struct Pushing<'a> {
-    /// The remote, as git calls it.
-    pub remote: &'a str,
+    /// Where to: [`Remote::destination`].
+    pub destination: &'a str,
     /// The branch, without `refs/heads/`.
     pub branch: &'a str,
     /// What it shall be at.
@@ -68,8 +71,12 @@ pub async fn remote(repository: &Path) -> Result<Option<Remote>, WorkspaceError>
         [only] => only,
         [..] => return Ok(None),
     };
-    let address = git.line(["remote", "get-url", "--push", name]).await?;
-    Ok(Some(Remote { name: name.to_owned(), address }))
+    // One that only has an address for pushes is there, too.
+    let fetched_from = git.line(["remote", "get-url", name]).await.unwrap_or_default();
+    let pushed_to = git.line(["remote", "get-url", "--push", "--all", name]).await?;
+    let address = pushed_to.lines().next().unwrap_or_default().to_owned();
+    let destination = if pushed_to == fetched_from { name.to_owned() } else { address.clone() };
+    Ok(Some(Remote { name: name.to_owned(), address, destination }))
 }
 
 /// The remote's branch that a commit stands on, as far as the repository knows: none where the default branch
@@ -104,18 +111,18 @@ pub async fn base_branch(
     }
 }
 
-/// Asks the remote what a branch is there.
+/// Asks the remote at this destination what a branch is there.
 ///
 /// # Errors
 /// Git's: the remote does not answer, or does not let us in.
 pub async fn remote_branch(
     repository: &Path,
-    remote: &str,
+    destination: &str,
     branch: &str,
 ) -> Result<RemoteBranch, GitError> {
     let git = Git::within(repository).with_remotes(LOOK_LIMIT);
     let reference = format!("refs/heads/{branch}");
-    let answer = git.line(["ls-remote", "--symref", "--", remote, "HEAD", &reference]).await?;
+    let answer = git.line(["ls-remote", "--symref", "--", destination, "HEAD", &reference]).await?;
     let mut found = RemoteBranch { commit: None, default: None };
     for (value, name) in answer.lines().filter_map(|line| line.split_once('\t')) {
         if let Some(default) = value.strip_prefix("ref: refs/heads/").filter(|_| name == "HEAD") {
@@ -137,11 +144,11 @@ pub async fn remote_branch(
 /// Git's; also where a branch of that name is there, whatever it is at. Whether it arrived is then not known.
 pub async fn push(repository: &Path, pushing: Pushing<'_>) -> Result<(), GitError> {
     let git = Git::within(repository).with_remotes(PUSH_LIMIT);
-    let Pushing { remote, branch, commit } = pushing;
+    let Pushing { destination, branch, commit } = pushing;
     // The lease of nothing: what is there, and be it an ancestor, is not moved.
     let absent = format!("--force-with-lease=refs/heads/{branch}:");
     let what = format!("{commit}:refs/heads/{branch}");
     let options = ["push", "--quiet", "--no-follow-tags", "--recurse-submodules=no", &absent];
-    git.run(options.into_iter().chain(["--", remote, &what])).await?;
+    git.run(options.into_iter().chain(["--", destination, &what])).await?;
     Ok(())
 }

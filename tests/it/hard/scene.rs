@@ -113,7 +113,7 @@ pub(super) fn delivered(home: &Home, repository: &Path, task: &str) -> String {
 }
 
 /// A connection that no trigger stops: somebody with all rights, who does what must not be done.
-pub(super) fn by_hand(home: &Home) -> PgConnection {
+pub(crate) fn by_hand(home: &Home) -> PgConnection {
     let mut connection = wait(PgConnection::connect(&home.database_url())).unwrap();
     wait(connection.execute("SET session_replication_role = replica")).unwrap();
     connection

@@ -21,7 +21,7 @@ async fn a_push_makes_a_branch_and_moves_none() {
     let second = commit(&repository, "second");
     let looked = remote_branch(&repository, "origin", "x").await.unwrap();
     assert_eq!((looked.commit, looked.default.as_deref()), (None, Some("main")));
-    let to = |commit| Pushing { remote: "origin", branch: "x", commit };
+    let to = |commit| Pushing { destination: "origin", branch: "x", commit };
     push(&repository, to(&first)).await.unwrap();
     assert_eq!(
         remote_branch(&repository, "origin", "x").await.unwrap().commit,
@@ -55,6 +55,61 @@ async fn the_remote_is_the_one_that_git_would_push_to() {
     assert_eq!(found.name, "theirs");
     assert!(!format!("{found:?}").contains("secret-of-mine"), "{found:?}");
     assert!(remote(&repository.join("gone")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_is_in_the_way_of_a_name_stays_there() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let address = "git@127.0.0.1:a/b.git";
+    let there = GitRemote::new(&home.folder.path().join("r"), &repository, address).unwrap();
+    let commit: ObjectId = git(&repository, &["rev-parse", "HEAD"]).parse().unwrap();
+    for (taken, branch) in [("journeyman", "journeyman/x"), ("a/b", "a")] {
+        git(&there.bare(), &["branch", taken, "main"]);
+        let pushing = Pushing { destination: "origin", branch, commit: &commit };
+        let Err(GitError::Failed { message, .. }) = push(&repository, pushing).await else {
+            panic!("it was pushed");
+        };
+        let refused = journeyman_domain::outbox::git::push_refused("x", &message);
+        let Err(journeyman_domain::outbox::Fault::Lasting { reason }) = refused else {
+            panic!("{refused:?}");
+        };
+        let expected = format!(
+            "x does not take the branch, since another one is in the way of its name: remote: error: cannot lock \
+             ref 'refs/heads/{branch}': 'refs/heads/{taken}' exists; cannot create 'refs/heads/{branch}'"
+        );
+        assert_eq!(reason, expected);
+    }
+}
+
+/// Who fetches from a mirror and pushes elsewhere is looked for where the push goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_goes_where_the_push_goes() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let address = "git@127.0.0.1:a/b.git";
+    let there = GitRemote::new(&home.folder.path().join("r"), &repository, address).unwrap();
+    let plain = remote(&repository).await.unwrap().unwrap();
+    assert_eq!((plain.address.as_str(), plain.destination.as_str()), (address, "origin"));
+
+    let mirror = home.folder.path().join("mirror.git");
+    git(home.folder.path(), &["clone", "-q", "--bare", repository.to_str().unwrap(), "mirror.git"]);
+    git(&repository, &["remote", "set-url", "origin", mirror.to_str().unwrap()]);
+    git(&repository, &["remote", "set-url", "--push", "origin", address]);
+    let found = remote(&repository).await.unwrap().unwrap();
+    assert_eq!((found.name.as_str(), found.address.as_str()), ("origin", address));
+    let commit: ObjectId = git(&repository, &["rev-parse", "HEAD"]).parse().unwrap();
+    let look = async || remote_branch(&repository, &found.destination, "x").await.unwrap().commit;
+    assert_eq!(look().await, None);
+    let pushing = Pushing { destination: &found.destination, branch: "x", commit: &commit };
+    push(&repository, pushing).await.unwrap();
+    assert_eq!((look().await, there.changes("x")), (Some(commit.clone()), 1));
+    assert_eq!(git(&mirror, &["branch", "--list", "x"]), "");
+
+    // Of several addresses the first one is taken, for both.
+    git(&repository, &["remote", "set-url", "--add", "--push", "origin", mirror.to_str().unwrap()]);
+    let first = remote(&repository).await.unwrap().unwrap();
+    assert_eq!(first.destination, address);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,12 @@
 
 use journeyman_domain::outbox::EffectState;
 use journeyman_testkit::forge::Fault;
+use sqlx::Executor as _;
 
 use super::scene::{LONG, Scene};
-use crate::recovery::scene::QUICK;
-use crate::support::{signal, wait_until};
+use crate::hard::scene::by_hand;
+use crate::recovery::scene::{QUICK, wait};
+use crate::support::{Daemon, signal, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_claim_and_the_answer() {
@@ -119,5 +121,78 @@ async fn asleep_past_its_lease() {
     assert_eq!(scene.effects(&task).remove(1), done);
     assert_eq!(done.lease_epoch, held.lease_epoch + 1);
     assert_ne!(done.node_id, held.node_id);
+    scene.assert_sent_once(&task);
+}
+
+/// A daemon that is stopped after it has looked for the pull request, and before it opens it.
+fn stopped_after_its_look(scene: &Scene, lease_s: &str) -> (Daemon, String) {
+    let daemon = scene.home.up_with(|command| {
+        scene.set_up(command);
+        command.env("JOURNEYMAN__SCHEDULER__LEASE_S", lease_s);
+        // The first look is for the branch.
+        command.env("JOURNEYMAN_FAILPOINT", "outbox.look:after:2=stop");
+    });
+    let task = scene.add(QUICK);
+    let stat = format!("/proc/{}/stat", daemon.child.id());
+    wait_until("it is stopped", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    assert_eq!(scene.effects(&task)[1].state, EffectState::Sending);
+    assert_eq!(scene.forge.opened(), 0);
+    (daemon, task)
+}
+
+/// The pull request that it did not find is another node's work by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn asleep_between_its_look_and_its_act() {
+    let scene = Scene::new().await;
+    let (daemon, task) = stopped_after_its_look(&scene, "2");
+    let _other = scene.home.up_beside("other", |command| scene.set_up(command));
+    let done = scene.wait_for_done(&task).remove(1);
+    signal(daemon.child.id(), "CONT");
+    wait_until("the first one knows", || {
+        scene.home.daemon_log().contains("the lease of an effect is lost")
+    });
+    assert_eq!(scene.forge.opened(), 1);
+    assert_eq!(scene.effects(&task).remove(1), done);
+    scene.assert_sent_once(&task);
+}
+
+/// By its own clock the lease holds, as on a machine that slept as a whole: the database is asked before the act.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_that_was_taken_over_is_not_done_although_the_lease_seems_to_hold() {
+    let scene = Scene::new().await;
+    let (daemon, task) = stopped_after_its_look(&scene, "3600");
+    let mut hand = by_hand(&scene.home);
+    let taken = "UPDATE outbox SET lease_epoch = lease_epoch + 1 WHERE state = 'sending'";
+    wait(hand.execute(taken)).unwrap();
+    let taken = scene.effects(&task).remove(1);
+    signal(daemon.child.id(), "CONT");
+    wait_until("it knows", || scene.home.daemon_log().contains("the lease of an effect is lost"));
+    assert_eq!(scene.forge.opened(), 0);
+    assert_eq!(scene.effects(&task).remove(1), taken);
+}
+
+/// What kills its sender each time is not tried for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_that_ends_its_sender_again_and_again_is_given_up() {
+    let scene = Scene::new().await;
+    scene.remote.away(true).unwrap();
+    let mut daemon = scene.up();
+    let task = scene.add(QUICK);
+    wait_until("it was tried in vain", || {
+        scene.effects(&task).first().is_some_and(|push| push.last_error.is_some())
+    });
+    daemon.kill();
+    scene.remote.away(false).unwrap();
+    let mut hand = by_hand(&scene.home);
+    let last = "UPDATE outbox SET state = 'sending', attempts = 100, lease_expires_at = now()";
+    wait(hand.execute(last)).unwrap();
+    let _next = scene.up();
+    wait_until("it is given up", || scene.effects(&task)[0].state == EffectState::Failed);
+    let given_up = scene.effects(&task).remove(0);
+    let said = "given up after 100 attempts, the last of which was broken off; whether it arrived is not known";
+    assert_eq!(given_up.last_error.as_deref(), Some(said));
+    assert_eq!(scene.remote.changes(&scene.branch(&task)), 0);
+    scene.home.run(&["task", "resend", &task]).ok();
+    scene.wait_for_done(&task);
     scene.assert_sent_once(&task);
 }

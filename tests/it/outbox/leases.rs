@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use journeyman_domain::ids::{NodeId, TaskId};
-use journeyman_domain::outbox::EffectState;
+use journeyman_domain::outbox::{EffectKind, EffectState, LONGEST_WAIT_MS};
 use journeyman_store::{
     Claim, ClaimRequest, EffectClaim, EffectFence, NewEffect, NewNode, NewStep, NewTask, NodeKind,
     Outgoing, Store, StoreError,
@@ -59,7 +59,7 @@ async fn decide(store: &Store, claim: &Claim, effect: &NewEffect) -> Result<i32,
 }
 
 fn by(node_id: NodeId, lease: Duration) -> EffectClaim<'static> {
-    EffectClaim { node_id, host: "here", only_task: None, limit: 10, lease }
+    EffectClaim { node_id, host: "here", only_task: None, except: None, limit: 10, lease }
 }
 
 async fn claim(store: &Store, node: NodeId, lease: Duration) -> Vec<Outgoing> {
@@ -189,7 +189,12 @@ async fn a_sender_whose_lease_was_taken_over_writes_nothing() {
     // Its own epoch on another node's name is not its own.
     let other = EffectFence { node_id: old, ..fence };
     assert!(matches!(outbox.failed(&ACTING, other, "x").await, Err(StoreError::Fenced)));
+    let row = async || outbox.get(decided.id).await.unwrap().unwrap();
+    assert!(!row().await.is_ended_by(fence));
     outbox.done(&ACTING, fence, "there", Some(&follow_up)).await.unwrap();
+    // Who wrote that, and did not hear of it, finds it.
+    let ended = row().await;
+    assert!(ended.is_ended_by(fence) && !ended.is_ended_by(stale) && !ended.is_ended_by(other));
     let again = outbox.done(&ACTING, fence, "elsewhere", None).await;
     assert!(matches!(again, Err(StoreError::Fenced)), "{again:?}");
     let rows = outbox.of_task(held.task.id).await.unwrap();
@@ -240,6 +245,77 @@ async fn an_effect_is_claimed_when_it_is_due_and_by_whom_it_may() {
     assert!(matches!(nothing, Err(StoreError::Conflict(_))), "{nothing:?}");
 }
 
+/// To a clock that jumped back a day, what is written down is of tomorrow.
+#[tokio::test]
+async fn what_is_of_tomorrow_does_not_wait_for_it() {
+    let database = database().await;
+    let store = database.store();
+    let (mine, other) = (node(store).await, node(store).await);
+    let held = run(store, mine).await;
+    decide(store, &held, &effect("one", Some(held.task.id))).await.unwrap();
+    let outbox = store.outbox();
+    let jump = async || {
+        let mut connection = database.connection().await.unwrap();
+        sqlx::query(
+            "UPDATE outbox SET created_at = created_at + interval '1 day', \
+                 next_attempt_at = next_attempt_at + interval '1 day', \
+                 lease_expires_at = lease_expires_at + interval '1 day'",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    };
+    let next = async || outbox.next(&by(other, LEASE)).await.unwrap();
+    // Never begun.
+    jump().await;
+    assert_eq!(next().await, Some(Duration::ZERO));
+    let first = claim(store, mine, LEASE).await.remove(0);
+    // Its sender has stopped.
+    jump().await;
+    assert!(next().await.unwrap() > LEASE);
+    assert_eq!(claim(store, other, LEASE).await, []);
+    store.nodes().stop(&ACTING, mine).await.unwrap();
+    assert_eq!(next().await, Some(Duration::ZERO));
+    let second = claim(store, other, LEASE).await.remove(0);
+    assert_eq!((second.lease_epoch, second.attempts), (first.lease_epoch + 1, 2));
+    // Waits for its next attempt: the longest wait that there is, and longer.
+    let longest = Duration::from_millis(LONGEST_WAIT_MS);
+    outbox.retry(&ACTING, second.fence().unwrap(), Some("away"), longest).await.unwrap();
+    let left = next().await.unwrap();
+    assert!(left + LEASE > longest && left <= longest, "{left:?}");
+    jump().await;
+    assert_eq!(next().await, Some(Duration::ZERO));
+    assert_eq!(claim(store, other, LEASE).await.len(), 1);
+}
+
+/// One that another transaction holds is due and not to be had.
+#[tokio::test]
+async fn a_row_that_is_held_is_passed_over() {
+    let database = database().await;
+    let store = database.store();
+    let mine = node(store).await;
+    let held = run(store, mine).await;
+    let of_one_kind = effect("one", Some(held.task.id));
+    decide(store, &held, &of_one_kind).await.unwrap();
+    let mut connection = database.connection().await.unwrap();
+    let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+    sqlx::query("SELECT FROM outbox FOR UPDATE").execute(&mut *transaction).await.unwrap();
+    let outbox = store.outbox();
+    assert_eq!(outbox.next(&by(mine, LEASE)).await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(claim(store, mine, LEASE).await, []);
+    transaction.rollback().await.unwrap();
+    // Whoever cannot send its kind takes it not.
+    let unable = EffectClaim { except: Some(EffectKind::Push), ..by(mine, LEASE) };
+    assert_eq!(outbox.next(&unable).await.unwrap(), None);
+    assert_eq!(outbox.claim(&ACTING, &unable).await.unwrap(), []);
+    let other_kind = EffectClaim { except: Some(EffectKind::PullRequest), ..by(mine, LEASE) };
+    outbox.explain(&ACTING, &other_kind, "not said").await.unwrap();
+    outbox.explain(&ACTING, &unable, "no key").await.unwrap();
+    outbox.explain(&ACTING, &unable, "not said again").await.unwrap();
+    let claimed = claim(store, mine, LEASE).await.remove(0);
+    assert_eq!(claimed.last_error.as_deref(), Some("no key"));
+}
+
 #[tokio::test]
 async fn an_idle_look_reads_what_is_open_and_no_more() {
     let database = database().await;
@@ -257,6 +333,8 @@ async fn an_idle_look_reads_what_is_open_and_no_more() {
     let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(plan))
         .bind("here")
         .bind(None::<Uuid>)
+        .bind(None::<String>)
+        .bind(7200.0)
         .fetch_all(&mut connection)
         .await
         .unwrap();

@@ -1,10 +1,11 @@
 //! What cannot be sent: refused before any work where that can be known, else given up with one sentence.
 
+use journeyman_domain::outbox::EffectState;
 use serde_json::{Value, json};
 
 use super::scene::{Scene, TOKEN};
 use crate::recovery::scene::{QUICK, notes};
-use crate::support::{Home, Ran, git};
+use crate::support::{Home, Ran, git, wait_until};
 
 /// The code and the sentence of a refusal.
 fn problem(ran: &Ran) -> (String, String) {
@@ -59,6 +60,41 @@ async fn who_works_needs_a_token_and_who_only_adds_does_not() {
                     not set";
     assert_eq!((ran.code, problem(&ran)), (3, ("missing".into(), expected.into())), "{ran:?}");
     assert_eq!(without(&["task", "add"]).code, 0);
+}
+
+/// A node without a token leaves a pull request to one that has it, and says so meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_waits_for_a_node_with_a_token() {
+    let scene = Scene::new().await;
+    // Such a node takes no such task from a user; but what others took it works on.
+    let path = scene.repository.to_str().unwrap();
+    let options = ["--json", "--repo", path, "--deliver", "pr", "--command", QUICK, "Write two"];
+    let mut command = scene.home.command(&[&["task", "add"][..], &options].concat());
+    scene.set_up(&mut command);
+    let added = Ran::from(command.output().unwrap()).ok().json();
+    let task = added["tasks"][0]["id"].as_str().unwrap().to_owned();
+    let _without = scene.home.up_with(|command| {
+        scene.set_up(command);
+        command.env_remove("GITHUB_TOKEN");
+    });
+    let request = || scene.effects(&task).get(1).cloned();
+    wait_until("it says what it waits for", || {
+        request().is_some_and(|request| request.last_error.is_some())
+    });
+    let waiting = request().unwrap();
+    assert_eq!((waiting.state, waiting.attempts), (EffectState::Pending, 0));
+    let shown = scene.home.run(&["task", "show", &task]).ok().stdout;
+    let host = &scene.effects(&task)[0].host.clone().unwrap();
+    let expected = format!(
+        "  request   pending, 127.0.0.1/acme/notes: it waits for a node with a token; on {host} there is no token \
+         for 127.0.0.1: the secret env:GITHUB_TOKEN cannot be read: GITHUB_TOKEN is not set\n"
+    );
+    assert!(shown.contains(&expected), "{shown}");
+    let _with = scene.home.up_beside("with", |command| scene.set_up(command));
+    let effects = scene.wait_for_done(&task);
+    assert_eq!((effects[1].attempts, effects[1].last_error.as_deref()), (1, None));
+    assert_ne!(effects[0].node_id, effects[1].node_id);
+    scene.assert_sent_once(&task);
 }
 
 #[tokio::test(flavor = "multi_thread")]

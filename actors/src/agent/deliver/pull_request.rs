@@ -9,8 +9,9 @@ use journeyman_store::NewEffect;
 use journeyman_telemetry::TraceContext;
 use journeyman_workspace::ObjectId;
 
-use crate::agent::call::recordable;
+use super::words::Words;
 use crate::agent::execute::{RunError, Work};
+use crate::support::recordable;
 
 /// The effect that a delivered branch leads to. Nothing foreign is asked here, and nothing that has changed since
 /// the task was added keeps the branch from being delivered: its sender says what is wrong.
@@ -36,13 +37,16 @@ pub(super) async fn effect(
         let Entry::Verification { verdict, .. } = &step.entry else { return None };
         Some(verdict)
     });
+    let checks = verdict.map_or(&[][..], |verdict| verdict.checks.as_slice());
     // It leaves the machine: what the user wrote down without thought must not.
-    let (title, prompt) = (recordable(&task.title), recordable(&work.held.run.prompt));
+    let checks: Vec<_> =
+        checks.iter().map(|(check, became)| (recordable(check), *became)).collect();
+    let Words { title, prompt } = Words::of(work);
     let effect = Effect::Push(Push {
         repository: repository.display().to_string(),
         branch: branch.to_owned(),
         commit: commit.to_string(),
-        then: Some(draft(&title, &prompt, verdict, base)),
+        then: Some(draft(title, &prompt, &checks, base)),
     });
     Ok(NewEffect {
         id: uuid::Uuid::now_v7().into(),

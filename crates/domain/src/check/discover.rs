@@ -148,14 +148,17 @@ fn find(folder: &Folder<'_>, plan: &mut CheckPlan) -> bool {
     plan.checks.len() > before
 }
 
-/// Checks from commands that a user gave; each one runs through `sh -c`.
-pub fn custom(commands: &[String]) -> Vec<Check> {
+/// Checks from commands that a user gave; each one runs through `sh -c`. A check is named by its command as it is
+/// shown: without secrets.
+pub fn custom(commands: &[String], shown: impl Fn(&str) -> String) -> Vec<Check> {
     let mut names = BTreeSet::new();
     let mut checks = Vec::new();
     for command in
         commands.iter().map(|command| command.trim()).filter(|command| !command.is_empty())
     {
-        let line = command.lines().next().unwrap_or(command);
+        // Before the cut, so that no half of a secret stays.
+        let shown = shown(command);
+        let line = shown.lines().next().unwrap_or_default();
         let mut name = line.chars().take(60).collect::<String>();
         let mut number = 2;
         while !names.insert(name.clone()) {

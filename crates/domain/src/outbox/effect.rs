@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::EffectKind;
 use crate::forge::ForgeRepository;
 use crate::ids::RunId;
-use crate::verdict::{Comparison, Verdict};
+use crate::verdict::Comparison;
 
 /// Letters of a prompt that a pull request shows; a forge takes no more than 65,536 in all.
 const MOST_PROMPT: usize = 40_000;
@@ -76,11 +76,12 @@ impl Effect {
     }
 }
 
-/// The pull request of a task: what was asked, and what the checks say.
+/// The pull request of a task: what was asked, and what became of each check. It leaves the machine: the caller has
+/// taken secrets out.
 pub fn draft(
-    title: &str,
+    title: String,
     prompt: &str,
-    verdict: Option<&Verdict>,
+    checks: &[(String, Comparison)],
     base: Option<String>,
 ) -> PullRequestDraft {
     let prompt = prompt.trim();
@@ -88,7 +89,6 @@ pub fn draft(
     if body.len() < prompt.len() {
         body.push('…');
     }
-    let checks = verdict.map_or(&[][..], |verdict| verdict.checks.as_slice());
     if checks.is_empty() {
         body.push_str("\n\nNo check has judged this change.\n");
     } else {
@@ -105,7 +105,7 @@ pub fn draft(
         };
         body.push_str(&format!("- `{check}`: {became}\n"));
     }
-    PullRequestDraft { title: title.to_owned(), body, base }
+    PullRequestDraft { title, body, base }
 }
 
 /// The comment by which a pull request of ours is known again; Markdown does not show it.

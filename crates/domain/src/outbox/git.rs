@@ -38,11 +38,20 @@ const IS_THERE: [&str; 6] = [
     "failed to update ref",
     "fetch first",
 ];
+/// What it says where another branch is the folder that this one would lie in, or lies in the folder of its name.
+const IN_THE_WAY: [&str; 2] = ["exists; cannot create", "directory file conflict"];
 /// Letters of a reason.
 const MOST: usize = 300;
 
 /// What a refused push means. Where nothing else is said it may have arrived.
 pub fn push_refused(target: &str, said: &str) -> Result<Acted, Fault> {
+    if let Some(line) = said.lines().find(|line| IN_THE_WAY.iter().any(|mark| line.contains(mark)))
+    {
+        return Err(Fault::lasting(format!(
+            "{target} does not take the branch, since another one is in the way of its name: {}",
+            short(line.trim())
+        )));
+    }
     let lower = said.to_lowercase();
     let has = |marks: &[&str]| marks.iter().any(|mark| lower.contains(mark));
     if !has(&NOT_LET_IN) && !has(&NEVER) && has(&IS_THERE) {
@@ -74,6 +83,10 @@ fn telling(said: &str) -> String {
     let marks = ["! [", "fatal:", "error:", "remote: error", "remote:"];
     let marked = marks.iter().find_map(|mark| lines().find(|line| line.starts_with(mark)));
     let line = marked.or_else(|| lines().next()).unwrap_or("git did not say why");
+    short(line)
+}
+
+fn short(line: &str) -> String {
     line.chars().take(MOST).collect()
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::forge::ForgeRepository;
-use crate::verdict::{Comparison, Verdict};
+use crate::verdict::Comparison;
 
 /// How a remote and the way to it behave in one exchange.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,7 @@ proptest! {
         prop_assert!(pause >= pause_ms(attempt, 0.0) / 2);
         prop_assert!(pause_ms(attempt + 1, unit) >= pause);
         prop_assert!((500..=15 * 60 * 1_000).contains(&pause));
+        prop_assert!(pause <= LONGEST_WAIT_MS);
     }
 }
 
@@ -117,9 +118,9 @@ fn that_something_is_there_is_a_reason_to_look_and_only_once() {
     let seen = Found::Ours { remote_id: "7".into() };
     assert_eq!(attempt.clone().next(looked(seen)), Next::Done { remote_id: "7".into() });
     // It must not act again in this attempt: the remote contradicts itself.
-    let Next::Retry { in_ms: 1_000, .. } = attempt.next(looked(Found::Nothing)) else {
-        panic!("{attempt:?}");
-    };
+    let reason = "the remote says that it is there already, and does not show it: already exists";
+    let retry = Next::Retry { in_ms: 1_000, reason: reason.into() };
+    assert_eq!(attempt.next(looked(Found::Nothing)), retry);
 }
 
 #[test]
@@ -138,35 +139,26 @@ fn what_lasts_is_given_up_at_once_and_what_passes_in_the_end() {
     let (mut last, _) = Attempt::begin(MOST_ATTEMPTS, 0.0);
     let failed = Next::Failed { reason: "given up after 100 attempts: away".into() };
     assert_eq!(last.next(away()), failed);
+    let (_, next) = Attempt::begin(MOST_ATTEMPTS + 1, 0.0);
+    assert!(matches!(next, Next::Failed { .. }), "{next:?}");
 }
 
 #[test]
 fn a_pull_request_says_what_was_asked_and_what_the_checks_say() {
     let check = |name: &str, became| (name.to_owned(), became);
-    let checks = vec![
+    let checks = [
         check("cargo test", Comparison::Passes),
         check("sh -c 'a\nb'", Comparison::Mended),
         check("make lint", Comparison::Better),
     ];
-    let verdict = Verdict {
-        verified: true,
-        checked: true,
-        checks,
-        newly_failing: vec![],
-        newly_passing: vec![],
-        missing: vec![],
-        edited_tests: vec![],
-        edited_checks: vec![],
-        reasons: vec![],
-    };
-    let said = draft("Mend it", " Mend it.\n", Some(&verdict), None);
+    let said = draft("Mend it".into(), " Mend it.\n", &checks, None);
     assert_eq!(said.title, "Mend it");
     assert_eq!(
         said.body,
         "Mend it.\n\nChecked on the base and on this change, in clean checkouts:\n\n- `cargo test`: passes\n\
          - `sh -c 'a`: failed on the base, passes now\n- `make lint`: fails on both, with fewer failures now\n"
     );
-    let unchecked = draft("t", &"ä".repeat(100_000), None, Some("trunk".into()));
+    let unchecked = draft("t".into(), &"ä".repeat(100_000), &[], Some("trunk".into()));
     assert_eq!(unchecked.base.as_deref(), Some("trunk"));
     assert!(unchecked.body.ends_with("ä…\n\nNo check has judged this change.\n"));
     assert!(unchecked.body.chars().count() < 65_536);

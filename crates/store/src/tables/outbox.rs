@@ -111,12 +111,13 @@ const OF_TASK: &str = concat!(
     columns!(),
     " FROM outbox o WHERE o.task_id = $1 ORDER BY o.created_at, o.id"
 );
+const GET: &str = concat!("SELECT ", columns!(), " FROM outbox o WHERE o.id = $1");
 // What is tried again at a time is tried at once. The machine that the user asks on has what is needed.
 const RESEND: &str = "UPDATE outbox o SET state = 'pending', attempts = 0, next_attempt_at = now(), \
      host = CASE WHEN o.host IS NOT NULL THEN $2 END \
      WHERE o.task_id = $1 AND o.state IN ('failed', 'pending')";
 
-pub(crate) const ALL: &[&str] = &[INSERT, OF_TASK, RESEND];
+pub(crate) const ALL: &[&str] = &[INSERT, OF_TASK, GET, RESEND];
 
 /// The table `outbox`.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +134,11 @@ impl Outbox<'_> {
     /// Those of a task, in the order in which they were decided.
     pub async fn of_task(&self, task: TaskId) -> Result<Vec<Outgoing>, StoreError> {
         Ok(sqlx::query_as(OF_TASK).bind(task.as_uuid()).fetch_all(self.0.pool()).await?)
+    }
+
+    /// One, where it is still there.
+    pub async fn get(&self, effect: EffectId) -> Result<Option<Outgoing>, StoreError> {
+        Ok(sqlx::query_as(GET).bind(effect.as_uuid()).fetch_optional(self.0.pool()).await?)
     }
 
     /// Has what failed of a task sent again, from this machine, and what waits for its next attempt at once.

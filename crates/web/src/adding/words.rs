@@ -5,12 +5,11 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use journeyman_domain::files;
 use journeyman_domain::status::{AfterFailure, Delivery, DriverKind, Priority, UnknownWord};
+use journeyman_domain::title::title;
 
 use crate::problem::Refusal;
 use crate::types::NewTask;
 
-/// Characters of a title.
-const TITLE: usize = 120;
 /// Patterns of files of a task.
 const FILES: usize = 32;
 
@@ -26,7 +25,9 @@ pub(super) struct Words {
 }
 
 pub(super) fn understand(task: &NewTask) -> Result<Words, Refusal> {
-    let title = title(&task.prompt)?;
+    let Some(title) = title(&task.prompt) else {
+        return Err(Refusal::usage("the prompt is empty"));
+    };
     let mut driver: Option<DriverKind> = task.driver.as_deref().map(str::parse).transpose()?;
     if !task.command.is_empty() {
         if driver.is_some_and(|driver| driver != DriverKind::Command) {
@@ -142,19 +143,6 @@ pub(crate) fn parsed<T: FromStr<Err = UnknownWord>>(
     word.map_or(Ok(default), str::parse)
 }
 
-/// The first line that says something.
-fn title(prompt: &str) -> Result<String, Refusal> {
-    let line = prompt.lines().map(str::trim).find(|line| !line.is_empty());
-    let Some(line) = line else {
-        return Err(Refusal::usage("the prompt is empty"));
-    };
-    if line.chars().count() <= TITLE {
-        return Ok(line.to_owned());
-    }
-    let cut: String = line.chars().take(TITLE - 1).collect();
-    Ok(format!("{}…", cut.trim_end()))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use axum::http::StatusCode;
@@ -243,12 +231,5 @@ pub(super) mod tests {
                 time_limit_s: None,
             }
         );
-    }
-
-    #[test]
-    fn a_title_is_the_first_line_that_says_something() {
-        assert_eq!(title("\n  Mend it. \nMore.").unwrap(), "Mend it.");
-        let long = title(&"ä".repeat(500)).unwrap();
-        assert_eq!(long.chars().count(), TITLE);
     }
 }

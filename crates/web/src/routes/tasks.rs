@@ -9,7 +9,7 @@ use axum::{Extension, Json as Document};
 use futures_util::{Stream, stream};
 use journeyman_actors::scheduler::Wish;
 use journeyman_domain::status::Status;
-use journeyman_store::{Acting, TaskFilter};
+use journeyman_store::TaskFilter;
 use journeyman_workspace::{Applied, ObjectId, Signature};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -130,13 +130,11 @@ pub(crate) async fn retry(Extracted(shared): State, Path(task): Path<String>) ->
     wish(&shared, &task, Wish::Retry).await
 }
 
-/// Has what failed of its delivery sent again; a word of the user, written before the outbox is told.
+/// Has what failed of its delivery sent again.
 pub(crate) async fn resend(Extracted(shared): State, Path(task): Path<String>) -> Answer<Task> {
     let store = &shared.runtime.store;
     let row = store.tasks().find(&task).await?;
-    let host = &shared.runtime.settings.host;
-    store.outbox().resend(&Acting::now("user"), row.id, host).await?;
-    shared.outbox.hint();
+    shared.outbox.resend(row.id).await?;
     Ok(Document(document::whole(store, row).await?))
 }
 

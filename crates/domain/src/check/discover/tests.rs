@@ -178,7 +178,8 @@ fn test_paths_of_all_languages() {
 
 #[test]
 fn custom_checks_have_names_of_their_own() {
-    let checks = custom(&["true".into(), " true ".into(), String::new(), "a\nb".into()]);
+    let commands = ["true".into(), " true ".into(), String::new(), "a\nb".into()];
+    let checks = custom(&commands, str::to_owned);
     let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["true", "true (2)", "a"]);
     assert_eq!(checks[2].argv, ["sh", "-c", "a\nb"]);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use journeyman_domain::ids::{EffectId, NodeId, TaskId};
+use journeyman_domain::outbox::{EffectKind, EffectState, LONGEST_WAIT_MS};
 use journeyman_faults::{around, points};
 use sqlx::PgConnection;
 
@@ -18,6 +19,8 @@ pub struct EffectClaim<'a> {
     pub host: &'a str,
     /// Only this task's: what a foreground node sends.
     pub only_task: Option<TaskId>,
+    /// None of this kind: it has not what they need.
+    pub except: Option<EffectKind>,
     /// How many at the most.
     pub limit: u32,
     /// How long the leases are good for.
@@ -35,29 +38,35 @@ pub struct EffectFence {
     pub lease_epoch: i64,
 }
 
-// Nobody renews the lease of a node that has stopped.
 macro_rules! open {
     () => {
         "FROM outbox o LEFT JOIN runtime_nodes n ON n.id = o.node_id AND o.state = 'sending' \
          WHERE o.state IN ('pending', 'sending') AND (o.host IS NULL OR o.host = $1) \
-             AND ($2::uuid IS NULL OR o.task_id = $2)"
+             AND ($2::uuid IS NULL OR o.task_id = $2) AND ($3::text IS NULL OR o.kind <> $3)"
+    };
+}
+// When it may be claimed. Nobody renews the lease of a node that has stopped. What was never tried waits for nothing,
+// and nothing waits longer than the longest wait, so that a clock that jumped back keeps neither.
+macro_rules! due {
+    () => {
+        "CASE WHEN o.state = 'sending' AND n.stopped_at IS NOT NULL THEN now() \
+             WHEN o.state = 'sending' THEN o.lease_expires_at \
+             WHEN o.attempts = 0 OR o.next_attempt_at > now() + make_interval(secs => $4) THEN now() \
+             ELSE o.next_attempt_at END"
     };
 }
 
 // Asked again and again, and nearly always answered with nothing: one look at an index of what is open.
-const NEXT: &str = concat!(
-    "SELECT (extract(epoch FROM min(CASE WHEN o.state = 'pending' THEN o.next_attempt_at \
-         WHEN n.stopped_at IS NOT NULL THEN now() ELSE o.lease_expires_at END) - now()) * 1000)::bigint ",
-    open!()
-);
+const NEXT: &str =
+    concat!("SELECT (extract(epoch FROM min(", due!(), ") - now()) * 1000)::bigint ", open!());
 const CLAIM: &str = concat!(
     "WITH due AS (SELECT o.id ",
     open!(),
-    " AND o.next_attempt_at <= now() AND (o.state = 'pending' OR o.lease_expires_at <= now() \
-             OR n.stopped_at IS NOT NULL) \
-         ORDER BY o.next_attempt_at LIMIT $3 FOR UPDATE OF o SKIP LOCKED) \
-     UPDATE outbox o SET state = 'sending', attempts = o.attempts + 1, node_id = $4, \
-         lease_epoch = o.lease_epoch + 1, lease_expires_at = now() + make_interval(secs => $5) \
+    " AND ",
+    due!(),
+    " <= now() ORDER BY o.next_attempt_at LIMIT $5 FOR UPDATE OF o SKIP LOCKED) \
+     UPDATE outbox o SET state = 'sending', attempts = o.attempts + 1, node_id = $6, \
+         lease_epoch = o.lease_epoch + 1, lease_expires_at = now() + make_interval(secs => $7) \
      FROM due WHERE o.id = due.id RETURNING ",
     columns!()
 );
@@ -71,7 +80,12 @@ const RETRY: &str = "UPDATE outbox SET state = 'pending', last_error = coalesce(
          lease_expires_at = NULL, next_attempt_at = now() + make_interval(secs => $5) \
      WHERE id = $1 AND node_id = $2 AND lease_epoch = $3 AND state = 'sending'";
 
-pub(crate) const ALL: &[&str] = &[NEXT, CLAIM, RENEW, DONE, FAILED, RETRY];
+// What an attempt has said stays, and says more.
+const EXPLAIN: &str = "UPDATE outbox SET last_error = $4 \
+     WHERE state = 'pending' AND last_error IS NULL AND kind = $3 AND (host IS NULL OR host = $1) \
+         AND ($2::uuid IS NULL OR task_id = $2)";
+
+pub(crate) const ALL: &[&str] = &[NEXT, CLAIM, RENEW, DONE, FAILED, RETRY, EXPLAIN];
 
 /// The statement that an idle node asks again and again, for the test of its plan.
 pub const fn idle_statement() -> &'static str {
@@ -84,6 +98,11 @@ impl Outgoing {
         let node_id = self.node_id?;
         Some(EffectFence { id: self.id, node_id, lease_epoch: self.lease_epoch })
     }
+
+    /// Whether the sender with this right has written how its attempt ended: nobody else writes under its epoch.
+    pub fn is_ended_by(&self, fence: EffectFence) -> bool {
+        self.fence() == Some(fence) && self.state != EffectState::Sending
+    }
 }
 
 impl Outbox<'_> {
@@ -93,6 +112,8 @@ impl Outbox<'_> {
         let left_ms: Option<i64> = sqlx::query_scalar(NEXT)
             .bind(claim.host)
             .bind(claim.only_task.map(TaskId::as_uuid))
+            .bind(claim.except.map(EffectKind::as_str))
+            .bind(longest_wait().as_secs_f64())
             .fetch_one(self.0.pool())
             .await?;
         Ok(left_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
@@ -109,6 +130,8 @@ impl Outbox<'_> {
         let claimed = sqlx::query_as(CLAIM)
             .bind(claim.host)
             .bind(claim.only_task.map(TaskId::as_uuid))
+            .bind(claim.except.map(EffectKind::as_str))
+            .bind(longest_wait().as_secs_f64())
             .bind(i64::from(claim.limit))
             .bind(claim.node_id.as_uuid())
             .bind(claim.lease.as_secs_f64())
@@ -116,6 +139,25 @@ impl Outbox<'_> {
             .await?;
         around(points::OUTBOX_CLAIM, transaction.commit()).await?;
         Ok(claimed)
+    }
+
+    /// Says of what waits, and is excepted from this claim, why that is so, where nothing was said yet. Whoever can
+    /// send it claims it all the same: this is for a person, and nothing depends on it.
+    pub async fn explain(
+        &self,
+        acting: &Acting<'_>,
+        claim: &EffectClaim<'_>,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(acting).await?;
+        sqlx::query(EXPLAIN)
+            .bind(claim.host)
+            .bind(claim.only_task.map(TaskId::as_uuid))
+            .bind(claim.except.map(EffectKind::as_str))
+            .bind(reason)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Holds on to a lease; [`StoreError::Fenced`] where it is lost: then send nothing more. Leaves no audit
@@ -171,6 +213,10 @@ impl Outbox<'_> {
         written(&mut transaction, query).await?;
         Ok(around(points::OUTBOX_RETRY, transaction.commit()).await?)
     }
+}
+
+const fn longest_wait() -> Duration {
+    Duration::from_millis(LONGEST_WAIT_MS)
 }
 
 type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
