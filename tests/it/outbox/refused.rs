@@ -4,7 +4,7 @@ use journeyman_domain::outbox::EffectState;
 use serde_json::{Value, json};
 
 use super::scene::{Scene, TOKEN};
-use crate::recovery::scene::{QUICK, notes};
+use crate::recovery::scene::{CHECK, QUICK, notes};
 use crate::support::{Home, Ran, git, wait_until};
 
 /// The code and the sentence of a refusal.
@@ -68,8 +68,9 @@ async fn a_pull_request_waits_for_a_node_with_a_token() {
     let scene = Scene::new().await;
     // Such a node takes no such task from a user; but what others took it works on.
     let path = scene.repository.to_str().unwrap();
-    let options = ["--json", "--repo", path, "--deliver", "pr", "--command", QUICK, "Write two"];
-    let mut command = scene.home.command(&[&["task", "add"][..], &options].concat());
+    let fixed = ["task", "add", "--json", "--repo", path, "--deliver", "pr", "--check", CHECK];
+    let options = ["--command", QUICK, "Write two"];
+    let mut command = scene.home.command(&[&fixed[..], &options].concat());
     scene.set_up(&mut command);
     let added = Ran::from(command.output().unwrap()).ok().json();
     let task = added["tasks"][0]["id"].as_str().unwrap().to_owned();

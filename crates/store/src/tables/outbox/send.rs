@@ -150,14 +150,19 @@ impl Outbox<'_> {
         reason: &str,
     ) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
-        sqlx::query(EXPLAIN)
+        let said = sqlx::query(EXPLAIN)
             .bind(claim.host)
             .bind(claim.only_task.map(TaskId::as_uuid))
             .bind(claim.except.map(EffectKind::as_str))
             .bind(reason)
             .execute(&mut *transaction)
-            .await?;
-        Ok(transaction.commit().await?)
+            .await?
+            .rows_affected();
+        if said == 0 {
+            return Ok(());
+        }
+        // Like a retry's, it is a word on an attempt that is still to come.
+        Ok(around(points::OUTBOX_RETRY, transaction.commit()).await?)
     }
 
     /// Holds on to a lease; [`StoreError::Fenced`] where it is lost: then send nothing more. Leaves no audit
