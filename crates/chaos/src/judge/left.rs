@@ -75,7 +75,10 @@ pub async fn evidence(stage: &Stage<'_>) -> Result<Vec<String>> {
          AND t.status <> 'completed' UNION ALL \
          SELECT concat_ws(' ', t.title, r.id, s.seq, s.epoch, s.created_at::time, s.kind, left(s.payload::text, 2000)) \
          FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
-         WHERE t.title LIKE $1 AND t.status <> 'completed'",
+         WHERE t.title LIKE $1 AND t.status <> 'completed' UNION ALL \
+         SELECT concat_ws(' ', t.title, o.kind, o.state, o.attempts, 'next', o.next_attempt_at::time, 'created', \
+             o.created_at::time, 'now', now()::time, o.last_error) \
+         FROM outbox o JOIN tasks t ON t.id = o.task_id WHERE t.title LIKE $1",
     )
     .bind(format!("{}%", stage.prefix))
     .fetch_all(&mut database)
