@@ -185,7 +185,8 @@ fn published(stage: &Stage<'_>, branch: &str) -> Result<Option<Published>> {
     let said = |pull: &Pull| (pull.base.clone(), pull.title.replace(&stage.prefix, ""));
     Ok(Some(Published {
         pulls: of_branch.map(said).collect(),
-        changes: remote.changes(branch),
+        // The remote here is on this machine: a push that is killed may take down with it who counts.
+        changes: remote.changes(branch).max(usize::from(remote.branch(branch).is_some())),
         is_the_same: remote.branch(branch) == Some(own),
     }))
 }
