@@ -33,7 +33,7 @@ use crate::tree;
 use database::Opened;
 pub use database::{
     configured as configured_database, connect as connect_database, is_away as is_database_away,
-    open as open_database, private as private_cluster,
+    is_lost as is_database_lost, open as open_database, private as private_cluster,
 };
 pub use forge::describe as describe_forge;
 

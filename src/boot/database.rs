@@ -31,10 +31,14 @@ pub async fn open(context: &Context) -> Result<Opened, Failure> {
     Ok(opened)
 }
 
-/// Whether it was for want of a database, and of one that answered before.
-pub fn is_away(failure: &Failure) -> (bool, bool) {
-    let is_lost = failure.code == "database_lost";
-    (is_lost || failure.code == "database_unavailable", is_lost)
+/// Whether it was for want of a database.
+pub fn is_away(failure: &Failure) -> bool {
+    failure.code == "database_unavailable" || is_lost(failure)
+}
+
+/// Whether it was for want of a database that answered before.
+pub fn is_lost(failure: &Failure) -> bool {
+    failure.code == "database_lost"
 }
 
 /// The same failure, of a database that answered before.

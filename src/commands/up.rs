@@ -54,9 +54,8 @@ async fn start(
             },
             _ = &mut signal => return Ok(None),
         };
-        let (is_away, is_lost) = boot::is_database_away(&failure);
-        was_there |= is_lost;
-        if !(is_away && was_there) {
+        was_there |= boot::is_database_lost(&failure);
+        if !(was_there && boot::is_database_away(&failure)) {
             return Err(failure);
         }
         tracing::warn!(

@@ -127,13 +127,19 @@ async fn applying_is_all_or_nothing() {
     assert_eq!(scene.git(&["rev-parse", "main"]), commit.as_str());
 }
 
+/// The lock on the delivery's branch, as git makes it.
+fn locked(scene: &Scene) -> (PathBuf, fs::File) {
+    let lock = scene.repository.join(format!(".git/refs/heads/{}.lock", delivery().branch));
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let file = fs::File::create(&lock).unwrap();
+    (lock, file)
+}
+
 #[tokio::test]
 async fn the_lock_of_a_git_that_was_killed_does_not_stop_a_delivery() {
     let scene = Scene::new();
     let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
-    let lock = scene.repository.join(".git/refs/heads/journeyman/456789ab-mend-it.lock");
-    fs::create_dir_all(lock.parent().unwrap()).unwrap();
-    let left = fs::File::create(&lock).unwrap();
+    let (lock, left) = locked(&scene);
     left.set_modified(SystemTime::now() - Duration::from_mins(1)).unwrap();
     let delivered = deliver(&scene.repository, &workspace, &snapshot, &delivery()).await.unwrap();
     assert_eq!(delivered.branch, "journeyman/456789ab-mend-it");
@@ -144,10 +150,8 @@ async fn the_lock_of_a_git_that_was_killed_does_not_stop_a_delivery() {
 async fn a_lock_that_is_held_is_waited_for() {
     let scene = Scene::new();
     let (workspace, snapshot) = changed(&scene, "fn mended() {}\n").await;
-    let lock = scene.repository.join(".git/refs/heads/journeyman/456789ab-mend-it.lock");
-    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let (lock, held) = locked(&scene);
     // In the future, as after a clock that was set back: its age says nothing.
-    let held = fs::File::create(&lock).unwrap();
     held.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
     let (repository, branch) = (scene.repository.clone(), delivery());
     let delivering =
