@@ -89,7 +89,7 @@ impl OutboxHandle {
     /// Has what failed of a task sent again, from this machine, and what waits at once.
     pub async fn resend(&self, task: TaskId) -> Result<(), AskError<StoreError>> {
         let about = self.0.about(task);
-        about.ask(RESEND_LIMIT, |reply| OutboxMessage::Resend { task, reply }).await
+        about.order(RESEND_LIMIT, |reply| OutboxMessage::Resend { task, reply }).await
     }
 
     /// What it does.

@@ -34,13 +34,13 @@ impl SchedulerHandle {
     ) -> Result<Vec<Task>, AskError<StoreError>> {
         let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         let limit = LIMIT + EACH * count;
-        self.0.ask(limit, |reply| SchedulerMessage::AddTasks { tasks, reply }).await
+        self.0.order(limit, |reply| SchedulerMessage::AddTasks { tasks, reply }).await
     }
 
     /// Does with a task what the user wishes; the task as it is then.
     pub async fn wish(&self, task: TaskId, wish: Wish) -> Result<Task, AskError<StoreError>> {
         let about = self.0.about(task);
-        about.ask(LIMIT, |reply| SchedulerMessage::Wish { task, wish, reply }).await
+        about.order(LIMIT, |reply| SchedulerMessage::Wish { task, wish, reply }).await
     }
 
     /// Says that there may be work.
@@ -55,7 +55,7 @@ impl SchedulerHandle {
 
     /// Lets this node begin nothing more (`true`), or go on.
     pub async fn hold(&self, held: bool) -> Result<SchedulerSnapshot, AskError<Infallible>> {
-        self.0.ask(LIMIT, |reply| SchedulerMessage::Hold { held, reply }).await
+        self.0.order(LIMIT, |reply| SchedulerMessage::Hold { held, reply }).await
     }
 
     /// Whether it answers; the supervisor sets the time limit.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journeyman_domain::ids::TaskId;
-use journeyman_supervision::Directory;
+use journeyman_supervision::{Directory, Instance, Status};
 use journeyman_telemetry::context::Relation;
 use ractor::{ActorRef, RpcReplyPort};
+use tokio::time::Instant;
 
 use super::envelope::{Envelope, Message, Waiting};
 
@@ -63,6 +64,9 @@ impl<M> Clone for Mailbox<M> {
     }
 }
 
+/// Between two looks whether an actor is back.
+const RESTART_LOOK: Duration = Duration::from_millis(25);
+
 /// Messages that may wait for one actor before further ones are refused.
 const MAILBOX_LIMIT: usize = 1024;
 
@@ -98,6 +102,24 @@ impl<M: Message> Mailbox<M> {
         asked.unwrap_or(Err(AskError::TimedOut(M::ACTOR)))
     }
 
+    /// The same for what a user orders: an actor that is being restarted is waited for, within the limit.
+    pub async fn order<T, E>(
+        &self,
+        limit: Duration,
+        message: impl FnOnce(Reply<T, E>) -> M,
+    ) -> Result<T, AskError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let until = Instant::now() + limit;
+        while matches!(self.resolve::<E>(), Err(AskError::Restarting(_))) && Instant::now() < until
+        {
+            tokio::time::sleep(RESTART_LOOK).await;
+        }
+        self.ask(limit, message).await
+    }
+
     /// The same for as long as the caller waits: for a health probe, whose limit is its supervisor's.
     pub async fn ask_without_limit<T, E>(
         &self,
@@ -117,12 +139,7 @@ impl<M: Message> Mailbox<M> {
     }
 
     fn send<E>(&self, relation: Relation, body: M) -> Result<(), AskError<E>> {
-        let Some(instance) = self.directory.resolve(&self.path) else {
-            return Err(match self.directory.status(&self.path) {
-                None | Some(journeyman_supervision::Status::Stopped) => AskError::Gone(M::ACTOR),
-                Some(_) => AskError::Restarting(M::ACTOR),
-            });
-        };
+        let instance = self.resolve()?;
         let (waiting, depth) = Waiting::enter(M::ACTOR, self.directory.mailbox_depth(&self.path));
         if depth > self.limit {
             return Err(AskError::Busy(M::ACTOR));
@@ -132,5 +149,12 @@ impl<M: Message> Mailbox<M> {
         ActorRef::<Envelope<M>>::from(instance.cell)
             .send_message(envelope)
             .map_err(|_| AskError::Restarting(M::ACTOR))
+    }
+
+    fn resolve<E>(&self) -> Result<Instance, AskError<E>> {
+        self.directory.resolve(&self.path).ok_or_else(|| match self.directory.status(&self.path) {
+            None | Some(Status::Stopped) => AskError::Gone(M::ACTOR),
+            Some(_) => AskError::Restarting(M::ACTOR),
+        })
     }
 }

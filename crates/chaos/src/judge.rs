@@ -14,7 +14,7 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 use crate::stage::Stage;
 
 pub use audit::audit;
-pub use left::{evidence, orphans, processes};
+pub use left::{evidence, litter, orphans, processes};
 
 /// The states that a task stays in.
 const FINAL: [&str; 4] = ["completed", "failed", "cancelled", "timeout"];

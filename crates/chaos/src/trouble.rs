@@ -25,6 +25,9 @@ pub use wire::Wire;
 /// Between two looks at what is paid.
 const WATCH: Duration = Duration::from_millis(50);
 
+/// How long a node may clear away after its start.
+const CLEARING: Duration = Duration::from_secs(10);
+
 /// A kind of trouble.
 #[expect(
     clippy::unsafe_derive_deserialize,
@@ -239,10 +242,17 @@ async fn settle(stage: &Stage<'_>, data: &Path, lived: Lived) -> Result<Lived> {
         return Ok(lived);
     }
     let mut node = start(stage, data, None)?;
+    let began = Instant::now();
     let lived = match answers(stage, data).await {
         Some(_) => lived,
         None => Lived::Stuck("a node does not answer when it is started again".to_owned()),
     };
+    // It clears away while it does other things, and a stop would cut it off. What stays is the judge's.
+    while began.elapsed() < CLEARING
+        && judge::litter(stage).await?.iter().any(|folder| folder.starts_with(data))
+    {
+        sleep(WATCH).await;
+    }
     stop(stage, &mut node, None, lived).await
 }
 

@@ -12,7 +12,8 @@ use anyhow::Context as _;
 
 use crate::git;
 
-/// Stands for SSH: writes down what is asked, and runs it here.
+/// Stands for SSH: writes down what is asked, and runs it here, as a server would: it outlives whoever speaks to it,
+/// and knows nothing of their environment.
 const TRANSPORT: &str = r#"#!/bin/sh
 for last; do :; done
 program=${last%% *}
@@ -23,7 +24,7 @@ esac
 echo "$program" >> FOLDER/sessions
 if [ -e FOLDER/denied ]; then echo "git@forge: Permission denied (publickey)." >&2; exit 255; fi
 if [ -e FOLDER/away ]; then echo "ssh: connect to host forge port 22: Connection refused" >&2; exit 255; fi
-exec "${program%%-*}" "${program#git-}" FOLDER/bare.git
+exec env -i PATH="$PATH" setsid --wait "${program%%-*}" "${program#git-}" FOLDER/bare.git
 "#;
 
 /// Runs in the bare repository once references have changed, before the sender is told.

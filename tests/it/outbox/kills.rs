@@ -191,7 +191,7 @@ async fn an_effect_that_ends_its_sender_again_and_again_is_given_up() {
     let given_up = scene.effects(&task).remove(0);
     let said = "given up after 100 attempts, the last of which was broken off; whether it arrived is not known";
     assert_eq!(given_up.last_error.as_deref(), Some(said));
-    assert_eq!(scene.remote.changes(&scene.branch(&task)), 0);
+    assert_eq!(scene.remote.changes(&Scene::branch_to_be(&task)), 0);
     scene.home.run(&["task", "resend", &task]).ok();
     scene.wait_for_done(&task);
     scene.assert_sent_once(&task);

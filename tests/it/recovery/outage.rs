@@ -117,6 +117,7 @@ async fn a_daemon_outlives_a_database_that_is_away_for_long() {
 
     door.open();
     wait_until("the task is over", || is_over(&home, &task));
+    // The scheduler may be at its restart still: what is ordered meanwhile waits for it.
     let next = add_command(&home, &repository, QUICK, CHECK);
     wait_until("another one is done", || is_over(&home, &next));
     assert_done_once(&home, &repository, &next);

@@ -19,18 +19,10 @@ const MARKER: &[u8] = b"JOURNEYMAN_RUN_ID=";
 /// Processes of any run, children of the scenario's runs without an end, and folders of those of its runs whose task is
 /// over, that are still there after the last life.
 pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let over: Vec<String> = sqlx::query_scalar(
-        "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1 \
-         AND t.status::text = ANY ($2)",
-    )
-    .bind(format!("{}%", stage.prefix))
-    .bind(FINAL.as_slice())
-    .fetch_all(&mut database)
-    .await?;
-    let left = folders(stage, &over).into_iter();
+    let left = litter(stage).await?.into_iter();
     let mut found: Vec<String> =
         left.map(|folder| format!("folder {}", folder.display())).collect();
+    let mut database = PgConnection::connect(&stage.world.url()).await?;
     let runs: Vec<String> =
         sqlx::query_scalar("SELECT id::text FROM agent_tasks").fetch_all(&mut database).await?;
     let mut alive = processes(&runs);
@@ -56,6 +48,20 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
         found.push(format!("{open} children without an end"));
     }
     Ok(found)
+}
+
+/// Folders of those runs of the scenario whose task is over.
+pub async fn litter(stage: &Stage<'_>) -> Result<Vec<PathBuf>> {
+    let mut database = PgConnection::connect(&stage.world.url()).await?;
+    let over: Vec<String> = sqlx::query_scalar(
+        "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1 \
+         AND t.status::text = ANY ($2)",
+    )
+    .bind(format!("{}%", stage.prefix))
+    .bind(FINAL.as_slice())
+    .fetch_all(&mut database)
+    .await?;
+    Ok(folders(stage, &over))
 }
 
 /// The folders of these runs that are there, in whatever data folder.
