@@ -69,7 +69,7 @@ pub struct Running {
 pub async fn start(context: &Context, mode: Mode) -> Result<Running, Failure> {
     prepare_folders(context)?;
     let only = match mode {
-        Mode::Daemon => Some(node::only_daemon(&context.paths.data)?),
+        Mode::Daemon => Some(node::only_daemon(&context.paths.data).await?),
         Mode::Foreground | Mode::Observer => None,
     };
     let opened = database::open(context).await?;

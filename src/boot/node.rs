@@ -1,7 +1,8 @@
 //! This life of this process as a row: registered, and told apart from those that died.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use journeyman_actors::context::Runtime;
 use journeyman_domain::ids::{NodeId, TaskId};
@@ -9,15 +10,19 @@ use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{Acting, Child, LeftBy, NewNode, NodeKind, Store};
 use journeyman_workspace::WorkspaceError;
 use journeyman_workspace::reap::{self, ChildIdentity, Owner};
-use rustix::fs::FlockOperation;
 use uuid::Uuid;
 
 use super::{Mode, database};
 use crate::failure::{Exit, Failure};
 use crate::session::Context;
 
+/// So long the lock may outlive its daemon: a child that it was about to start when it was killed holds the lock, too,
+/// until it runs its own program.
+const LOCK_OUTLIVES: Duration = Duration::from_secs(2);
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
 /// Takes the lock that one daemon of a data folder holds.
-pub(super) fn only_daemon(data: &Path) -> Result<File, Failure> {
+pub(super) async fn only_daemon(data: &Path) -> Result<File, Failure> {
     let path = data.join("daemon.lock");
     let file = File::options()
         .create(true)
@@ -25,15 +30,21 @@ pub(super) fn only_daemon(data: &Path) -> Result<File, Failure> {
         .write(true)
         .open(&path)
         .map_err(Failure::from_error)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::new(
-            Exit::Usage,
-            "already_running",
-            format!("a daemon is running already on {}", data.display()),
-        )
-        .hint("`journeyman tree` shows it; JOURNEYMAN_DATA names another data folder")),
-        Err(error) => Err(Failure::from_error(std::io::Error::from(error))),
+    let until = Instant::now() + LOCK_OUTLIVES;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                tokio::time::sleep(LOCK_LOOK).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("a daemon is running already on {}", data.display());
+                return Err(Failure::new(Exit::Usage, "already_running", message).hint(
+                    "`journeyman tree` shows it; JOURNEYMAN_DATA names another data folder",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(Failure::from_error(error)),
+        }
     }
 }
 

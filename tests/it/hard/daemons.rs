@@ -37,6 +37,21 @@ async fn a_second_daemon_is_refused_and_the_first_goes_on() {
     assert_done_once(&home, &repository, &other);
 }
 
+/// A child that a killed daemon was about to start holds its lock for an instant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_outlives_its_daemon_by_an_instant_is_waited_for() {
+    let home = Home::new().await;
+    std::fs::create_dir_all(home.data()).unwrap();
+    let lock = std::fs::File::create(home.data().join("daemon.lock")).unwrap();
+    lock.lock().unwrap();
+    let heir = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        drop(lock);
+    });
+    let _daemon = home.up();
+    heir.join().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_those_that_start_at_once_one_is_up() {
     let home = Home::new().await;
