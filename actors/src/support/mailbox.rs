@@ -102,24 +102,6 @@ impl<M: Message> Mailbox<M> {
         asked.unwrap_or(Err(AskError::TimedOut(M::ACTOR)))
     }
 
-    /// The same for what a user orders: an actor that is being restarted is waited for, within the limit.
-    pub async fn order<T, E>(
-        &self,
-        limit: Duration,
-        message: impl FnOnce(Reply<T, E>) -> M,
-    ) -> Result<T, AskError<E>>
-    where
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        let until = Instant::now() + limit;
-        while matches!(self.resolve::<E>(), Err(AskError::Restarting(_))) && Instant::now() < until
-        {
-            tokio::time::sleep(RESTART_LOOK).await;
-        }
-        self.ask(limit, message).await
-    }
-
     /// The same for as long as the caller waits: for a health probe, whose limit is its supervisor's.
     pub async fn ask_without_limit<T, E>(
         &self,
@@ -138,6 +120,25 @@ impl<M: Message> Mailbox<M> {
         }
     }
 
+    /// As `ask`, for what a user orders: an actor that is being restarted is waited for first, as long again as its
+    /// answer may take.
+    pub async fn order<T, E>(
+        &self,
+        limit: Duration,
+        message: impl FnOnce(Reply<T, E>) -> M,
+    ) -> Result<T, AskError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let until = Instant::now() + limit;
+        while matches!(self.resolve::<E>(), Err(AskError::Restarting(_))) && Instant::now() < until
+        {
+            tokio::time::sleep(RESTART_LOOK).await;
+        }
+        self.ask(limit, message).await
+    }
+
     fn send<E>(&self, relation: Relation, body: M) -> Result<(), AskError<E>> {
         let instance = self.resolve()?;
         let (waiting, depth) = Waiting::enter(M::ACTOR, self.directory.mailbox_depth(&self.path));
@@ -153,8 +154,16 @@ impl<M: Message> Mailbox<M> {
 
     fn resolve<E>(&self) -> Result<Instance, AskError<E>> {
         self.directory.resolve(&self.path).ok_or_else(|| match self.directory.status(&self.path) {
-            None | Some(Status::Stopped) => AskError::Gone(M::ACTOR),
-            Some(_) => AskError::Restarting(M::ACTOR),
+            None | Some(Status::Stopped) if !self.comes_back() => AskError::Gone(M::ACTOR),
+            _ => AskError::Restarting(M::ACTOR),
+        })
+    }
+
+    /// Whether a supervisor above is being restarted, with all that is below it.
+    fn comes_back(&self) -> bool {
+        let above = self.path.match_indices('/').map(|(end, _)| &self.path[..end]);
+        above.filter_map(|path| self.directory.status(path)).any(|status| {
+            matches!(status, Status::Starting | Status::Restarting | Status::BackingOff { .. })
         })
     }
 }

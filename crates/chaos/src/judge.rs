@@ -185,7 +185,7 @@ fn published(stage: &Stage<'_>, branch: &str) -> Result<Option<Published>> {
     let said = |pull: &Pull| (pull.base.clone(), pull.title.replace(&stage.prefix, ""));
     Ok(Some(Published {
         pulls: of_branch.map(said).collect(),
-        // The remote here is on this machine: a push that is killed may take down with it who counts.
+        // The remote goes on when a push is killed: who counts may not have come to it yet.
         changes: remote.changes(branch).max(usize::from(remote.branch(branch).is_some())),
         is_the_same: remote.branch(branch) == Some(own),
     }))

@@ -242,12 +242,12 @@ async fn settle(stage: &Stage<'_>, data: &Path, lived: Lived) -> Result<Lived> {
         return Ok(lived);
     }
     let mut node = start(stage, data, None)?;
-    let began = Instant::now();
     let lived = match answers(stage, data).await {
         Some(_) => lived,
         None => Lived::Stuck("a node does not answer when it is started again".to_owned()),
     };
     // It clears away while it does other things, and a stop would cut it off. What stays is the judge's.
+    let began = Instant::now();
     while began.elapsed() < CLEARING
         && judge::litter(stage).await?.iter().any(|folder| folder.starts_with(data))
     {

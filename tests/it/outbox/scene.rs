@@ -10,7 +10,7 @@ use journeyman_testkit::forge::Forge;
 use journeyman_testkit::remote::GitRemote;
 use serde_json::Value;
 
-use crate::recovery::scene::{CHECK, QUICK, add, notes, wait};
+use crate::recovery::scene::{CHECK, QUICK, add, is_over, notes, wait};
 use crate::support::{Daemon, Home, Ran, wait_until};
 
 /// What the forge lets in; of no shape that would be known.
@@ -73,12 +73,13 @@ impl Scene {
         wait(self.home.store().outbox().of_task(task.parse().unwrap())).unwrap()
     }
 
-    /// Waits until the branch and its pull request are there.
+    /// Waits until the branch and its pull request are there, and the task is over.
     pub(super) fn wait_for_done(&self, task: &str) -> Vec<Outgoing> {
         wait_until("everything is sent", || {
             let effects = self.effects(task);
             effects.len() == 2 && effects.iter().all(|effect| effect.state == EffectState::Done)
         });
+        wait_until("the task is over", || is_over(&self.home, task));
         self.effects(task)
     }
 

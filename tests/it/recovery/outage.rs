@@ -1,6 +1,7 @@
 //! A database that is away for long: the daemon stays, and goes on by itself.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -115,9 +116,14 @@ async fn a_daemon_outlives_a_database_that_is_away_for_long() {
     let log = home.daemon_log();
     assert!(log.contains("the start of an actor waits for the database"), "{log}");
 
+    // What is ordered meanwhile waits for the scheduler.
+    let mut order = home.command(&["drain", "--off"]).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(order.try_wait().unwrap(), None);
+
     door.open();
+    assert!(order.wait().unwrap().success());
     wait_until("the task is over", || is_over(&home, &task));
-    // The scheduler may be at its restart still: what is ordered meanwhile waits for it.
     let next = add_command(&home, &repository, QUICK, CHECK);
     wait_until("another one is done", || is_over(&home, &next));
     assert_done_once(&home, &repository, &next);
