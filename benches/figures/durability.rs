@@ -1,7 +1,7 @@
 //! What durability costs: a snapshot after a step that changed one file, in repositories of three sizes, and the time from
 //! a daemon's start until all runs that its last life was interrupted in are at work again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -45,30 +45,36 @@ async fn snapshot(files: usize) -> Result<Vec<Figure>> {
     let place = folder.path().join("run");
     let workspace = journeyman_workspace::create(&repository, &base, owner, &place).await?;
     let mut current = workspace.base();
-    let changed = workspace.tree().join("folder-0/file-0.txt");
-    let (mut plain, mut whole) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        std::fs::write(&changed, format!("without {round}\n"))?;
-        plain.push(journal::step(&store, &claim, round, None).await?);
+    let touched = [PathBuf::from("folder-0/file-0.txt")];
+    let changed = workspace.tree().join(&touched[0]);
+    // Without a snapshot, after a program, after an edit.
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for round in 0..3 * ROUNDS {
+        let kind = round % 3;
         std::fs::write(&changed, format!("round {round}\n"))?;
-        let began = Instant::now();
         let seq = u64::try_from(round + 1)?;
-        current = journeyman_workspace::take(&workspace, seq, &current).await?;
+        let began = Instant::now();
+        if kind > 0 {
+            current = match kind {
+                1 => journeyman_workspace::take(&workspace, seq, &current).await?,
+                _ => {
+                    journeyman_workspace::take_touched(&workspace, seq, &current, &touched).await?
+                }
+            };
+            ensure!(current.changed, "nothing changed");
+        }
         let taken = began.elapsed();
-        ensure!(current.changed, "nothing changed");
-        let step = journal::step(&store, &claim, ROUNDS + round, Some(&current.pack)).await?;
-        whole.push(taken + step);
+        let pack = (kind > 0).then_some(current.pack.as_slice());
+        times[kind].push(taken + journal::step(&store, &claim, round, pack).await?);
     }
     store.close().await;
-    let [plain, whole] = [plain, whole].map(|mut times| quantile(&mut times, 0.5));
+    let [plain, program, edit] = times.map(|mut times| quantile(&mut times, 0.5));
     let bar = if files == 10_000 { "at most 15" } else { "" };
+    let adds = |whole: Duration| milliseconds(whole.saturating_sub(plain));
     Ok(vec![
         Figure::new(format!("{files} files: a step without a snapshot"), milliseconds(plain), ""),
-        Figure::new(
-            format!("{files} files, one changed: its snapshot adds"),
-            milliseconds(whole.saturating_sub(plain)),
-            bar,
-        ),
+        Figure::new(format!("{files} files: the snapshot after a program"), adds(program), bar),
+        Figure::new(format!("{files} files: the snapshot after an edit"), adds(edit), bar),
     ])
 }
 

@@ -7,6 +7,7 @@ mod delivery;
 mod files;
 mod prepared;
 mod processes;
+mod touched;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
@@ -55,12 +56,12 @@ pub(super) async fn perform(
     );
     async {
         let began = Instant::now();
-        let done = execute(work, scene, &call.tool).await;
-        let (ended, output) = match done {
+        let done = match execute(work, scene, &call.tool).await {
             Ok(done) => done,
-            Err(error) => (refused(&call.tool, error)?, String::new()),
+            Err(error) => Done::any(refused(&call.tool, error)?, String::new()),
         };
-        if ended == Ended::Interrupted {
+        let ended = &done.ended;
+        if *ended == Ended::Interrupted {
             // The intent stays without a result, and recovery deals with it by its class. What
             // ended by itself just before the stop is settled: its effect is known.
             return Err(RunError::Stopped);
@@ -72,14 +73,14 @@ pub(super) async fn perform(
         {
             return Err(StoreError::Fenced.into());
         }
-        if let Ended::Exited { code } = &ended {
+        if let Ended::Exited { code } = ended {
             tracing::Span::current().record("process.exit.code", *code);
         }
         if work.driver() != DriverKind::Native {
             // What a model tries and misses is its own affair.
-            report(work, &call, &ended, &output).await;
+            report(work, &call, ended, &done.output).await;
         }
-        settle(work, scene, call.call_id, effect, ended, output, began.elapsed()).await
+        settle(work, scene, call.call_id, effect, done, began.elapsed()).await
     }
     .instrument(span)
     .await
@@ -109,12 +110,11 @@ pub(super) async fn perform_reads(
     }
     let read: Vec<_> = stream::iter(reading).buffered(READS_AT_ONCE).collect().await;
     for (call, read) in calls.into_iter().zip(read) {
-        let (ended, output) = match read {
-            Ok(output) => (Ended::Exited { code: 0 }, output),
-            Err(error) => (refused(&call.tool, error)?, String::new()),
+        let done = match read {
+            Ok(output) => Done::of(output, Vec::new()),
+            Err(error) => Done::any(refused(&call.tool, error)?, String::new()),
         };
-        let took = began.elapsed();
-        settle(work, scene, call.call_id, EffectClass::Read, ended, output, took).await?;
+        settle(work, scene, call.call_id, EffectClass::Read, done, began.elapsed()).await?;
     }
     Ok(())
 }
@@ -193,8 +193,8 @@ pub(super) async fn recover(
                 "interrupted: the runtime stopped while this ran, and what it did outside the \
                  workspace is unknown; in the workspace it changed: {inside}"
             );
-            settle(work, scene, call.call_id, effect, Ended::Interrupted, output, Duration::ZERO)
-                .await
+            let done = Done::any(Ended::Interrupted, output);
+            settle(work, scene, call.call_id, effect, done, Duration::ZERO).await
         }
     }
 }
@@ -212,16 +212,24 @@ async fn settle(
     scene: &mut Scene,
     call_id: String,
     effect: EffectClass,
-    ended: Ended,
-    output: String,
+    done: Done,
     took: Duration,
 ) -> Result<(), RunError> {
+    let Done { ended, output, touched } = done;
     let mut beside = Beside::default();
     let mut changed = false;
     if effect != EffectClass::Read {
         let next = work.journal.steps.last().map_or(1, |last| last.seq + 1);
         let seq = u64::try_from(next).unwrap_or_default();
-        let taken = journeyman_workspace::take(&scene.workspace, seq, &scene.current);
+        let (workspace, current) = (&scene.workspace, &scene.current);
+        let taken = async {
+            match &touched {
+                Some(touched) => {
+                    journeyman_workspace::take_touched(workspace, seq, current, touched).await
+                }
+                None => journeyman_workspace::take(workspace, seq, current).await,
+            }
+        };
         let snapshot = around(points::SNAPSHOT, taken).await?;
         changed = snapshot.changed;
         if changed {
@@ -254,38 +262,36 @@ async fn settle(
     Ok(())
 }
 
-async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, String), RunError> {
-    let done = Ended::Exited { code: 0 };
+async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<Done, RunError> {
     match tool {
         Tool::Exec(exec) => {
             let mut policy =
                 scene.workspace.policy(work.runtime.settings.sandbox.namespaces, exec.network);
             policy.readable.extend(scene.prepared.iter().map(|(_, source)| source.clone()));
-            run(work, exec, policy, call_limit(work, scene, exec)).await
+            let (ended, output) = run(work, exec, policy, call_limit(work, scene, exec)).await?;
+            Ok(Done::any(ended, output))
         }
         Tool::Edit { edits } => {
             let (tree, edits) = (scene.workspace.tree(), edits.clone());
-            let changed = changing(move || edit::apply(&tree, &edits)).await?;
-            Ok((done, told(&changed)))
+            Ok(Done::told(changing(move || edit::apply(&tree, &edits)).await?))
         }
         Tool::Read { .. } | Tool::View { .. } => {
             let (tree, tool) = (scene.workspace.tree(), tool.clone());
-            Ok((done, blocking(move || viewed(&tree, &tool)).await?))
+            Ok(Done::of(blocking(move || viewed(&tree, &tool)).await?, Vec::new()))
         }
         Tool::Replace { path, old, new, all } => {
             let tree = scene.workspace.tree();
             let (path, old, new, all) = (path.clone(), old.clone(), new.clone(), *all);
             let changed = move || edit::replace(&tree, &path, &old, &new, all);
-            Ok((done, told(&changing(changed).await?)))
+            Ok(Done::told(changing(changed).await?))
         }
         Tool::Write { path, content } => {
             let (tree, path, content) = (scene.workspace.tree(), path.clone(), content.clone());
-            let changed = changing(move || edit::write(&tree, &path, &content)).await?;
-            Ok((done, told(&changed)))
+            Ok(Done::told(changing(move || edit::write(&tree, &path, &content)).await?))
         }
         Tool::Patch { patch } => {
             let (tree, patch) = (scene.workspace.tree(), patch.clone());
-            Ok((done, told(&changing(move || edit::patch(&tree, &patch)).await?)))
+            Ok(Done::told(changing(move || edit::patch(&tree, &patch)).await?))
         }
         Tool::Restore { after_call } => {
             let commit = match after_call {
@@ -299,18 +305,38 @@ async fn execute(work: &Work, scene: &mut Scene, tool: &Tool) -> Result<(Ended, 
             let restored = journeyman_workspace::restore(&scene.workspace, &commit, &caches);
             around(points::RESTORE, restored).await?;
             dependencies::link(&scene.workspace.tree(), &scene.prepared).await;
-            Ok((done, format!("restored {commit}")))
+            Ok(Done::any(Ended::Exited { code: 0 }, format!("restored {commit}")))
         }
     }
 }
 
-/// Which files a call changed.
-fn told(changed: &[std::path::PathBuf]) -> String {
-    let names: Vec<_> = changed.iter().map(|path| path.display().to_string()).collect();
-    if names.is_empty() {
-        return "nothing changed: it stands there already".to_owned();
+/// How a call ended.
+struct Done {
+    ended: Ended,
+    output: String,
+    /// The only files that it can have changed, relative to the workspace; none where it may be any.
+    touched: Option<Vec<PathBuf>>,
+}
+
+impl Done {
+    fn any(ended: Ended, output: String) -> Self {
+        Self { ended, output, touched: None }
     }
-    format!("changed {}", names.join(", "))
+
+    fn of(output: String, touched: Vec<PathBuf>) -> Self {
+        Self { ended: Ended::Exited { code: 0 }, output, touched: Some(touched) }
+    }
+
+    /// Says which files were changed.
+    fn told(touched: Vec<PathBuf>) -> Self {
+        let names: Vec<_> = touched.iter().map(|path| path.display().to_string()).collect();
+        let output = if names.is_empty() {
+            "nothing changed: it stands there already".to_owned()
+        } else {
+            format!("changed {}", names.join(", "))
+        };
+        Self::of(output, touched)
+    }
 }
 
 /// Milliseconds that a call may take: never more than what is left of the run's time. An agent's own

@@ -46,7 +46,7 @@ pub use remote::{Pushing, Remote, RemoteBranch, base_branch, push, remote, remot
 pub use repository::{RepositoryFacts, inspect, resolve, uncommitted};
 pub use snapshot::{
     ChangeKind, ChangedPath, Snapshot, StoredSnapshot, changed_paths, diff, import, release_locks,
-    restore, restore_to, take,
+    restore, restore_to, take, take_touched,
 };
 pub use sound::{faults, verify};
 pub use steps::Recorded;

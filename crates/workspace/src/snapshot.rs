@@ -85,6 +85,38 @@ pub async fn take(
     previous: &Snapshot,
 ) -> Result<Snapshot, WorkspaceError> {
     let left_out = index::refresh(workspace).await?.left_out;
+    record(workspace, seq, previous, left_out).await
+}
+
+/// The same where only the files `touched` can be others than in `previous`, relative to the workspace: nobody else was
+/// at work since. Where git knows all of them, the look at everything is left out.
+///
+/// # Errors
+/// As [`take`].
+pub async fn take_touched(
+    workspace: &Workspace,
+    seq: u64,
+    previous: &Snapshot,
+    touched: &[PathBuf],
+) -> Result<Snapshot, WorkspaceError> {
+    if touched.is_empty() {
+        return Ok(Snapshot { changed: false, pack: Vec::new(), ..previous.clone() });
+    }
+    if !index::refresh_known(workspace, touched).await? {
+        return take(workspace, seq, previous).await;
+    }
+    let is_untouched = |path: &&PathBuf| !touched.contains(path);
+    let left_out = previous.left_out.iter().filter(is_untouched).cloned().collect();
+    record(workspace, seq, previous, left_out).await
+}
+
+/// Makes a snapshot of what the index has.
+async fn record(
+    workspace: &Workspace,
+    seq: u64,
+    previous: &Snapshot,
+    left_out: Vec<PathBuf>,
+) -> Result<Snapshot, WorkspaceError> {
     let git = workspace.git();
     let tree = git.object(["write-tree"]).await?;
     if tree == previous.tree {
@@ -350,7 +382,8 @@ pub(crate) async fn pack(
     let range = format!("{commit}\n^{known}\n").into_bytes();
     let arguments =
         ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "--quiet"];
-    Ok(git.run_with(arguments, range).await?)
+    // Mostly of a few files: threads cost more than they save.
+    Ok(git.clone().configured("pack.threads", "1").run_with(arguments, range).await?)
 }
 
 fn reference(run: RunId, seq: u64) -> String {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clone::Workspace;
 use crate::error::{Doing as _, WorkspaceError};
+use crate::git::GitError;
 use crate::repository::{entries, path_of};
 
 /// A larger file is left out of snapshots, so that a core image or a dataset does not end up in
@@ -27,8 +28,7 @@ pub(super) struct Refreshed {
 
 /// Records all changes since the last time.
 pub(super) async fn refresh(workspace: &Workspace) -> Result<Refreshed, WorkspaceError> {
-    // A process that was killed in mid-write leaves its lock; no other one is at work.
-    let _ = fs::remove_file(workspace.folder().join("index.lock"));
+    remove_lock(workspace);
     let git = workspace.git();
     // Side by side: each looks at every file or folder. Of the files that it knows git asks in two threads this way.
     let (mut listed, new) = tokio::try_join!(
@@ -52,6 +52,41 @@ pub(super) async fn refresh(workspace: &Workspace) -> Result<Refreshed, Workspac
     plan.left_out.sort();
     let changed = !(plan.removed.is_empty() && plan.changed.is_empty());
     Ok(Refreshed { changed, left_out: plan.left_out })
+}
+
+/// Records these files, or nothing of them (`false`) where more than they counts: one is new, so that it may be ignored,
+/// or gone, too large or no file.
+pub(super) async fn refresh_known(
+    workspace: &Workspace,
+    touched: &[PathBuf],
+) -> Result<bool, WorkspaceError> {
+    let tree = workspace.tree();
+    let is_plain = |path: &PathBuf| {
+        // What a changed `.gitignore` ignored so far may be there.
+        !path.ends_with(".gitignore")
+            && fs::symlink_metadata(tree.join(path)).is_ok_and(|found| found.is_file())
+    };
+    if !touched.iter().all(is_plain) {
+        return Ok(false);
+    }
+    remove_lock(workspace);
+    let touched = touched.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+    let plan = Plan::new(workspace).add_all(list(&touched), Vec::new()).await?;
+    if !plan.removed.is_empty() || !plan.left_out.is_empty() {
+        return Ok(false);
+    }
+    // Without `--add` git refuses all of them where it does not know one. Whatever else it refuses them for, the look at
+    // everything says.
+    match workspace.git().run_with(["update-index", "-z", "--stdin"], list(&plan.changed)).await {
+        Ok(_) => Ok(true),
+        Err(GitError::Failed { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A process that was killed in mid-write leaves its lock; no other one is at work.
+fn remove_lock(workspace: &Workspace) {
+    let _ = fs::remove_file(workspace.folder().join("index.lock"));
 }
 
 fn list(paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
