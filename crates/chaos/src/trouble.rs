@@ -247,10 +247,10 @@ async fn settle(stage: &Stage<'_>, data: &Path, lived: Lived) -> Result<Lived> {
         None => Lived::Stuck("a node does not answer when it is started again".to_owned()),
     };
     // It clears away while it does other things, and a stop would cut it off. What stays is the judge's.
+    let mut left = judge::litter(stage).await?;
+    left.retain(|folder| folder.starts_with(data));
     let began = Instant::now();
-    while began.elapsed() < CLEARING
-        && judge::litter(stage).await?.iter().any(|folder| folder.starts_with(data))
-    {
+    while began.elapsed() < CLEARING && left.iter().any(|folder| folder.exists()) {
         sleep(WATCH).await;
     }
     stop(stage, &mut node, None, lived).await

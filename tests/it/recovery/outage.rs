@@ -118,7 +118,7 @@ async fn a_daemon_outlives_a_database_that_is_away_for_long() {
 
     // What is ordered meanwhile waits for the scheduler.
     let mut order = home.command(&["drain", "--off"]).stdout(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(order.try_wait().unwrap(), None);
 
     door.open();

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use journeyman_domain::tool::FileEdit;
-use journeyman_workspace::{WorkspaceError, edit, take, take_touched};
+use journeyman_workspace::{Snapshot, Workspace, WorkspaceError, edit, take, take_touched};
 
 use super::{Scene, git, write};
 
@@ -62,6 +62,19 @@ const EDITS: [Edit; 15] = [
     }),
 ];
 
+/// Taken by what was touched; a look at everything finds no more.
+async fn taken(
+    workspace: &Workspace,
+    seq: u64,
+    previous: &Snapshot,
+    touched: &[PathBuf],
+) -> Snapshot {
+    let taken = take_touched(workspace, seq, previous, touched).await.unwrap();
+    let whole = take(workspace, 0, &taken).await.unwrap();
+    assert_eq!((whole.changed, &whole.tree), (false, &taken.tree), "{touched:?}");
+    taken
+}
+
 #[tokio::test]
 async fn they_are_those_that_look_at_everything() {
     let scene = Scene::new();
@@ -70,9 +83,7 @@ async fn they_are_those_that_look_at_everything() {
     for (number, (touched, edit)) in (1..).zip(EDITS) {
         edit(&workspace.tree());
         let touched: Vec<PathBuf> = touched.iter().map(PathBuf::from).collect();
-        let taken = take_touched(&workspace, number, &previous, &touched).await.unwrap();
-        let whole = take(&workspace, 0, &taken).await.unwrap();
-        assert_eq!((whole.changed, &whole.tree), (false, &taken.tree), "{touched:?}");
+        let taken = taken(&workspace, number, &previous, &touched).await;
         assert_eq!(taken.changed, taken.tree != previous.tree, "{touched:?}");
         assert_eq!(taken.changed, !taken.pack.is_empty(), "{touched:?}");
         previous = taken;
@@ -104,10 +115,8 @@ async fn the_tools_name_all_that_they_touch() {
     let mut previous = workspace.base();
     for (number, tool) in (1..).zip(tools) {
         let touched = tool().unwrap();
-        let taken = take_touched(&workspace, number, &previous, &touched).await.unwrap();
-        let whole = take(&workspace, 0, &taken).await.unwrap();
-        assert_eq!((taken.changed, whole.changed), (true, false), "{touched:?}");
-        previous = taken;
+        previous = taken(&workspace, number, &previous, &touched).await;
+        assert!(previous.changed, "{touched:?}");
     }
 }
 
