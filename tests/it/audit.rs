@@ -262,6 +262,19 @@ async fn the_chain_shows_edit_removal_insertion_and_exchange() {
     }
 }
 
+/// The database of a test is a copy; a copy that remembers numbers that nobody wrote down gives them twice after a crash.
+#[tokio::test]
+async fn a_copied_database_has_to_write_down_the_next_position() {
+    let database = database().await;
+    let mut connection = database.connection().await.unwrap();
+    let unwritten = values(
+        &mut connection,
+        "SELECT to_jsonb(r.log_cnt + e.log_cnt) FROM audit_rows_position_seq r, audit_events_position_seq e",
+    )
+    .await;
+    assert_eq!(unwritten, 0);
+}
+
 #[tokio::test]
 async fn sealing_waits_for_writers_that_have_not_committed() {
     let database = database().await;

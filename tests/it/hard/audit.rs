@@ -8,11 +8,11 @@ use crate::support::{Home, wait_until};
 /// What is done, and what is said of it.
 const CASES: [(&str, &str); 16] = [
     ("UPDATE audit_rows SET actor = 'me' WHERE position = $row", "the chain 'rows'"),
-    ("DELETE FROM audit_rows WHERE position = $row", "its rows were changed"),
+    ("DELETE FROM audit_rows WHERE position = $row", "rows of it are missing"),
     (
         "INSERT INTO audit_rows (position, table_name, record_id, operation, actor) \
          OVERRIDING SYSTEM VALUE SELECT $row, 'tasks', uuid_v7(), 'DELETE', 'me'",
-        "the chain 'rows'",
+        "rows came into it after it was sealed",
     ),
     (
         "UPDATE audit_rows SET position = CASE position WHEN $row THEN $row + 1 ELSE $row END \

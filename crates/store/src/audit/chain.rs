@@ -4,6 +4,8 @@
 //! than it takes to read one number. A changed, removed, inserted or moved row changes the digest
 //! of its block; a changed block breaks the hashes after it.
 
+use std::cmp::Ordering;
+
 use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -127,8 +129,13 @@ impl Block {
             return Some("the block was changed");
         }
         let content = content?;
-        (content.rows != self.row_count || content.digest != self.content_digest)
-            .then_some("its rows were changed")
+        match content.rows.cmp(&self.row_count) {
+            Ordering::Less => Some("rows of it are missing"),
+            Ordering::Greater => Some("rows came into it after it was sealed"),
+            Ordering::Equal => {
+                (content.digest != self.content_digest).then_some("its rows were changed")
+            }
+        }
     }
 }
 
