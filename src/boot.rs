@@ -99,11 +99,11 @@ async fn start_on(
         // is killed before says it again.
         let tidy = async move {
             node::reap_the_rest(&store).await;
-            litter::clear(&store, runs, is_older).await;
+            litter::clear(&store, &runs, is_older).await;
             if is_older {
                 seen.note(&store).await;
             }
-            seen.follow(store).await;
+            tokio::join!(seen.follow(store.clone()), litter::follow(&store, &runs));
         };
         background.spawn(|stop| async move {
             let _ = stop.run_until_cancelled(tidy).await;
@@ -173,7 +173,7 @@ fn own_tree(context: &Context) -> Result<journeyman_supervision::TreeSpec, Failu
     })
 }
 
-/// How long connections may take to end.
+/// How long the database may take for each of the last things that are asked of it, and connections to end.
 const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
 /// How long what runs beside the tree may take to end.
 const BACKGROUND_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -272,9 +272,16 @@ impl Running {
         self.tree.stop().await;
         self.background.stop(BACKGROUND_LIMIT).await;
         self.record_the_end().await;
-        node::leave(&self.runtime).await;
-        if let Some(seen) = &self.seen {
-            seen.note(&self.runtime.store).await;
+        let leave = async {
+            node::leave(&self.runtime).await;
+            if let Some(seen) = &self.seen {
+                seen.note(&self.runtime.store).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_LIMIT, leave).await.is_err() {
+            tracing::warn!(
+                "the end of this node is not recorded: the database did not answer in time"
+            );
         }
         // A statement that still runs on a connection shall not hold the end up.
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.runtime.store.close()).await;

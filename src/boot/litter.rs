@@ -1,7 +1,7 @@
 //! Folders of runs that are over: a daemon that was killed right after the end of a run left one,
 //! as does a run that another node took over, or whose task was cancelled while it was put aside.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use journeyman_domain::ids::{RunId, TaskId};
@@ -11,11 +11,13 @@ use journeyman_workspace::reap::{self, Owner};
 
 /// Longer than anybody looks at a run's steps.
 const LOOK: Duration = Duration::from_hours(1);
+/// Between two looks at what is left.
+const EVERY: Duration = Duration::from_mins(10);
 
 /// Removes them. What is unknown to this database is left alone, but where that `is_older` than the folders: then
 /// these runs never were, and what is still alive of them is ended.
-pub(super) async fn clear(store: &Store, runs: PathBuf, is_older: bool) {
-    let Ok(mut folders) = tokio::fs::read_dir(&runs).await else { return };
+pub(super) async fn clear(store: &Store, runs: &Path, is_older: bool) {
+    let Ok(mut folders) = tokio::fs::read_dir(runs).await else { return };
     while let Ok(Some(folder)) = folders.next_entry().await {
         remove_look(&folder).await;
         let Some(id) = folder.file_name().to_str().and_then(|name| name.parse::<RunId>().ok())
@@ -40,6 +42,14 @@ pub(super) async fn clear(store: &Store, runs: PathBuf, is_older: bool) {
         if let Err(error) = journeyman_workspace::discard(&folder.path()).await {
             tracing::debug!(error = %error, run.id = %id, "a run's folder was not removed");
         }
+    }
+}
+
+/// The same again and again: a daemon that lives on loses leases, too, and its user cancels what was put aside.
+pub(super) async fn follow(store: &Store, runs: &Path) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        clear(store, runs, false).await;
     }
 }
 

@@ -93,6 +93,12 @@ pub(super) async fn bury_the_dead(
         let replaced = node.kind == NodeKind::Daemon && node.data_dir == data;
         if !alive || replaced {
             tracing::info!(node = %node.id, pid = node.pid, "a node of this machine is gone");
+            // Before the row says that it is dealt with.
+            if !is_out(Mechanism::Reaping)
+                && let Err(error) = reap::reap_node(node.id).await
+            {
+                tracing::warn!(error = %error, node = %node.id, "what a node has started does not end");
+            }
             store.nodes().stop(&acting, node.id).await.map_err(failure)?;
         }
     }

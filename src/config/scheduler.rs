@@ -10,7 +10,7 @@ use super::System;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scheduler {
-    /// Seconds that a lease is good for.
+    /// Seconds that a lease is good for, at most half an hour.
     pub lease_s: u32,
     /// Milliseconds between looks at the queue that nobody asked for.
     pub poll_ms: u64,
@@ -32,7 +32,7 @@ impl Scheduler {
         schedule::Settings {
             max_concurrent: system.max_concurrent_tasks,
             maintenance: system.maintenance_mode,
-            lease_ms: u64::from(self.lease_s.max(1)) * 1000,
+            lease_ms: u64::from(self.lease_s.clamp(1, 1_800)) * 1000,
             poll_ms: self.poll_ms.max(50),
             max_attempts: self.max_attempts.max(1),
             max_reclaims: self.max_reclaims.max(1),

@@ -255,6 +255,15 @@ async fn an_expired_lease_is_taken_over_and_its_old_owner_fenced() {
     let fence = taken.claim.fence().unwrap();
     let again = store.queue().finish(&ACTING, fence, &ended(Status::Failed)).await;
     assert!(matches!(again, Err(StoreError::Fenced)), "an execution ends once");
+    // The answer to the first time may have been lost.
+    finish(store, &taken.claim, Status::Completed).await;
+    let mut connection = database.connection().await.unwrap();
+    let said: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE kind = 'execution_finished'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(said, 1);
 }
 
 #[tokio::test]
@@ -306,6 +315,22 @@ async fn a_run_that_its_nodes_abandon_is_parked_too() {
     }
     store.queue().abandon(&ACTING, held.fence().unwrap()).await.unwrap();
     assert_eq!(take_over(store, mine, LEASE).await.parked, [task]);
+}
+
+/// The database's clock was put back: what it wrote before looks good for a day.
+#[tokio::test]
+async fn a_lease_from_before_the_clock_went_back_is_over() {
+    let database = database().await;
+    let store = database.store();
+    let task = add(store, "t", &[]).await;
+    let (dead, alive) = (node(store, NodeKind::Daemon).await, node(store, NodeKind::Daemon).await);
+    claim(store, dead).await;
+    let mut connection = database.connection().await.unwrap();
+    let ahead = "UPDATE task_executions SET lease_expires_at = now() + interval '1 day'";
+    connection.execute(ahead).await.unwrap();
+    let taken = take_over(store, alive, LEASE).await.taken;
+    assert_eq!(taken.iter().map(|over| over.claim.task.id).collect::<Vec<_>>(), [task]);
+    assert!(take_over(store, dead, LEASE).await.taken.is_empty(), "a good one stays");
 }
 
 #[tokio::test]

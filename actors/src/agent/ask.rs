@@ -15,7 +15,6 @@ use journeyman_telemetry::TraceContext;
 use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::Scene;
-use crate::classifier::Failure;
 use crate::context::Change;
 use crate::gateway::{Answered, Call, GivenUp, midnight, record_unwanted};
 use crate::support::{AskError, recordable};
@@ -194,20 +193,7 @@ async fn fail(work: &mut Work, scene: &mut Scene, given_up: GivenUp) -> Result<(
         model_failure: Some(failure.kind),
         ..Evidence::of(Phase::Act, failure.message.clone())
     };
-    let report = Failure {
-        task: work.held.task.id,
-        codebase: work.held.task.codebase_id,
-        run: work.held.run.id,
-        round: work.journal.run.round(),
-        evidence,
-    };
-    let judged = match work.classifier.classify(report).await {
-        Ok(classified) => classified.policy,
-        Err(error) => {
-            tracing::warn!(error = %error, "a failed model call was not classified");
-            Policy::Stop
-        }
-    };
+    let judged = work.judged(evidence).await?.map_or(Policy::Stop, |judged| judged.policy);
     let failures = work.journal.run.model_failures() + 1;
     let (policy, until_ms) = after_failure(&failure, failures, now_ms(), until_ms, judged);
     let entry = Entry::ModelFailed {

@@ -28,7 +28,6 @@ use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::prepare;
 use super::scene::{Scene, object};
-use crate::classifier::Failure;
 use crate::support::recordable;
 
 /// Bytes of an output that the journal's entry keeps at each end.
@@ -162,15 +161,8 @@ fn refused(tool: &Tool, error: RunError) -> Result<Ended, RunError> {
 /// end; the driver is told of the failure by the result itself.
 async fn report(work: &Work, call: &ToolCall, ended: &Ended, output: &str) {
     let Some(evidence) = failure::call_evidence(call, ended, &recordable(output)) else { return };
-    let failure = Failure {
-        task: work.held.task.id,
-        codebase: work.held.task.codebase_id,
-        run: work.held.run.id,
-        round: work.journal.run.round(),
-        evidence,
-    };
-    if let Err(error) = work.classifier.classify(failure).await {
-        tracing::warn!(error = %error, "a failed call was not classified");
+    if let Err(error) = work.judged(evidence).await {
+        tracing::debug!(error = %error, "a failed call was not classified");
     }
 }
 

@@ -4,6 +4,7 @@ use journeyman_domain::ids::{NodeId, RunId};
 use journeyman_domain::status::DriverKind;
 use journeyman_store::{Agent, Codebase, Execution, Fence, Run, Store, StoreError, Task};
 
+use super::messages::StopReason;
 use crate::models::Models;
 
 /// What a run was claimed with.
@@ -60,5 +61,14 @@ impl Claimed {
         }
         let words = self.agent.configuration["command"].as_array().into_iter().flatten();
         words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// Why work on a task is to stop, where its user wishes so.
+pub(super) fn wish_of(task: &Task) -> Option<StopReason> {
+    if task.cancel_requested_at.is_some() {
+        Some(StopReason::Cancelled)
+    } else {
+        task.pause_requested_at.is_some().then_some(StopReason::Paused)
     }
 }

@@ -16,7 +16,6 @@ use super::claimed::Claimed;
 use super::execute::{Left, RunError, Work};
 use super::messages::StopReason;
 use super::other::next_agent;
-use crate::classifier::Failure;
 use crate::context::{Change, Runtime};
 
 /// Between two tries to write the end down.
@@ -43,6 +42,11 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
             Some(StopReason::Shutdown) | None => return release(work).await,
         },
         Err(RunError::Store(StoreError::Fenced)) => return fenced(),
+        // No fault of the run: a life that the database cut off says nothing about its progress.
+        Err(RunError::Store(error)) if is_transient(&error) => {
+            tracing::warn!(error = %error, "the run goes on when the database is back");
+            return release(work).await;
+        }
         Err(RunError::Damaged(evidence)) => {
             return park(&work.runtime, &work.held, &evidence).await;
         }
@@ -84,7 +88,7 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     let policy = match &error {
         RunError::Task(_) => Policy::Stop,
         RunError::Store(_) | RunError::Workspace(_) | RunError::Damaged(_) | RunError::Stopped => {
-            classified(work, &reason).await
+            classified(work, &reason).await?
         }
     };
     let outcome = Outcome::Failed { reason, policy };
@@ -102,32 +106,14 @@ fn is_left_to_others(error: &RunError) -> bool {
     }
 }
 
-async fn classified(work: &Work, reason: &str) -> Policy {
-    let evidence = Evidence {
-        phase: Phase::Act,
-        source: None,
-        exit_code: None,
-        signal: None,
-        timed_out: false,
-        http_status: None,
-        sqlstate: None,
-        model_failure: None,
-        text: reason.to_owned(),
-    };
-    let failure = Failure {
-        task: work.held.task.id,
-        codebase: work.held.task.codebase_id,
-        run: work.held.run.id,
-        round: work.journal.run.round(),
-        evidence,
-    };
-    let answer = work.classifier.classify(failure).await.ok().map(|answer| {
-        let category = answer.classification.category.as_str();
-        tracing::Span::current().record(names::ATTR_ERROR_TYPE, category);
-        answer.policy
-    });
+async fn classified(work: &Work, reason: &str) -> Result<Policy, RunError> {
+    let evidence = Evidence::of(Phase::Act, reason.to_owned());
+    let Some(answer) = work.judged(evidence).await? else { return Ok(Policy::Stop) };
+    let category = answer.classification.category.as_str();
+    tracing::Span::current().record(names::ATTR_ERROR_TYPE, category);
     // A round with evidence needs a driver that can use it; the runtime's own failure has none.
-    answer.filter(|policy| *policy != Policy::RetryWithEvidence).unwrap_or(Policy::Stop)
+    let is_of_use = answer.policy != Policy::RetryWithEvidence;
+    Ok(if is_of_use { answer.policy } else { Policy::Stop })
 }
 
 fn ended(work: &Work, outcome: &Outcome, other_agent: bool) -> TaskAfter {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use journeyman_domain::driver::{Action, Observation};
+use journeyman_domain::failure::Evidence;
 use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::{Aside, Next, Wishes};
 use journeyman_domain::status::DriverKind;
@@ -17,17 +18,18 @@ use journeyman_workspace::WorkspaceError;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-use super::claimed::Claimed;
+use super::claimed::{Claimed, wish_of};
 use super::conclude::conclude;
 use super::journal::Journal;
 use super::messages::StopReason;
 use super::scene::Scene;
 use super::{ask, call, deliver, prepare, restored, verify};
-use crate::classifier::ClassifierHandle;
+use crate::classifier::{Classified, ClassifierHandle, Failure};
 use crate::context::{Change, Runtime};
 use crate::gateway::GatewayHandle;
 use crate::learner::LearnerHandle;
 use crate::outbox::OutboxHandle;
+use crate::support::AskError;
 
 /// Everything that a run works with.
 pub(super) struct Work {
@@ -97,6 +99,38 @@ impl Work {
     pub(super) fn driver(&self) -> DriverKind {
         // What the run began with stands, whatever the settings say by now.
         self.journal.run.driver().unwrap_or_else(|| self.held.driver(&self.runtime.models))
+    }
+
+    /// Has a failure judged and reported; none where it cannot be. A run that is told to stop meanwhile stops: whoever
+    /// goes on with it has the failure judged.
+    pub(super) async fn judged(&self, evidence: Evidence) -> Result<Option<Classified>, RunError> {
+        let failure = Failure {
+            task: self.held.task.id,
+            codebase: self.held.task.codebase_id,
+            run: self.held.run.id,
+            round: self.journal.run.round(),
+            evidence,
+        };
+        match self.classifier.classify(failure, &self.stop).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(_) if self.stop.is_cancelled() => Err(RunError::Stopped),
+            Err(AskError::Gone(_)) => Err(RunError::Stopped),
+            Err(error) => {
+                tracing::warn!(error = %error, "a failure was not classified");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stops here where the user wishes so by now: nothing leaves against their word. Whoever works on the task is told
+    /// of a wish, but the word may be on its way.
+    async fn heed(&self) -> Result<(), RunError> {
+        let task = self.runtime.store.tasks().get(self.held.task.id).await?;
+        let Some(wish) = wish_of(&task) else { return Ok(()) };
+        // The first reason stands.
+        let _ = self.reason.set(wish);
+        self.stop.cancel();
+        Err(RunError::Stopped)
     }
 
     fn wishes(&self) -> Wishes {
@@ -261,6 +295,7 @@ impl Work {
                 scene.driver.observe(told);
             }
             Next::Deliver => {
+                self.heed().await?;
                 let span = tracing::info_span!("deliver", otel.name = names::SPAN_DELIVER);
                 deliver::deliver(self, scene).instrument(span).await?;
             }

@@ -8,7 +8,7 @@ use journeyman_supervision::{Child, ChildContext, ChildPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::sync::CancellationToken;
 
-use super::claimed::Claimed;
+use super::claimed::{Claimed, wish_of};
 use super::conclude::park;
 use super::execute::{RunError, Work, execute};
 use super::journal::Journal;
@@ -20,7 +20,7 @@ use crate::gateway::GatewayHandle;
 use crate::learner::LearnerHandle;
 use crate::outbox::OutboxHandle;
 use crate::scheduler::SchedulerHandle;
-use crate::support::{Envelope, Spawned, TrackedTasks, answer};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer, read_at_start};
 
 /// How long a stopping run may take before it is cut off.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -80,7 +80,8 @@ impl Actor for RunActor {
         Arguments { runtime, child }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let run: RunId = child.path.id().parse()?;
-        let held = Claimed::load(&runtime.store, run, runtime.node).await?;
+        let claimed = || Claimed::load(&runtime.store, run, runtime.node);
+        let held = read_at_start(runtime.mode, claimed).await?;
         let state = State {
             path: child.path.clone(),
             generation: child.generation,
@@ -92,8 +93,20 @@ impl Actor for RunActor {
             now: Arc::default(),
             scheduler: SchedulerHandle::new(child.directory.clone(), "run"),
         };
-        let (stop, store) = (state.stop.clone(), runtime.store.clone());
-        let journal = match Journal::load(store, held.fence, run, stop.clone()).await {
+        let stop = state.stop.clone();
+        // What the user wished while nobody worked on it comes first.
+        if let Some(wish) = wish_of(&held.task) {
+            let _ = state.reason.set(wish);
+            stop.cancel();
+        }
+        let load = || async {
+            let store = runtime.store.clone();
+            match Journal::load(store, held.fence, run, stop.clone()).await {
+                Err(RunError::Store(error)) => Err(error),
+                loaded => Ok(loaded),
+            }
+        };
+        let journal = match read_at_start(runtime.mode, load).await? {
             // Found now or by the next life: it is said once, and not tried again.
             Err(RunError::Damaged(evidence)) => {
                 state.tasks.spawn(move |_| async move {

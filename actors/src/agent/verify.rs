@@ -17,7 +17,7 @@ use super::execute::{RunError, Work};
 use super::journal::Beside;
 use super::scene::Scene;
 use super::{call, dependencies};
-use crate::classifier::{Classified, Failure};
+use crate::classifier::Classified;
 use crate::learner::Resolution;
 use crate::support::recordable;
 
@@ -62,7 +62,7 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
         verdict.verified = false;
         verdict.reasons.push(format!("{} is too large for a change", path.display()));
     }
-    let failures = classify(work, &verdict, &candidate).await;
+    let failures = classify(work, &verdict, &candidate).await?;
     let policy = match failures.first() {
         _ if !verdict.checked => Policy::Ask,
         Some(first) => first.policy,
@@ -229,27 +229,21 @@ fn forbid(work: &Work, change: &Change, verdict: &mut Verdict) {
 
 /// Has everything that stands against the change classified and reported: failing checks first, then
 /// what the judgement found although no program failed.
-async fn classify(work: &Work, verdict: &Verdict, candidate: &[CheckOutcome]) -> Vec<Classified> {
+async fn classify(
+    work: &Work,
+    verdict: &Verdict,
+    candidate: &[CheckOutcome],
+) -> Result<Vec<Classified>, RunError> {
     let mut classified = Vec::new();
     if verdict.verified {
-        return classified;
+        return Ok(classified);
     }
     let claimed = work.journal.run.claim() == Some(true);
     let failing = candidate.iter().filter(|outcome| !outcome.passed()).map(evidence_of);
     for evidence in failing.chain(verdict::reasons_evidence(verdict, claimed)) {
-        let failure = Failure {
-            task: work.held.task.id,
-            codebase: work.held.task.codebase_id,
-            run: work.held.run.id,
-            round: work.journal.run.round(),
-            evidence,
-        };
-        match work.classifier.classify(failure).await {
-            Ok(answer) => classified.push(answer),
-            Err(error) => tracing::warn!(error = %error, "a failure was not classified"),
-        }
+        classified.extend(work.judged(evidence).await?);
     }
-    classified
+    Ok(classified)
 }
 
 fn evidence_of(outcome: &CheckOutcome) -> Evidence {

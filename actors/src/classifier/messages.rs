@@ -5,23 +5,18 @@ use std::time::Duration;
 
 use journeyman_domain::failure::{Classification, Evidence, Policy};
 use journeyman_domain::ids::{CodebaseId, RunId, TaskId};
-use journeyman_store::StoreError;
+use journeyman_store::{StoreError, is_transient};
 use journeyman_supervision::Directory;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{AskError, Mailbox, Message, Reply};
 
 /// Where the classifier is.
 const PATH: &str = "root/minds/classifier";
 
-/// The pauses between the times that it is asked: as long as a restart may take.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
+/// The shortest and the longest pause between the times that it is asked; each is twice the one before.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(4));
 
 /// A failure to judge.
 #[derive(Clone, Debug)]
@@ -94,26 +89,39 @@ impl ClassifierHandle {
         Self(Mailbox::new(directory, PATH, sender))
     }
 
-    /// Has a failure judged and reported. While the classifier is busy or being restarted it is asked
-    /// again a few times, which is safe: a failure is reported once, however often it is judged.
-    pub async fn classify(&self, failure: Failure) -> Result<Classified, AskError<StoreError>> {
+    /// Has a failure judged and reported. While the classifier is busy, being restarted or without its database it is
+    /// asked again, until `stop` says that nobody waits any more. That is safe: a failure is reported once, however
+    /// often it is judged.
+    pub async fn classify(
+        &self,
+        failure: Failure,
+        stop: &CancellationToken,
+    ) -> Result<Classified, AskError<StoreError>> {
         let about = self.0.about(failure.task);
-        let mut pauses = PAUSES.iter();
+        let mut pause = PAUSES.0;
         loop {
             let failure = Box::new(failure.clone());
             let message = |reply| ClassifierMessage::Classify { failure, reply };
             let answer = about.ask(Duration::from_secs(20), message).await;
-            match (&answer, pauses.next()) {
-                (Err(AskError::Busy(_) | AskError::Restarting(_)), Some(pause)) => {
-                    tokio::time::sleep(*pause).await;
-                }
-                _ => return answer,
+            let passes = answer.as_ref().is_err_and(passes);
+            if !passes || stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return answer;
             }
+            pause = PAUSES.1.min(pause * 2);
         }
     }
 
     /// What it has done.
     pub async fn snapshot(&self) -> Result<ClassifierSnapshot, AskError<Infallible>> {
         self.0.ask(Duration::from_secs(2), |reply| ClassifierMessage::Snapshot { reply }).await
+    }
+}
+
+/// Whether asking again may bring an answer.
+fn passes(error: &AskError<StoreError>) -> bool {
+    match error {
+        AskError::Busy(_) | AskError::Restarting(_) | AskError::TimedOut(_) => true,
+        AskError::Refused(error) => is_transient(error),
+        AskError::Gone(_) => false,
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use journeyman_domain::failure::sentence;
 use journeyman_domain::forge;
+use journeyman_domain::ids::NodeId;
 use journeyman_domain::outbox::{
     Acted, Effect, Fault, Found, PullRequest, Push, follow_up, git, marker,
 };
@@ -15,6 +16,7 @@ use crate::context::{Forge, Runtime};
 
 /// An effect in the hands of its sender.
 pub(super) struct Sending {
+    node: NodeId,
     forge: Forge,
     effect: Effect,
     key: String,
@@ -28,6 +30,7 @@ pub(super) struct Sending {
 impl Sending {
     pub(super) fn new(runtime: &Runtime, row: &Outgoing, effect: Effect) -> Self {
         Self {
+            node: runtime.node,
             forge: runtime.settings.forge.clone(),
             effect,
             key: row.idempotency_key.clone(),
@@ -78,9 +81,9 @@ impl Sending {
             journeyman_telemetry::redact::register(secret);
         }
         let target = forge::shown(&remote.address);
+        let (node, destination) = (self.node, &remote.destination);
         let found =
-            journeyman_workspace::remote_branch(repository, &remote.destination, &push.branch)
-                .await;
+            journeyman_workspace::remote_branch(node, repository, destination, &push.branch).await;
         let found = found.map_err(|error| unreachable(&target, &error))?;
         if push.then.is_some() {
             let forge = forge::repository(&remote.address, &self.forge.host)
@@ -116,7 +119,8 @@ impl Sending {
         let pushing =
             Pushing { destination: &remote.destination, branch: &push.branch, commit: &commit };
         let target = forge::shown(&remote.address);
-        match journeyman_workspace::push(Path::new(&push.repository), pushing).await {
+        let repository = Path::new(&push.repository);
+        match journeyman_workspace::push(self.node, repository, pushing).await {
             Ok(()) => Ok(Acted::Done { remote_id: push.commit.clone() }),
             Err(GitError::Failed { message, .. }) => git::push_refused(&target, &message),
             Err(error) => Err(unreachable(&target, &error)),

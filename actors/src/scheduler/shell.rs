@@ -16,6 +16,7 @@ use journeyman_store::{Acting, Claim, ClaimRequest, Fence, Store, StoreError, Ta
 use journeyman_supervision::{Child, ChildContext, DynamicError};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 
 use super::handle::SchedulerHandle;
 use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
@@ -58,6 +59,10 @@ pub struct State {
     ticking: Arc<AtomicBool>,
     /// What the node's row says of why not.
     told_idle: Option<&'static str>,
+    /// Until when the runs here may go on without another renewal; none while no other node could take them over.
+    good_until: watch::Sender<Option<tokio::time::Instant>>,
+    /// Whether the database was away since the last renewal.
+    was_away: bool,
 }
 
 /// A run that has an actor here, or gets one.
@@ -113,8 +118,11 @@ impl Actor for SchedulerActor {
             begins: Arc::default(),
             ticking: Arc::default(),
             told_idle: None,
+            good_until: watch::Sender::default(),
+            was_away: false,
             runtime,
         };
+        state.watch_leases();
         state.start_clock();
         state.start_listening();
         Ok(state)
@@ -293,6 +301,7 @@ impl State {
             if let Err(error) = done {
                 tracing::warn!(error = %error, effect = ?effect, "the scheduler tries again later");
                 if matches!(error, StoreError::Unavailable(_)) {
+                    self.was_away = true;
                     // The rest would wait for the same, and whoever asks would wait for it. It is due again soon.
                     return;
                 }
@@ -379,6 +388,7 @@ impl State {
         if self.runs.insert(run, Started { task: claim.task.id, epoch }).is_none() {
             self.decided.running += 1;
         }
+        self.begins_under_a_lease();
         self.changed(claim.task.id);
         let (agents, handle) = (self.agents.clone(), self.handle.clone());
         let store = self.runtime.store.clone();

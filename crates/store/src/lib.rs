@@ -23,10 +23,11 @@ mod migrations;
 pub mod queue;
 pub mod tables;
 
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 pub use acting::Acting;
@@ -91,13 +92,18 @@ pub struct Store {
 impl Store {
     /// Connects; [`StoreError::Unavailable`] where no server answers.
     pub async fn connect(url: &str, options: PoolOptions) -> Result<Self, StoreError> {
+        let server = PgConnectOptions::from_str(url).map_err(StoreError::Unavailable)?;
+        let is_local = server.get_socket().is_some() || server.get_host().starts_with('/');
+        let port = (!is_local).then(|| server.get_port());
         let connected = PgPoolOptions::new()
             .max_connections(options.max)
             .min_connections(0)
             .acquire_timeout(options.acquire_timeout)
             .idle_timeout(options.idle_timeout)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
                 Box::pin(async move {
+                    // Where the system does not let us, a loss is noticed when the kernel's own patience is over.
+                    let _ = port.map(line::socket::fail_when_gone);
                     sqlx::query(BOUNDS).persistent(false).execute(connection).await?;
                     Ok(())
                 })
@@ -111,7 +117,7 @@ impl Store {
                     Ok(true)
                 })
             })
-            .connect(url)
+            .connect_with(server)
             .await;
         match connected {
             Ok(pool) => Ok(Self {

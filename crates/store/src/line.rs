@@ -1,7 +1,7 @@
 //! Connections of their own for what is written or claimed often: they know their statements already, and
 //! nothing is asked of them between two uses that follow each other, as a pool does.
 
-mod prompt;
+pub(crate) mod socket;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -63,7 +63,7 @@ impl Store {
             let server = self.pool().connect_options().get_port();
             // Where it cannot be had, as behind another's address, copies are not used.
             u16::try_from(port)
-                .is_ok_and(|port| prompt::send_at_once(port, server).unwrap_or(false))
+                .is_ok_and(|port| socket::send_at_once(port, server).unwrap_or(false))
         });
         self.lines.is_prompt.store(is_prompt, Ordering::Relaxed);
         // Whatever was there may have been put back to an earlier day meanwhile.

@@ -10,12 +10,13 @@ use std::process::Stdio;
 use std::str::FromStr;
 use std::time::Duration;
 
+use journeyman_domain::ids::NodeId;
 use journeyman_faults::{around, points};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::reap::Owner;
+use crate::reap::{NODE_VARIABLE, Owner};
 
 /// Longer than any clone that makes sense on one machine.
 const TIMEOUT: Duration = Duration::from_mins(30);
@@ -241,11 +242,12 @@ impl Git {
     }
 
     /// Speaks to a remote as the user would, with their configuration and helpers; never with a question, and
-    /// no longer than this.
-    pub(crate) fn with_remotes(mut self, limit: Duration) -> Self {
+    /// no longer than this. Where its node is killed meanwhile, the next one finds it by the node's mark.
+    pub(crate) fn with_remotes(mut self, node: NodeId, limit: Duration) -> Self {
         (self.user_configuration, self.speaks_to_remotes, self.limit) = (true, true, limit);
         // A terminal is not asked anyway; these would ask in a window.
-        self.with("GIT_ASKPASS", "")
+        self.with(NODE_VARIABLE, node.to_string())
+            .with("GIT_ASKPASS", "")
             .with("SSH_ASKPASS", "false")
             .with("SSH_ASKPASS_REQUIRE", "force")
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use journeyman_domain::ids::RunId;
+use journeyman_domain::ids::{NodeId, RunId};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ use crate::error::WorkspaceError;
 pub const RUN_VARIABLE: &str = "JOURNEYMAN_RUN_ID";
 /// The same: the epoch of the lease in which it was started.
 pub const EPOCH_VARIABLE: &str = "JOURNEYMAN_LEASE_EPOCH";
+/// In the environment of what a node started for no run, as a push: the node's id.
+pub const NODE_VARIABLE: &str = "JOURNEYMAN_NODE_ID";
 
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -75,6 +77,15 @@ pub async fn reap(
         children.iter().map(|child| child.owner).chain(owners.iter().copied()).collect();
     let owners = owners.into_iter().collect();
     end(children, &Wanted { owners, ..Wanted::default() }).await
+}
+
+/// Kills what a node that is gone has started for no run, and waits until it is gone; the numbers.
+///
+/// # Errors
+/// [`WorkspaceError::StillAlive`].
+pub async fn reap_node(node: NodeId) -> Result<Vec<i32>, WorkspaceError> {
+    let marker = Some(format!("{NODE_VARIABLE}={node}"));
+    end(&[], &Wanted { marker, ..Wanted::default() }).await
 }
 
 /// How processes that hid are recognised.

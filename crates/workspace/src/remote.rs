@@ -5,6 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use journeyman_domain::ids::NodeId;
+
 use crate::error::WorkspaceError;
 use crate::git::{Git, GitError, ObjectId};
 
@@ -111,16 +113,17 @@ pub async fn base_branch(
     }
 }
 
-/// Asks the remote at this destination what a branch is there.
+/// Asks the remote at this destination what a branch is there, for a node.
 ///
 /// # Errors
 /// Git's: the remote does not answer, or does not let us in.
 pub async fn remote_branch(
+    node: NodeId,
     repository: &Path,
     destination: &str,
     branch: &str,
 ) -> Result<RemoteBranch, GitError> {
-    let git = Git::within(repository).with_remotes(LOOK_LIMIT);
+    let git = Git::within(repository).with_remotes(node, LOOK_LIMIT);
     let reference = format!("refs/heads/{branch}");
     let answer = git.line(["ls-remote", "--symref", "--", destination, "HEAD", &reference]).await?;
     let mut found = RemoteBranch { commit: None, default: None };
@@ -138,12 +141,12 @@ pub async fn remote_branch(
     Ok(found)
 }
 
-/// Makes a branch on the remote that is not there yet.
+/// Makes a branch on the remote that is not there yet, for a node.
 ///
 /// # Errors
 /// Git's; also where a branch of that name is there, whatever it is at. Whether it arrived is then not known.
-pub async fn push(repository: &Path, pushing: Pushing<'_>) -> Result<(), GitError> {
-    let git = Git::within(repository).with_remotes(PUSH_LIMIT);
+pub async fn push(node: NodeId, repository: &Path, pushing: Pushing<'_>) -> Result<(), GitError> {
+    let git = Git::within(repository).with_remotes(node, PUSH_LIMIT);
     let Pushing { destination, branch, commit } = pushing;
     // The lease of nothing: what is there, and be it an ancestor, is not moved.
     let absent = format!("--force-with-lease=refs/heads/{branch}:");

@@ -1,10 +1,15 @@
 //! Git's part by itself: which remote, which base, and a push that only ever makes a branch.
 
+use journeyman_domain::ids::NodeId;
 use journeyman_testkit::remote::GitRemote;
 use journeyman_workspace::{GitError, ObjectId, Pushing, base_branch, push, remote, remote_branch};
 
 use crate::recovery::scene::notes;
 use crate::support::{Home, git};
+
+fn node() -> NodeId {
+    NodeId::from_uuid(uuid::Uuid::now_v7())
+}
 
 fn commit(folder: &std::path::Path, message: &str) -> ObjectId {
     git(folder, &["commit", "-q", "--allow-empty", "-m", message]);
@@ -19,18 +24,18 @@ async fn a_push_makes_a_branch_and_moves_none() {
     let there = GitRemote::new(&folder, &repository, "git@127.0.0.1:a/b.git").unwrap();
     let first: ObjectId = git(&repository, &["rev-parse", "HEAD"]).parse().unwrap();
     let second = commit(&repository, "second");
-    let looked = remote_branch(&repository, "origin", "x").await.unwrap();
+    let looked = remote_branch(node(), &repository, "origin", "x").await.unwrap();
     assert_eq!((looked.commit, looked.default.as_deref()), (None, Some("main")));
     let to = |commit| Pushing { destination: "origin", branch: "x", commit };
-    push(&repository, to(&first)).await.unwrap();
+    push(node(), &repository, to(&first)).await.unwrap();
     assert_eq!(
-        remote_branch(&repository, "origin", "x").await.unwrap().commit,
+        remote_branch(node(), &repository, "origin", "x").await.unwrap().commit,
         Some(first.clone())
     );
     // The same again changes nothing.
-    push(&repository, to(&first)).await.unwrap();
+    push(node(), &repository, to(&first)).await.unwrap();
     // What is there would only have to move forward: it does not.
-    let Err(GitError::Failed { message, .. }) = push(&repository, to(&second)).await else {
+    let Err(GitError::Failed { message, .. }) = push(node(), &repository, to(&second)).await else {
         panic!("it was moved");
     };
     let refused = journeyman_domain::outbox::git::push_refused("x", &message);
@@ -67,7 +72,7 @@ async fn a_branch_that_is_in_the_way_of_a_name_stays_there() {
     for (taken, branch) in [("journeyman", "journeyman/x"), ("a/b", "a")] {
         git(&there.bare(), &["branch", taken, "main"]);
         let pushing = Pushing { destination: "origin", branch, commit: &commit };
-        let Err(GitError::Failed { message, .. }) = push(&repository, pushing).await else {
+        let Err(GitError::Failed { message, .. }) = push(node(), &repository, pushing).await else {
             panic!("it was pushed");
         };
         let refused = journeyman_domain::outbox::git::push_refused("x", &message);
@@ -99,10 +104,11 @@ async fn a_look_goes_where_the_push_goes() {
     let found = remote(&repository).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.address.as_str()), ("origin", address));
     let commit: ObjectId = git(&repository, &["rev-parse", "HEAD"]).parse().unwrap();
-    let look = async || remote_branch(&repository, &found.destination, "x").await.unwrap().commit;
+    let look =
+        async || remote_branch(node(), &repository, &found.destination, "x").await.unwrap().commit;
     assert_eq!(look().await, None);
     let pushing = Pushing { destination: &found.destination, branch: "x", commit: &commit };
-    push(&repository, pushing).await.unwrap();
+    push(node(), &repository, pushing).await.unwrap();
     assert_eq!((look().await, there.changes("x")), (Some(commit.clone()), 1));
     assert_eq!(git(&mirror, &["branch", "--list", "x"]), "");
 

@@ -1,13 +1,20 @@
 //! SIGKILL and SIGSTOP of the sender around each effect: exactly one, and by whoever holds the lease.
 
+use journeyman_domain::ids::NodeId;
 use journeyman_domain::outbox::EffectState;
 use journeyman_testkit::forge::Fault;
+use journeyman_workspace::reap::NODE_VARIABLE;
 use sqlx::Executor as _;
 
 use super::scene::{LONG, Scene};
 use crate::hard::scene::by_hand;
-use crate::recovery::scene::{QUICK, wait};
+use crate::recovery::scene::{QUICK, processes_marked, wait};
 use crate::support::{Daemon, signal, wait_until};
+
+/// What is alive of what a node has started for no run.
+fn started_by(node: NodeId) -> Vec<i32> {
+    processes_marked(&format!("{NODE_VARIABLE}={node}")).into_iter().map(|(pid, _)| pid).collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_claim_and_the_answer() {
@@ -50,9 +57,13 @@ async fn killed_between_the_push_and_its_record() {
     let task = scene.add(QUICK);
     let branch = Scene::branch_to_be(&task);
     wait_until("it has arrived", || scene.remote.changes(&branch) == 1);
+    let node = scene.effects(&task)[0].node_id.unwrap();
+    assert!(!started_by(node).is_empty(), "the push");
     daemon.kill();
     assert_eq!(scene.effects(&task)[0].state, EffectState::Sending);
     let _next = scene.up();
+    // It waited for the remote's word, and would have done so for long.
+    assert_eq!(started_by(node), Vec::<i32>::new());
     scene.wait_for_done(&task);
     scene.remote.release().unwrap();
     scene.assert_sent_once(&task);

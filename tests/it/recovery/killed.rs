@@ -1,14 +1,15 @@
 //! SIGKILL of the daemon, of the launcher and of the agent's program, each at a known place.
 
+use journeyman_domain::status::Status;
 use serde_json::json;
 
 use super::scene::{
     CHECK, DONE, GATED, GATED_CHECK, QUICK, add_command, assert_done_once, assert_journal, at_gate,
     delivered_note, epoch, is_alive, is_over, kill, notes, open, processes, processes_with, row,
-    run_of, start, steps, wait_at_any_gate, wait_at_check, wait_at_gate, wait_for_new_owner,
-    wait_to_the_end,
+    run_of, start, start_with, steps, wait_at_any_gate, wait_at_check, wait_at_gate,
+    wait_for_new_owner, wait_to_the_end,
 };
-use crate::support::{Home, wait_until};
+use crate::support::{Home, git, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_call_is_undone_and_run_again() {
@@ -184,4 +185,30 @@ async fn a_run_that_kills_its_runtime_is_parked() {
     home.run(&["task", "cancel", &task]).ok();
     wait_until("it is cancelled", || is_over(&home, &task));
     assert_eq!(home.task(&task)["status"], "cancelled");
+}
+
+/// What the user says while nobody works on a task is the first thing that the next owner hears: nothing more is done
+/// for it, and nothing leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_from_between_two_lives_comes_before_the_work() {
+    for (wish, becomes) in [("cancel", Status::Cancelled), ("pause", Status::Paused)] {
+        let home = Home::new().await;
+        let repository = notes(&home, "notes");
+        // Verified, and about to leave.
+        let mut daemon = start_with(&home, |command| {
+            command.env("JOURNEYMAN_FAILPOINT", "workspace.deliver:before:1=kill");
+        });
+        let task = add_command(&home, &repository, QUICK, CHECK);
+        daemon.child.wait().unwrap();
+        home.run(&["task", wish, &task]).ok();
+        let _next = home.up();
+        wait_until("the wish is heard", || row(&home, &task).status != Status::Running);
+        assert_eq!(row(&home, &task).status, becomes, "{}", home.daemon_log());
+        assert_eq!(git(&repository, &["branch", "--format=%(refname:short)"]), "main");
+        if wish == "pause" {
+            home.run(&["task", "resume", &task]).ok();
+            wait_to_the_end(&home, &task);
+            assert_done_once(&home, &repository, &task);
+        }
+    }
 }

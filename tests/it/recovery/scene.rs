@@ -98,7 +98,11 @@ type Process = (i32, u64);
 
 /// What is alive of a run.
 pub(crate) fn processes(run: RunId) -> Vec<Process> {
-    let marker = format!("JOURNEYMAN_RUN_ID={run}");
+    processes_marked(&format!("JOURNEYMAN_RUN_ID={run}"))
+}
+
+/// What is alive with this variable in its environment.
+pub(crate) fn processes_marked(marker: &str) -> Vec<Process> {
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     numbers

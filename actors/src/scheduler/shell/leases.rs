@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use journeyman_domain::ids::RunId;
-use journeyman_store::{Acting, Fence, Held, StoreError, TakeOverRequest};
+use journeyman_store::{Acting, Fence, Held, NodeKind, StoreError, TakeOverRequest};
+use tokio::time::{Instant, sleep_until};
 
 use super::State;
 use crate::agent::StopReason;
 
+/// A node whose heartbeat is older takes nothing over.
+const ALIVE: Duration = Duration::from_mins(10);
+
 impl State {
     pub(super) async fn renew(&mut self) -> Result<(), StoreError> {
-        let lease = Duration::from_millis(self.settings().lease_ms);
+        let (began, lease) = (Instant::now(), self.lease());
         let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
+        let is_alone = self.runs.is_empty() || self.is_alone().await?;
+        self.good_until.send_replace((!is_alone).then(|| safe_until(began, lease)));
         for run in &held {
             if self.runs.values().any(|started| started.task == run.task_id) {
                 self.steer(run);
@@ -32,9 +38,65 @@ impl State {
         for run in lost.iter().filter(|run| !alive.iter().any(|other| other.run == **run)) {
             self.runs.remove(run);
         }
+        self.was_away = false;
         self.decided.running = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         self.settle_drain();
         Ok(())
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.settings().lease_ms)
+    }
+
+    /// Whether no other node could take anything over from this one.
+    async fn is_alone(&self) -> Result<bool, StoreError> {
+        let alive = self.runtime.store.nodes().list_live(ALIVE).await?;
+        Ok(!alive.iter().any(|node| node.kind == NodeKind::Daemon && node.id != self.runtime.node))
+    }
+
+    /// Runs that begin here are good for as long as the lease that they came with; how long that is where this node is
+    /// alone, the next renewal says.
+    pub(super) fn begins_under_a_lease(&self) {
+        let until = safe_until(Instant::now(), self.lease());
+        self.good_until.send_if_modified(|good| {
+            let is_new = good.is_none();
+            good.get_or_insert(until);
+            is_new
+        });
+    }
+
+    /// Stops all runs before their leases are over by this node's own clock: the database cannot be asked, and whoever
+    /// can ask it takes them over. While nobody else is there, they go on.
+    pub(super) fn watch_leases(&self) {
+        let (mut good_until, agents) = (self.good_until.subscribe(), self.agents.clone());
+        self.tasks.spawn(move |stop| async move {
+            let mut is_over = false;
+            loop {
+                let until = *good_until.borrow_and_update();
+                let ends = async {
+                    match until {
+                        Some(until) if !is_over => sleep_until(until).await,
+                        Some(_) | None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    renewed = good_until.changed() => {
+                        if renewed.is_err() {
+                            return;
+                        }
+                        is_over = false;
+                    }
+                    () = ends => {
+                        is_over = true;
+                        for run in agents.runs() {
+                            tracing::warn!(run.id = %run.run, "a lease could not be renewed in time; its run stops");
+                            run.stop(StopReason::Shutdown);
+                        }
+                    }
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
     }
 
     /// A lease whose run has no actor here: the end of its work could not be written, as when the
@@ -46,7 +108,14 @@ impl State {
             node_id: self.runtime.node,
             lease_epoch: held.lease_epoch,
         };
-        match self.runtime.store.queue().abandon(&Acting::now("scheduler"), fence).await {
+        let (queue, acting) = (self.runtime.store.queue(), Acting::now("scheduler"));
+        let given_back = if self.was_away {
+            queue.release(&acting, fence).await
+        } else {
+            // Whatever keeps its end from being written, it must not go on for ever.
+            queue.abandon(&acting, fence).await
+        };
+        match given_back {
             Ok(()) | Err(StoreError::Fenced) => Ok(()),
             Err(error) => Err(error),
         }
@@ -74,7 +143,7 @@ impl State {
             node_id: self.runtime.node,
             limit,
             only_task: self.only_task(),
-            lease: Duration::from_millis(settings.lease_ms),
+            lease: self.lease(),
             max_reclaims: settings.max_reclaims,
         };
         let acting = Acting::now("scheduler");
@@ -94,4 +163,9 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Until when work may go on under a lease that was written after `began`: what is stopped then is gone before the lease is.
+fn safe_until(began: Instant, lease: Duration) -> Instant {
+    began + lease * 4 / 5
 }

@@ -83,6 +83,11 @@ impl Wire {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Nothing passes any more, and all connections stay, until it [is mended](Self::mend).
+    pub fn silence(&self) {
+        self.mode.send_replace(Mode::Silent);
+    }
+
     /// Everything passes again.
     pub fn mend(&self) {
         self.mode.send_replace(Mode::Pass);

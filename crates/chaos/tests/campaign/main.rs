@@ -5,6 +5,7 @@
 
 mod contract;
 mod dead;
+mod outage;
 mod readme;
 mod short;
 mod start;

@@ -14,19 +14,30 @@ use tokio::time::sleep;
 
 use super::program;
 
-fn signal(daemon: &Child, signal: Signal) {
+pub(super) fn signal(daemon: &Child, signal: Signal) {
     kill_process(Pid::from_child(daemon), signal).unwrap();
+}
+
+/// A daemon with these variables (`NAME=value`) in its environment.
+pub(super) fn daemon(world: &World, variables: &[&str]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(world.log()).unwrap();
+    let mut command: Command = world.command(&["up"]);
+    command.envs(variables.iter().filter_map(|variable| variable.split_once('=')));
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 /// A daemon that stops itself (SIGSTOP) after a point.
 fn daemon_that_stops_after(world: &World, point: &str) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(world.log()).unwrap();
-    let mut command: Command = world.command(&["up"]);
-    command.env("JOURNEYMAN_FAILPOINT", format!("{point}:after:1=stop"));
-    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    daemon(world, &[&format!("JOURNEYMAN_FAILPOINT={point}:after:1=stop")])
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Whether it is stopped.
+pub(super) fn is_stopped(daemon: &Child) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.id()));
+    stat.is_ok_and(|stat| stat.contains(") T "))
+}
+
+pub(super) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is_so().await {
         assert!(began.elapsed() < Duration::from_mins(1), "never: {what}");
@@ -43,11 +54,7 @@ async fn a_daemon_that_loses_the_database_while_it_starts_tries_until_it_is_back
         world.prepare(Trouble::Wire, None).unwrap();
         let wire = world.wire().unwrap();
         let mut daemon = daemon_that_stops_after(&world, point);
-        let stat = format!("/proc/{}/stat", daemon.id());
-        until("it stops at the point", async || {
-            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
-        })
-        .await;
+        until("it stops at the point", async || is_stopped(&daemon)).await;
         wire.tear();
         signal(&daemon, Signal::CONT);
         sleep(Duration::from_millis(1_500)).await;
@@ -72,11 +79,7 @@ async fn a_daemon_that_waits_for_the_database_ends_at_a_signal() {
     let mut world = World::new(&program(), Options::default()).await.unwrap();
     world.prepare(Trouble::Wire, None).unwrap();
     let mut daemon = daemon_that_stops_after(&world, "node.register");
-    let stat = format!("/proc/{}/stat", daemon.id());
-    until("it stops at the point", async || {
-        std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
-    })
-    .await;
+    until("it stops at the point", async || is_stopped(&daemon)).await;
     world.wire().unwrap().tear();
     signal(&daemon, Signal::CONT);
     until("it says that it waits", async || {

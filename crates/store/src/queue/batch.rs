@@ -55,7 +55,7 @@ const COMPLETE: &str = "WITH held AS ( \
      SELECT (SELECT array_agg(id) FROM done) FROM held";
 // A page: each may hold hundreds of tasks, and whoever looks has other things to do, too.
 const LOST: &str = "DELETE FROM task_leases WHERE id = ANY (ARRAY(SELECT id FROM task_leases \
-     WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING ids";
+     WHERE expires_at <= now() OR expires_at > now() + interval '1 hour' ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING ids";
 /// Leases that are taken back at once.
 const PAGE: usize = 50;
 

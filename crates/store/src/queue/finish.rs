@@ -104,8 +104,8 @@ const TASK: &str = "UPDATE tasks SET updated_at = now(), \
 pub(crate) const ALL: &[&str] = &[EXECUTION, RUNS, USED, TASK];
 
 impl Queue<'_> {
-    /// Ends an execution, or puts it aside. [`StoreError::Fenced`] where the lease is lost: then
-    /// nothing is written.
+    /// Ends an execution, or puts it aside; what this owner wrote before, the answer being lost, is not written again.
+    /// [`StoreError::Fenced`] where the lease is lost: then nothing is written.
     pub async fn finish(
         &self,
         acting: &Acting<'_>,
@@ -129,7 +129,10 @@ impl Queue<'_> {
             .bind(aside)
             .fetch_optional(&mut *transaction)
             .await?;
-        let task = TaskId::from_uuid(task.ok_or(StoreError::Fenced)?);
+        let Some(task) = task.map(TaskId::from_uuid) else {
+            transaction.rollback().await?;
+            return self.finished_before(fence, finish.status).await;
+        };
         let agents: Vec<Uuid> = sqlx::query_scalar(RUNS)
             .bind(fence.execution_id.as_uuid())
             .bind(finish.status.as_str())
@@ -153,6 +156,15 @@ impl Queue<'_> {
         around(points::FINISH, transaction.commit()).await?;
         self.0.hint(TASKS_CHANNEL, task).await;
         self.0.tasks().get(task).await
+    }
+
+    /// The task of an execution that this very owner has left like this already.
+    async fn finished_before(&self, fence: Fence, status: Status) -> Result<Task, StoreError> {
+        let execution = self.0.executions().get(fence.execution_id).await?;
+        if (execution.lease_epoch, execution.status) != (fence.lease_epoch, status) {
+            return Err(StoreError::Fenced);
+        }
+        self.0.tasks().get(execution.task_id).await
     }
 }
 

@@ -75,15 +75,18 @@ const RENEW: &str = "UPDATE task_executions e \
      t.cancel_requested_at IS NOT NULL AS cancel_requested, \
      t.pause_requested_at IS NOT NULL AS pause_requested";
 // An idle node asks every few seconds, and needs no transaction for a no.
+// A lease is never good for an hour: one that ends later was written before the database's clock was put back.
 const IS_ANY_LOST: &str = "SELECT EXISTS (SELECT FROM task_executions WHERE status = 'running' \
-         AND lease_expires_at <= now() AND node_id IS DISTINCT FROM $1) \
-     OR EXISTS (SELECT FROM task_leases WHERE expires_at <= now())";
+         AND (lease_expires_at <= now() OR lease_expires_at > now() + interval '1 hour') \
+         AND node_id IS DISTINCT FROM $1) \
+     OR EXISTS (SELECT FROM task_leases WHERE expires_at <= now() OR expires_at > now() + interval '1 hour')";
 // A lease that was given back (no node) is nobody's failure and counts no reclaim.
 // What is to be parked takes no room here, and is not left lying behind what does.
 const TAKE_OVER: &str = "WITH lost AS ( \
      SELECT e.id, e.node_id, e.reclaims, e.last_step_seq, e.lease_expires_at, coalesce((SELECT max(p.seq) \
          FROM run_steps p JOIN agent_tasks r ON r.id = p.run_id WHERE r.execution_id = e.id), 0) AS seq \
-     FROM task_executions e WHERE e.status = 'running' AND e.lease_expires_at <= now() \
+     FROM task_executions e WHERE e.status = 'running' \
+         AND (e.lease_expires_at <= now() OR e.lease_expires_at > now() + interval '1 hour') \
          AND e.node_id IS DISTINCT FROM $1 AND ($3::uuid IS NULL OR e.task_id = $3) \
      ORDER BY e.lease_expires_at LIMIT $2::bigint + $6::bigint FOR UPDATE OF e SKIP LOCKED), \
  counted AS (SELECT *, CASE WHEN seq > last_step_seq THEN 0 WHEN node_id IS NULL THEN reclaims \
