@@ -18,7 +18,7 @@ use crate::life::{End, Kind, half};
 use crate::play::{PLAYS, Play};
 use crate::record::{self, Recording};
 use crate::scenario::{Outcome, Scenario};
-use crate::tally::{Record, Tally};
+use crate::tally::{JUDGE, Record, Tally};
 use crate::trouble::Trouble;
 use crate::world::{Options, World};
 
@@ -80,8 +80,8 @@ struct Chunk {
 }
 
 impl Campaign {
-    /// Plays, and says what all of it came to, what was played before included.
-    pub async fn run(&self) -> Result<Tally> {
+    /// Plays, and says what all of it came to, what was played before included, and what could not be played.
+    pub async fn run(&self) -> Result<(Tally, Vec<String>)> {
         for name in &self.plays {
             Play::named(name).with_context(|| format!("there is no play '{name}'"))?;
         }
@@ -90,13 +90,18 @@ impl Campaign {
         let cluster =
             database::cluster_in(self.folder.join("cluster"), &self.program, true).await?;
         let url = cluster.url();
-        let record = Record::read(&self.results)?;
+        let mut record = Record::read(&self.results)?;
+        if record.judge != JUDGE {
+            tell("what is written down was judged less strictly: it is begun anew");
+            record = Record::default();
+        }
         let turns = Turns::of(self, &record.played);
         database::init_url(&url);
         for play in PLAYS.iter().filter(|play| turns.have(play.name)) {
             self.record(play).await?;
         }
-        Ok(self.play_all(record, turns, &url)?.tally)
+        let (record, failed) = self.play_all(record, turns, &url);
+        Ok((record.tally, failed))
     }
 
     /// Plays one scenario for each half of each failpoint, in the first play that meets it, inside; what they came to,
@@ -132,7 +137,9 @@ impl Campaign {
                 .iter()
                 .flat_map(|(play, ends)| ends.chunks(ENDS).map(|ends| chunk(*play, ends)));
             let turns = Turns::given(chunks.collect());
-            record = self.play_all(record, turns, &cluster)?;
+            let failed;
+            (record, failed) = self.play_all(record, turns, &cluster);
+            anyhow::ensure!(failed.is_empty(), "what was not played to its end: {failed:#?}");
         }
         let all = POINTS.iter().flat_map(|point| {
             [Half::Before, Half::After].map(|half| format!("{} {}", point.name, half.word()))
@@ -154,7 +161,8 @@ impl Campaign {
         self.folder.join(format!("{play}.json"))
     }
 
-    fn play_all(&self, record: Record, turns: Turns, url: &str) -> Result<Record> {
+    /// Plays these; what they came to together with what is recorded, and what could not be played.
+    fn play_all(&self, record: Record, turns: Turns, url: &str) -> (Record, Vec<String>) {
         let (turns, record) = (Mutex::new(turns), Mutex::new(record));
         let failed = Mutex::new(Vec::new());
         let began = Instant::now();
@@ -174,9 +182,8 @@ impl Campaign {
                 });
             }
         });
-        let failed = failed.into_inner().unwrap_or_default();
-        anyhow::ensure!(failed.is_empty(), "chunks that did not end: {failed:#?}");
-        Ok(record.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let record = record.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (record, failed.into_inner().unwrap_or_default())
     }
 
     /// Has a chunk played by a process of its own, and takes its outcomes as they come.
@@ -275,16 +282,9 @@ pub async fn play(
             Orders::Seeds(seeds) => {
                 seeds.iter().map(|seed| Scenario::of(*seed, kind, play, &recording)).collect()
             }
-            Orders::Trouble(trouble, seeds) => seeds
-                .iter()
-                .map(|seed| Scenario {
-                    seed: *seed,
-                    kind: Kind::Daemon,
-                    play: play.name.to_owned(),
-                    ends: Vec::new(),
-                    trouble: Some(*trouble),
-                })
-                .collect(),
+            Orders::Trouble(trouble, seeds) => {
+                seeds.iter().map(|seed| Scenario::under(*trouble, *seed, play)).collect()
+            }
             Orders::Ends(all) => (0..)
                 .zip(all)
                 .map(|(seed, ends)| Scenario {
@@ -297,13 +297,23 @@ pub async fn play(
                 .collect(),
         };
         world.take_out(without);
+        let mut is_clean = true;
         for scenario in scenarios {
             let outcome = scenario.run(&world, play, &recording)?;
+            is_clean &= outcome.findings.is_empty();
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
         }
-        anyhow::Ok(())
+        anyhow::Ok(is_clean)
     });
-    played.with_context(|| format!("in {}", world.keep().display()))
+    match played {
+        Ok(is_clean) => {
+            if !is_clean && options.keep {
+                tell(&format!("its folder is {}", world.keep().display()));
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.context(format!("in {}", world.keep().display()))),
+    }
 }
 
 fn tell(text: &str) {

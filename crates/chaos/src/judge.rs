@@ -2,6 +2,7 @@
 
 mod audit;
 mod left;
+mod repository;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,8 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 use crate::stage::Stage;
 
 pub use audit::audit;
-pub use left::{evidence, litter, orphans, processes};
+pub use left::{evidence, left_behind, litter, orphans, processes};
+pub use repository::repository;
 
 /// The states that a task stays in.
 const FINAL: [&str; 4] = ["completed", "failed", "cancelled", "timeout"];
@@ -26,11 +28,14 @@ pub struct TaskEnd {
     pub state: String,
     /// The runtime's judgement.
     pub verified: Option<bool>,
-    /// Attempts, executions and runs.
-    pub counts: (i32, i64, i64),
+    /// Attempts and runs.
+    pub counts: (i32, i64),
+    /// The states of its executions, in order.
+    pub executions: Vec<String>,
     /// Whether it has an error.
     pub is_failed: bool,
-    /// The kinds of its journals' entries, in order.
+    /// The kinds of its journals' entries, in order, and of calls what was called, how it ended, and whether it changed
+    /// anything.
     pub journal: Vec<String>,
     /// What its branch changes, and in how many commits.
     pub branch: Option<(String, String)>,
@@ -88,7 +93,7 @@ struct Row {
     id: String,
     state: String,
     attempts: i32,
-    executions: i64,
+    executions: Vec<String>,
     runs: i64,
     is_failed: bool,
     verified: Option<bool>,
@@ -100,11 +105,13 @@ struct Row {
 }
 
 const TASKS: &str = "SELECT t.title, t.id::text AS id, concat_ws(' ', t.status, t.waiting_for) AS state, t.attempts, \
-     (SELECT count(*) FROM task_executions e WHERE e.task_id = t.id) AS executions, \
+     ARRAY(SELECT e.status::text FROM task_executions e WHERE e.task_id = t.id ORDER BY e.attempt, e.id) AS executions, \
      (SELECT count(*) FROM agent_tasks r WHERE r.task_id = t.id) AS runs, t.error IS NOT NULL AS is_failed, \
      t.verified, t.branch, (SELECT e.result ->> 'patch' FROM task_executions e WHERE e.task_id = t.id \
          ORDER BY e.attempt DESC LIMIT 1) AS patch, \
-     ARRAY(SELECT s.kind FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id WHERE r.task_id = t.id \
+     ARRAY(SELECT concat_ws(' ', s.kind, s.payload #>> '{call,tool,name}', s.payload ->> 'effect', \
+             s.payload #>> '{result,ended,ended}', s.payload #>> '{result,ended,code}', s.payload #>> '{result,changed}') \
+         FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id WHERE r.task_id = t.id \
          ORDER BY r.attempt, r.id, s.seq) AS journal, \
      ARRAY(SELECT concat_ws(' ', o.kind, o.state) FROM outbox o WHERE o.task_id = t.id ORDER BY o.kind) AS effects, \
      ARRAY(SELECT r.id::text FROM agent_tasks r WHERE r.task_id = t.id) AS run_ids \
@@ -140,7 +147,8 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
         let end = TaskEnd {
             state: row.state,
             verified: row.verified,
-            counts: (row.attempts, row.executions, row.runs),
+            counts: (row.attempts, row.runs),
+            executions: row.executions,
             is_failed: row.is_failed,
             journal: row.journal,
             branch: change,
@@ -168,7 +176,11 @@ pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
                 .push(format!("the branch of {name} was changed {changes} times on the remote"));
         }
     }
-    if let Some((forge, _)) = &stage.forge {
+    if let Some((forge, remote)) = &stage.forge {
+        let there = git(&remote.bare(), &["for-each-ref", "--format=%(refname:short)"])?;
+        for branch in there.lines().filter(|name| *name != "main" && !known.contains(*name)) {
+            duplicated.push(format!("branch {branch} of the remote belongs to no task's end"));
+        }
         for pull in forge.pulls().iter().filter(|pull| !known.contains(&pull.head)) {
             duplicated.push(format!("a pull request of {} belongs to no task's end", pull.head));
         }

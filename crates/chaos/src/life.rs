@@ -7,6 +7,7 @@ mod inside;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use journeyman_faults::Half;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -15,7 +16,9 @@ use crate::play::Act;
 use crate::stage::Stage;
 
 /// What kind of lives a scenario has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The real daemon; its end is a real SIGKILL.
@@ -51,7 +54,7 @@ pub fn half(after: bool) -> Half {
 }
 
 /// Waits until the moment of an end that is one.
-async fn moment(end: Option<&End>) {
+pub(crate) async fn moment(end: Option<&End>) {
     match end {
         Some(End::Moment { ms }) => sleep(Duration::from_millis(*ms)).await,
         Some(End::Point { .. }) | None => std::future::pending().await,
@@ -83,12 +86,14 @@ pub enum Lived {
 pub struct Progress {
     acts: Vec<Act>,
     next: usize,
+    /// What runs that are over have left behind while the runtime lived on.
+    pub left: Vec<String>,
 }
 
 impl Progress {
     /// At the first act.
     pub const fn new(acts: Vec<Act>) -> Self {
-        Self { acts, next: 0 }
+        Self { acts, next: 0, left: Vec::new() }
     }
 }
 

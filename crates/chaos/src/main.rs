@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use journeyman_chaos::campaign::{self, Campaign, Orders};
 use journeyman_chaos::life::half;
 use journeyman_chaos::soak::Soak;
@@ -37,7 +37,7 @@ enum Command {
         results: PathBuf,
         /// The kinds of lives that are ended.
         #[arg(long)]
-        kind: Vec<Lives>,
+        kind: Vec<Kind>,
         /// Troubles.
         #[arg(long)]
         trouble: Vec<Trouble>,
@@ -102,7 +102,7 @@ struct Played {
     program: PathBuf,
     /// The kind of lives.
     #[arg(long, default_value = "daemon")]
-    kind: Lives,
+    kind: Kind,
     /// The play.
     #[arg(long)]
     play: String,
@@ -136,21 +136,9 @@ struct Played {
     /// Children get no namespaces.
     #[arg(long)]
     no_namespaces: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Lives {
-    Daemon,
-    Inside,
-}
-
-impl From<Lives> for Kind {
-    fn from(lives: Lives) -> Self {
-        match lives {
-            Lives::Daemon => Self::Daemon,
-            Lives::Inside => Self::Inside,
-        }
-    }
+    /// The folder stays where something is wrong.
+    #[arg(long)]
+    keep: bool,
 }
 
 fn main() -> Result<ExitCode> {
@@ -185,20 +173,30 @@ async fn execute(command: Command) -> Result<ExitCode> {
             minutes,
             jobs,
         } => {
+            let (troubles, impossible): (Vec<_>, Vec<_>) =
+                trouble.into_iter().partition(|trouble| trouble.is_possible());
+            for trouble in impossible {
+                writeln!(
+                    std::io::stderr(),
+                    "only root can play '{}'; it is left out",
+                    trouble.name()
+                )?;
+            }
             let campaign = Campaign {
                 program: std::path::absolute(program)?,
                 player: std::env::current_exe()?,
                 folder: std::path::absolute(folder)?,
                 results,
-                kinds: kind.into_iter().map(Kind::from).collect(),
-                troubles: trouble,
+                kinds: kind,
+                troubles,
                 plays: play,
                 scenarios,
                 time: Duration::from_mins(minutes),
                 jobs,
             };
-            let tally = campaign.run().await?;
+            let (tally, failed) = campaign.run().await?;
             write!(out, "{tally}")?;
+            ensure!(failed.is_empty(), "what was not played to its end: {failed:#?}");
             let is_clean = tally.is_clean();
             return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -256,6 +254,7 @@ impl Played {
             reclaims,
             lease,
             no_namespaces,
+            keep,
         } = self;
 
         let play = Play::named(&play).context("no such play")?;
@@ -266,16 +265,19 @@ impl Played {
             None => Orders::Seeds(seeds),
         };
         let lease = if trouble.is_some() { 2 } else { lease };
+        let usual = Options::default();
         let options = Options {
             patience: Duration::from_secs(patience),
             max_reclaims: reclaims,
             lease_s: lease,
             namespaces: !no_namespaces,
             without_from,
-            ..Options::default()
+            concurrent: trouble.map_or(usual.concurrent, Trouble::concurrent),
+            ..usual
         };
+        let options = Options { keep, ..options };
         let program = std::path::absolute(program)?;
         let recording = recording.as_deref();
-        campaign::play(&program, kind.into(), play, &orders, recording, &without, options).await
+        campaign::play(&program, kind, play, &orders, recording, &without, options).await
     }
 }

@@ -1,95 +1,86 @@
-//! Answers of a model that are in a journal, and how often each was paid by then. What is paid once more after that was
-//! lost.
+//! Answers of a model that were paid once more than they had to be.
 //!
 //! A play with a model has one task that is answered, so that a turn's number says which answer it is, also where a
 //! model is asked from the beginning again.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::stage::Stage;
 
-/// How often each turn was paid when it was found in a journal first.
-#[derive(Debug, Default)]
-pub struct Paid(BTreeMap<usize, usize>);
-
-impl Paid {
-    /// Looks which answers are in a journal by now. What an earlier look has found stays as it was then.
-    pub async fn look(&mut self, stage: &Stage<'_>) -> Result<()> {
-        let Some(model) = &stage.model else { return Ok(()) };
-        let mut database = PgConnection::connect(&stage.world.url()).await?;
-        let answers: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM run_steps s JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
-             WHERE t.title LIKE $1 AND s.kind = 'model_response'",
-        )
-        .bind(format!("{}%", stage.prefix))
-        .fetch_one(&mut database)
-        .await?;
-        self.note(usize::try_from(answers)?, &model.all_answered());
-        Ok(())
+/// Answers that were asked for although they were in a journal already, and turns that were answered more often than so
+/// many disturbances explain: each may cost the answer that is on its way.
+pub(crate) async fn repeated(stage: &Stage<'_>, disturbances: u32) -> Result<Vec<String>> {
+    let Some(model) = &stage.model else { return Ok(Vec::new()) };
+    let mut database = PgConnection::connect(&stage.world.url()).await?;
+    let journaled: Vec<i64> = sqlx::query_scalar(
+        "SELECT (extract(epoch FROM s.created_at) * 1000000)::bigint FROM run_steps s \
+         JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
+         WHERE t.title LIKE $1 AND s.kind = 'model_response' ORDER BY s.created_at, s.seq",
+    )
+    .bind(format!("{}%", stage.prefix))
+    .fetch_all(&mut database)
+    .await?;
+    let mut asked: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
+    for (turn, at) in model.paid() {
+        asked.entry(turn).or_default().push(micros(at));
     }
-
-    fn note(&mut self, journaled: usize, answered: &BTreeMap<(String, usize), usize>) {
-        for (turn, times) in by_turn(answered).into_iter().take_while(|(turn, _)| *turn < journaled)
-        {
-            self.0.entry(turn).or_insert(times);
-        }
-    }
-
-    /// What was paid again since.
-    pub fn repeated(&self, stage: &Stage<'_>) -> Vec<String> {
-        stage.model.as_ref().map_or_else(Vec::new, |model| self.again(&model.all_answered()))
-    }
-
-    fn again(&self, answered: &BTreeMap<(String, usize), usize>) -> Vec<String> {
-        let now = by_turn(answered);
-        let again = |(turn, times): (&usize, &usize)| {
-            let now = now.get(turn).copied().unwrap_or_default();
-            (now > *times).then(|| {
-                format!("turn {turn} was answered {now} times, {times} when it was journaled")
-            })
-        };
-        self.0.iter().filter_map(again).collect()
-    }
+    Ok(again(&journaled, &asked, usize::try_from(disturbances)?))
 }
 
-/// How often each turn was answered, in whatever conversation.
-fn by_turn(answered: &BTreeMap<(String, usize), usize>) -> BTreeMap<usize, usize> {
-    let mut turns = BTreeMap::new();
-    for ((_, turn), times) in answered.iter().filter(|(_, times)| **times > 0) {
-        *turns.entry(*turn).or_default() += times;
+/// Microseconds since 1970, as the database counts them.
+fn micros(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// `journaled` has the moment at which each turn's answer was written down, `asked` those at which what was answered was
+/// asked for.
+fn again(journaled: &[i64], asked: &BTreeMap<usize, Vec<i64>>, disturbances: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for (turn, asked) in asked {
+        if let Some(journaled) = journaled.get(*turn) {
+            let late = asked.iter().filter(|at| *at > journaled);
+            found.extend(late.map(|at| {
+                let later_us = at - journaled;
+                format!("turn {turn} was asked for {later_us} us after its answer was journaled")
+            }));
+        }
+        if asked.len() > disturbances + 1 {
+            found.push(format!(
+                "turn {turn} was answered {} times, {disturbances} disturbances",
+                asked.len()
+            ));
+        }
     }
-    turns
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answered(of: &[(&str, usize, usize)]) -> BTreeMap<(String, usize), usize> {
-        of.iter().map(|(name, turn, times)| (((*name).to_owned(), *turn), *times)).collect()
+    #[track_caller]
+    fn check(journaled: &[i64], asked: &[&[i64]], disturbances: usize, expected: &[&str]) {
+        let asked = (0..).zip(asked.iter().map(|times| times.to_vec())).collect();
+        assert_eq!(again(journaled, &asked, disturbances), expected);
     }
 
     #[test]
-    fn what_a_later_look_sees_does_not_excuse_what_was_paid_before() {
-        let mut paid = Paid::default();
-        // The second turn's answer was lost before it was journaled, and is not there yet.
-        paid.note(1, &answered(&[("a", 0, 1), ("a", 1, 1)]));
-        paid.note(2, &answered(&[("a", 0, 1), ("a", 1, 2)]));
-        assert_eq!(paid.again(&answered(&[("a", 0, 1), ("a", 1, 2)])), Vec::<String>::new());
-        // Paid again, and then looked at again.
-        let again = answered(&[("a", 0, 2), ("a", 1, 2)]);
-        paid.note(2, &again);
-        assert_eq!(paid.again(&again), ["turn 0 was answered 2 times, 1 when it was journaled"]);
+    fn an_answer_that_is_in_the_journal_is_not_asked_for_again() {
+        check(&[10, 20], &[&[1], &[11]], 0, &[]);
+        // The first try's answer was lost with its life.
+        check(&[10, 20], &[&[1, 5], &[11]], 1, &[]);
+        let late = ["turn 0 was asked for 2 us after its answer was journaled"];
+        check(&[10, 20], &[&[1, 12], &[11]], 1, &late);
     }
 
     #[test]
-    fn a_conversation_that_begins_anew_is_paid_again() {
-        let mut paid = Paid::default();
-        paid.note(1, &answered(&[("a", 0, 1)]));
-        let anew = answered(&[("a", 0, 1), ("a#2", 0, 1)]);
-        assert_eq!(paid.again(&anew), ["turn 0 was answered 2 times, 1 when it was journaled"]);
+    fn an_answer_is_lost_by_a_disturbance_alone() {
+        let often = ["turn 1 was answered 3 times, 1 disturbances"];
+        check(&[10], &[&[1], &[11, 12, 13]], 1, &often);
     }
 }

@@ -100,5 +100,10 @@ fn lives(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (end, duplicated) = runtime.block_on(judge::end_state(&stage))?;
     ensure!(duplicated.is_empty(), "{}: {duplicated:?}", play.name);
+    let mut wrong = progress.left;
+    wrong.extend(judge::repository(&stage, false)?);
+    wrong.extend(runtime.block_on(judge::orphans(&stage))?);
+    wrong.extend(runtime.block_on(judge::audit(&stage))?);
+    ensure!(wrong.is_empty(), "{}: {wrong:?}", play.name);
     Ok((met, end))
 }

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use journeyman_testkit::model::ModelServer;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 
 use crate::judge::{self, Findings};
 use crate::life::{End, Kind, Lived, Progress, live};
-use crate::paid::Paid;
+use crate::paid;
 use crate::play::Play;
 use crate::record::Recording;
 use crate::stage::Stage;
@@ -81,56 +82,94 @@ impl Scenario {
         Self { seed, kind, play: play.name.to_owned(), ends, trouble: None }
     }
 
-    /// Plays it.
-    pub fn run(&self, world: &World, play: &Play, recording: &Recording) -> Result<Outcome> {
-        let stage = Stage::set(world, play, &format!("s{}", self.seed))?;
-        let mut progress = Progress::new((play.acts)());
-        let mut findings = Findings::default();
-        let (mut kills, mut ended) = (0, Vec::new());
-        let mut paid = Paid::default();
-        let looker = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        for life in 0..=MOST_LIVES {
-            world.begin(life);
-            let end = self.ends.get(life).and_then(Option::as_ref);
-            let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
-                let (lived, strikes) = trouble.live(&stage, &mut progress, &mut paid, self.seed)?;
-                kills += strikes;
-                world.wait_for_database()?;
-                lived
-            } else {
-                live(self.kind, &stage, &mut progress, end)?
-            };
-            match lived {
-                Lived::Over => break,
-                Lived::Restarts => {}
-                Lived::Ended => {
-                    kills += 1;
-                    ended.extend(end.cloned());
-                    looker.block_on(paid.look(&stage))?;
-                }
-                Lived::Stuck(why) => {
-                    findings.lost.push(why);
-                    break;
-                }
-            }
-            if life == MOST_LIVES {
-                findings.lost.push(format!("not over after {life} lives"));
-            }
+    /// The scenario of a seed under a trouble. In one of three the daemon is killed in its midst.
+    pub fn under(trouble: Trouble, seed: u64, play: &Play) -> Self {
+        let mut random = fastrand::Rng::with_seed(!seed);
+        let is_killed = trouble.is_around_one() && random.u8(..3) == 0;
+        let end = is_killed.then(|| End::Moment { ms: random.u64(300..2_500) });
+        Self {
+            seed,
+            kind: Kind::Daemon,
+            play: play.name.to_owned(),
+            ends: vec![end],
+            trouble: Some(trouble),
         }
-        looker.block_on(self.judge(&stage, recording, &mut findings))?;
-        findings.repeated.extend(paid.repeated(&stage));
-        findings.divergent.extend(stage.model.iter().flat_map(ModelServer::violations));
-        findings.divergent.extend(stage.forge.iter().flat_map(|(forge, _)| forge.violations()));
-        let mut evidence = Vec::new();
-        if findings.is_empty() {
-            std::fs::remove_dir_all(&stage.repository)?;
-        } else {
-            evidence = looker.block_on(judge::evidence(&stage))?;
-        }
-        Ok(Outcome { scenario: self.clone(), kills, ended, findings, evidence })
     }
 
-    async fn judge(
+    /// Plays it. Whatever of it cannot be played or looked at to its end is lost.
+    pub fn run(&self, world: &World, play: &Play, recording: &Recording) -> Result<Outcome> {
+        let stage = Stage::set(world, play, &format!("s{}", self.seed))?;
+        let looker = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut outcome = Outcome {
+            scenario: self.clone(),
+            kills: 0,
+            ended: Vec::new(),
+            findings: Findings::default(),
+            evidence: Vec::new(),
+        };
+        if let Err(error) = self.play(&stage, play, &mut outcome) {
+            outcome.findings.lost.push(format!("it broke off: {error:#}"));
+        }
+        if let Err(error) = self.judge(&looker, &stage, recording, &mut outcome) {
+            outcome.findings.lost.push(format!("it cannot be judged: {error:#}"));
+        }
+        if outcome.findings.is_empty() {
+            std::fs::remove_dir_all(&stage.repository)?;
+        } else {
+            let evidence = looker.block_on(judge::evidence(&stage));
+            outcome.evidence = evidence.unwrap_or_else(|error| vec![format!("{error:#}")]);
+        }
+        Ok(outcome)
+    }
+
+    fn play(&self, stage: &Stage<'_>, play: &Play, outcome: &mut Outcome) -> Result<()> {
+        let mut progress = Progress::new((play.acts)());
+        for life in 0..=MOST_LIVES {
+            stage.world.begin(life);
+            let end = self.ends.get(life).and_then(Option::as_ref);
+            let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
+                let (lived, strikes) = trouble.live(stage, &mut progress, end, self.seed)?;
+                outcome.kills += strikes;
+                stage.world.wait_for_database()?;
+                lived
+            } else {
+                live(self.kind, stage, &mut progress, end)?
+            };
+            match lived {
+                Lived::Over => {
+                    outcome.findings.orphans.append(&mut progress.left);
+                    return Ok(());
+                }
+                Lived::Restarts => {}
+                Lived::Ended => {
+                    outcome.kills += 1;
+                    outcome.ended.extend(end.cloned());
+                }
+                Lived::Stuck(why) => {
+                    outcome.findings.lost.push(why);
+                    return Ok(());
+                }
+            }
+        }
+        outcome.findings.lost.push(format!("not over after {MOST_LIVES} lives"));
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        looker: &Runtime,
+        stage: &Stage<'_>,
+        recording: &Recording,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let findings = &mut outcome.findings;
+        findings.divergent.extend(stage.model.iter().flat_map(ModelServer::violations));
+        findings.divergent.extend(stage.forge.iter().flat_map(|(forge, _)| forge.violations()));
+        findings.repeated.extend(looker.block_on(paid::repeated(stage, outcome.kills))?);
+        looker.block_on(self.compare(stage, recording, findings))
+    }
+
+    async fn compare(
         &self,
         stage: &Stage<'_>,
         recording: &Recording,
@@ -146,6 +185,8 @@ impl Scenario {
         let (lost, divergent) = differences(&recording.end, &found);
         findings.lost.extend(lost);
         findings.divergent.extend(divergent);
+        let hits_work = self.trouble.is_some_and(Trouble::hits_work);
+        findings.divergent.extend(judge::repository(stage, hits_work)?);
         findings.orphans.extend(judge::orphans(stage).await?);
         findings.audit.extend(judge::audit(stage).await?);
         Ok(())

@@ -47,10 +47,16 @@ impl<'a> Stage<'a> {
             for fault in FAULTS {
                 at.fail_next(fault);
             }
+            remote.lose_answer_to(2)?;
             forge = Some((at, remote));
         }
         world.set_up(model.as_ref(), forge.as_ref().map(|(forge, _)| forge))?;
         Ok(Self { world, prefix: format!("{name}-"), repository, model, forge })
+    }
+
+    /// What the arguments of every process say that its programs leave behind (`{left}` in a play's texts).
+    pub fn mark(&self) -> String {
+        format!("{}-left-behind", self.repository.display())
     }
 
     /// The title of one of its tasks.
@@ -58,10 +64,11 @@ impl<'a> Stage<'a> {
         format!("{}{name}", self.prefix)
     }
 
-    /// A text with the scenario's names in it: `{prefix}`, `{repo}`.
+    /// A text with the scenario's names in it: `{prefix}`, `{repo}`, `{left}`.
     pub fn fill(&self, text: &str) -> String {
         let repo = self.repository.display().to_string();
-        text.replace("{prefix}", &self.prefix).replace("{repo}", &repo)
+        let text = text.replace("{prefix}", &self.prefix).replace("{repo}", &repo);
+        text.replace("{left}", &self.mark())
     }
 
     /// Whether something is true of the database.

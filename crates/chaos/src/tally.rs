@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 use journeyman_faults::POINTS;
 use serde::{Deserialize, Serialize};
 
@@ -130,7 +131,12 @@ impl fmt::Display for Tally {
         for (name, of) in &self.troubles {
             let (scenarios, kills, lost) = (of.scenarios, of.kills, of.lost);
             let (duplicated, divergent) = (of.duplicated, of.divergent);
-            let (orphans, repeated, gaps) = (of.orphans, of.repeated_calls, of.audit_gaps);
+            let (orphans, gaps) = (of.orphans, of.audit_gaps);
+            let repeated = if asks_a_model(name) {
+                of.repeated_calls.to_string()
+            } else {
+                "no model".to_owned()
+            };
             writeln!(
                 f,
                 "| {name} | {scenarios} | {kills} | {lost} | {duplicated} | {divergent} | {orphans} | {repeated} | {gaps} |"
@@ -138,6 +144,11 @@ impl fmt::Display for Tally {
         }
         Ok(())
     }
+}
+
+/// Whether anybody asks a model under the trouble of this name.
+fn asks_a_model(trouble: &str) -> bool {
+    Trouble::from_str(trouble, true).is_ok_and(|trouble| trouble.suits("model"))
 }
 
 /// Seeds, as ranges that follow each other with gaps between them: first and last.
@@ -182,13 +193,29 @@ pub fn series(kind: Kind, trouble: Option<Trouble>, play: &str) -> String {
     format!("{lives} {play}")
 }
 
+/// How strict the judge is: a number that grows with what it looks at. What was judged less strictly is not added to.
+pub const JUDGE: u32 = 2;
+
 /// What campaigns write down.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// The [`JUDGE`] of all of it.
+    #[serde(default = "first_judge")]
+    pub judge: u32,
     /// What all came to.
     pub tally: Tally,
     /// What was played.
     pub played: Played,
+}
+
+const fn first_judge() -> u32 {
+    1
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { judge: JUDGE, tally: Tally::default(), played: Played::default() }
+    }
 }
 
 impl Record {

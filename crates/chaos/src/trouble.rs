@@ -1,6 +1,7 @@
 //! What happens around daemons that are not killed themselves, or not all of them.
 
 mod disk;
+mod nodes;
 mod wire;
 
 use std::path::Path;
@@ -14,19 +15,13 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::sleep;
 
 use crate::judge;
-use crate::life::daemon::{answers, at_work, died, signal, start, stop};
-use crate::life::{Lived, Progress};
-use crate::paid::Paid;
+use crate::life::daemon::{at_work, died, is_killed, kill, start, stop};
+use crate::life::{End, Lived, Progress, moment};
 use crate::stage::Stage;
+use crate::world::Options;
 
 pub use disk::Disk;
 pub use wire::Wire;
-
-/// Between two looks at what is paid.
-const WATCH: Duration = Duration::from_millis(50);
-
-/// How long a node may clear away after its start.
-const CLEARING: Duration = Duration::from_secs(10);
 
 /// A kind of trouble.
 #[expect(
@@ -53,10 +48,6 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Database, Self::Wire, Self::Agent, Self::Sleep, Self::Nodes, Self::Disk];
-
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,9 +63,26 @@ impl Trouble {
     /// Whether a play has something that it could strike.
     pub fn suits(self, play: &str) -> bool {
         match self {
-            Self::Database | Self::Wire => ["graph", "command", "model"].contains(&play),
-            Self::Agent | Self::Sleep | Self::Nodes | Self::Disk => play == "steady",
+            Self::Database | Self::Wire => ["graph", "command", "model", "forge"].contains(&play),
+            Self::Sleep => ["steady", "model", "forge"].contains(&play),
+            Self::Agent | Self::Nodes | Self::Disk => play == "steady",
         }
+    }
+
+    /// Whether it can be played by who plays here.
+    pub fn is_possible(self) -> bool {
+        // It mounts a disk.
+        self != Self::Disk || rustix::process::geteuid().is_root()
+    }
+
+    /// Whether there is one daemon, and the trouble is around it.
+    pub const fn is_around_one(self) -> bool {
+        !matches!(self, Self::Sleep | Self::Nodes)
+    }
+
+    /// Executions that a node works on at once: few enough, where there are several, that each has some.
+    pub fn concurrent(self) -> u32 {
+        if self.is_around_one() { Options::default().concurrent } else { 2 }
     }
 
     /// Whether it hits work itself, whose failure is then a result.
@@ -82,23 +90,22 @@ impl Trouble {
         matches!(self, Self::Agent | Self::Disk)
     }
 
-    /// Plays a life under it; how it went, and how often the trouble struck.
+    /// Plays a life under it, which may have an end of its own; how it went, and how often the trouble struck.
     pub fn live(
         self,
         stage: &Stage<'_>,
         progress: &mut Progress,
-        paid: &mut Paid,
+        end: Option<&End>,
         seed: u64,
     ) -> Result<(Lived, u32)> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut random = fastrand::Rng::with_seed(seed);
         runtime.block_on(async {
-            match self {
-                Self::Sleep | Self::Nodes => self.among_nodes(stage, progress, &mut random).await,
-                Self::Database | Self::Wire | Self::Agent | Self::Disk => {
-                    self.around_one(stage, progress, paid, &mut random).await
-                }
+            if self.is_around_one() {
+                self.around_one(stage, progress, end, &mut random).await
+            } else {
+                nodes::among(self, stage, progress, &mut random).await
             }
         })
     }
@@ -108,7 +115,7 @@ impl Trouble {
         self,
         stage: &Stage<'_>,
         progress: &mut Progress,
-        paid: &mut Paid,
+        end: Option<&End>,
         random: &mut fastrand::Rng,
     ) -> Result<(Lived, u32)> {
         let data = stage.world.data();
@@ -124,21 +131,27 @@ impl Trouble {
                     }
                 }
             };
-            let watch = async {
-                loop {
-                    // The database may be away just now.
-                    let _ = paid.look(stage).await;
-                    sleep(WATCH).await;
-                }
-            };
             tokio::select! {
                 exited = daemon.wait() => died(stage, exited?, None),
                 lived = in_trouble(stage, &data, progress) => lived?,
                 failed = strike => failed?,
-                never = watch => never,
+                () = moment(end) => Lived::Ended,
             }
         };
-        Ok((stop(stage, &mut daemon, None, lived).await?, strikes))
+        let lived = if lived == Lived::Ended {
+            let killed = kill(&mut daemon).await?;
+            if is_killed(killed) { lived } else { died(stage, killed, None) }
+        } else {
+            stop(stage, &mut daemon, None, lived).await?
+        };
+        // The life was over in the middle of a strike; the next one has its own.
+        if let Some(wire) = stage.world.wire() {
+            wire.mend();
+        }
+        if let Some(disk) = stage.world.disk() {
+            disk.free()?;
+        }
+        Ok((lived, strikes))
     }
 
     async fn strike(self, stage: &Stage<'_>, random: &mut fastrand::Rng) -> Result<u32> {
@@ -179,81 +192,6 @@ impl Trouble {
             Self::Sleep | Self::Nodes => Ok(0),
         }
     }
-
-    /// Several daemons on one database.
-    async fn among_nodes(
-        self,
-        stage: &Stage<'_>,
-        progress: &mut Progress,
-        random: &mut fastrand::Rng,
-    ) -> Result<(Lived, u32)> {
-        let count = if self == Self::Nodes { 3 } else { 2 };
-        let folders: Vec<_> = (0..count).map(|node| stage.world.data_of(node)).collect();
-        let mut nodes = Vec::new();
-        for folder in &folders {
-            nodes.push(start(stage, folder, None)?);
-        }
-        // The user is at the one that is left alone.
-        let mut last = nodes.pop().context("no node")?;
-        let at = folders.last().context("no node")?;
-        let mut strikes = 0;
-        let lived = {
-            let trouble = async {
-                for node in &mut nodes {
-                    sleep(Duration::from_millis(random.u64(100..1_200))).await;
-                    if let Some(status) = node.try_wait()? {
-                        return Ok(died(stage, status, None));
-                    }
-                    strikes += 1;
-                    if self == Self::Nodes {
-                        node.kill().await?;
-                    } else {
-                        signal(node, Signal::STOP);
-                        let lease_s = u64::from(stage.world.options().lease_s);
-                        sleep(Duration::from_secs(lease_s + 1)).await;
-                        signal(node, Signal::CONT);
-                    }
-                }
-                std::future::pending::<Result<Lived>>().await
-            };
-            tokio::select! {
-                exited = last.wait() => died(stage, exited?, None),
-                lived = in_trouble(stage, at, progress) => lived?,
-                failed = trouble => failed?,
-            }
-        };
-        // Those that were killed are the first ones.
-        let killed = if self == Self::Nodes { usize::try_from(strikes)? } else { 0 };
-        let mut lived = lived;
-        for node in nodes.iter_mut().skip(killed).chain([&mut last]) {
-            signal(node, Signal::CONT);
-            lived = stop(stage, node, None, lived).await?;
-        }
-        for folder in &folders {
-            lived = settle(stage, folder, lived).await?;
-        }
-        Ok((lived, strikes))
-    }
-}
-
-/// A node's next start and its stop: what it could not clear away when it was killed or lost a lease, it clears then.
-async fn settle(stage: &Stage<'_>, data: &Path, lived: Lived) -> Result<Lived> {
-    if matches!(lived, Lived::Stuck(_)) {
-        return Ok(lived);
-    }
-    let mut node = start(stage, data, None)?;
-    let lived = match answers(stage, data).await {
-        Some(_) => lived,
-        None => Lived::Stuck("a node does not answer when it is started again".to_owned()),
-    };
-    // It clears away while it does other things, and a stop would cut it off. What stays is the judge's.
-    let mut left = judge::litter(stage).await?;
-    left.retain(|folder| folder.starts_with(data));
-    let began = Instant::now();
-    while began.elapsed() < CLEARING && left.iter().any(|folder| folder.exists()) {
-        sleep(WATCH).await;
-    }
-    stop(stage, &mut node, None, lived).await
 }
 
 /// The user, whose own look at the database may be cut off, too.

@@ -41,6 +41,8 @@ pub struct Options {
     pub concurrent: u32,
     /// The life of a scenario from which on mechanisms are out, the first one being 0.
     pub without_from: usize,
+    /// Whether the folder stays where something is wrong.
+    pub keep: bool,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             concurrent: 10,
             namespaces: true,
             without_from: 0,
+            keep: false,
         }
     }
 }

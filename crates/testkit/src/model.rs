@@ -38,7 +38,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use journeyman_domain::model::Wire;
 
@@ -120,7 +120,17 @@ impl ModelServer {
 
     /// How often each turn of each conversation was answered completely.
     pub fn all_answered(&self) -> BTreeMap<(String, usize), usize> {
-        self.shared.ledger().all_answered().clone()
+        let ledger = self.shared.ledger();
+        ledger.all_answered().iter().map(|(turn, came)| (turn.clone(), came.len())).collect()
+    }
+
+    /// When those requests came that were answered completely, each with its turn.
+    pub fn paid(&self) -> Vec<(usize, SystemTime)> {
+        let ledger = self.shared.ledger();
+        let of_turn = |((_, turn), came): (&(String, usize), &Vec<SystemTime>)| {
+            came.iter().map(|at| (*turn, *at)).collect::<Vec<_>>()
+        };
+        ledger.all_answered().iter().flat_map(of_turn).collect()
     }
 
     /// What the server found wrong with what it was sent: conversation, turn and words.

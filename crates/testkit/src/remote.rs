@@ -31,7 +31,9 @@ exec env -i PATH="$PATH" setsid --wait "${program%%-*}" "${program#git-}" FOLDER
 const CHANGED: &str = r#"#!/bin/sh
 [ "$1" = committed ] || exit 0
 while read -r _ _ name; do echo "$name" >> FOLDER/changes; done
-if [ -e FOLDER/lose-answer ]; then rm FOLDER/lose-answer; kill -9 $PPID; fi
+if [ -e FOLDER/lose-answer ] && [ "$(wc -l < FOLDER/changes)" -ge "$(cat FOLDER/lose-answer)" ]; then
+    rm FOLDER/lose-answer; kill -9 $PPID
+fi
 while [ -e FOLDER/hold ]; do sleep 0.05; done
 exit 0
 "#;
@@ -73,7 +75,12 @@ impl GitRemote {
 
     /// Takes the next push, and ends before its sender is told.
     pub fn lose_answer(&self) -> std::io::Result<()> {
-        fs::write(self.folder.join("lose-answer"), "")
+        self.lose_answer_to(0)
+    }
+
+    /// The same with the push that makes this number of changes full, from 1.
+    pub fn lose_answer_to(&self, change: u32) -> std::io::Result<()> {
+        fs::write(self.folder.join("lose-answer"), change.to_string())
     }
 
     /// Takes pushes and keeps their senders waiting, until [`GitRemote::release`].

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,30 +13,27 @@ use crate::stage::Stage;
 
 /// Lines of the daemons' log that evidence has.
 const LOG_LINES: usize = 200;
-/// What a run's processes have in their environment, before its id.
-const MARKER: &[u8] = b"JOURNEYMAN_RUN_ID=";
+/// What the environment of a run's processes names it by, and that of what a node started for no run.
+const RUN: &str = "JOURNEYMAN_RUN_ID";
+const NODE: &str = "JOURNEYMAN_NODE_ID";
+/// How long a process may still be there after a life, or, where the runtime lives on, after the end of its run.
+const LAST_BREATH: Duration = Duration::from_millis(300);
+const SWEPT: Duration = Duration::from_secs(3);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
-/// Processes of any run, children of the scenario's runs without an end, and folders of those of its runs whose task is
-/// over, that are still there after the last life.
+/// Processes of any run or node, children of the scenario's runs without an end, folders of those of its runs whose task
+/// is over, and folders of runs that nobody knows, that are still there after the last life.
 pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
     let left = litter(stage).await?.into_iter();
     let mut found: Vec<String> =
         left.map(|folder| format!("folder {}", folder.display())).collect();
     let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let runs: Vec<String> =
-        sqlx::query_scalar("SELECT id::text FROM agent_tasks").fetch_all(&mut database).await?;
-    let mut alive = processes(&runs);
-    if !alive.is_empty() {
-        // A git of a life that ended just now may be at its last breath.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        alive = processes(&runs);
-    }
-    for pid in alive {
-        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        found.push(format!("process {pid}: {}", command.replace('\0', " ")));
-        // Found and told: it need not stay.
-        let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
-    }
+    let ids = Ids::read(&mut database).await?;
+    found.extend(unknown_folders(stage, &ids));
+    // A git of a life that ended just now may be at its last breath.
+    let mut alive = alive(stage, &ids, LAST_BREATH).await;
+    found.append(&mut alive);
     let open: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM child_processes c JOIN agent_tasks r ON r.id = c.run_id JOIN tasks t ON t.id = r.task_id \
          WHERE t.title LIKE $1 AND c.ended_at IS NULL",
@@ -48,6 +45,69 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
         found.push(format!("{open} children without an end"));
     }
     Ok(found)
+}
+
+/// Processes that the scenario's programs have left behind while the runtime lives on, and nothing runs any more.
+pub async fn left_behind(stage: &Stage<'_>) -> Result<Vec<String>> {
+    let mut database = PgConnection::connect(&stage.world.url()).await?;
+    let runs = sqlx::query_scalar(
+        "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1",
+    )
+    .bind(format!("{}%", stage.prefix))
+    .fetch_all(&mut database)
+    .await?;
+    Ok(alive(stage, &Ids { runs, nodes: Vec::new() }, SWEPT).await)
+}
+
+/// Whose processes and folders may be there.
+struct Ids {
+    runs: Vec<String>,
+    nodes: Vec<String>,
+}
+
+impl Ids {
+    /// All of the database.
+    async fn read(database: &mut PgConnection) -> Result<Self> {
+        let runs = sqlx::query_scalar("SELECT id::text FROM agent_tasks").fetch_all(&mut *database);
+        let runs = runs.await?;
+        let nodes = sqlx::query_scalar("SELECT id::text FROM runtime_nodes").fetch_all(database);
+        Ok(Self { runs, nodes: nodes.await? })
+    }
+}
+
+/// What is alive for longer than `patience`, each as a sentence; it is ended.
+async fn alive(stage: &Stage<'_>, ids: &Ids, patience: Duration) -> Vec<String> {
+    let mark = stage.mark();
+    let look = || {
+        let mut pids = marked(&[(RUN, &ids.runs), (NODE, &ids.nodes)]);
+        pids.extend(every_process().filter(|pid| command_of(*pid).contains(&mark)));
+        pids
+    };
+    let began = Instant::now();
+    let mut pids = look();
+    while !pids.is_empty() && began.elapsed() < patience {
+        tokio::time::sleep(LOOK).await;
+        pids = look();
+    }
+    let mut found = Vec::new();
+    for pid in pids {
+        found.push(format!("process {pid}: {}", command_of(pid)));
+        // Found and told: it need not stay.
+        let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+    }
+    found
+}
+
+/// Folders of runs in whatever data folder that no run of the database is of.
+fn unknown_folders(stage: &Stage<'_>, ids: &Ids) -> Vec<String> {
+    let known: HashSet<&str> = ids.runs.iter().map(String::as_str).collect();
+    let all = stage.world.all_data().into_iter();
+    let all =
+        all.flat_map(|data| std::fs::read_dir(data.join("runs")).into_iter().flatten().flatten());
+    let is_known = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| known.contains(name));
+    all.filter(|entry| !is_known(&entry.file_name()))
+        .map(|entry| format!("unknown folder {}", entry.path().display()))
+        .collect()
 }
 
 /// Folders of those runs of the scenario whose task is over.
@@ -99,13 +159,31 @@ pub async fn evidence(stage: &Stage<'_>) -> Result<Vec<String>> {
 
 /// What is alive of these runs.
 pub fn processes(runs: &[String]) -> Vec<i32> {
-    let runs: HashSet<&[u8]> = runs.iter().map(String::as_bytes).collect();
+    marked(&[(RUN, runs)])
+}
+
+fn every_process() -> impl Iterator<Item = i32> {
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_of_a_run = |pid: &i32| {
+    numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+}
+
+/// Those that have one of these variables in their environment, with one of its values.
+fn marked(marks: &[(&str, &[String])]) -> Vec<i32> {
+    let marks: HashSet<Vec<u8>> = marks
+        .iter()
+        .flat_map(|(name, values)| {
+            values.iter().map(move |value| format!("{name}={value}").into_bytes())
+        })
+        .collect();
+    let is_marked = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let mut variables = environment.split(|byte| *byte == 0);
-        variables.any(|one| one.strip_prefix(MARKER).is_some_and(|run| runs.contains(run)))
+        environment.split(|byte| *byte == 0).any(|variable| marks.contains(variable))
     };
-    numbers.filter(is_of_a_run).collect()
+    every_process().filter(is_marked).collect()
+}
+
+/// The arguments of a process; none where it is gone.
+fn command_of(pid: i32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
 }

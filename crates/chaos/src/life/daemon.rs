@@ -38,7 +38,7 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
 }
 
 /// Whether a signal 9 ended it.
-fn is_killed(status: ExitStatus) -> bool {
+pub(crate) fn is_killed(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::KILL.as_raw())
 }
 
@@ -57,7 +57,7 @@ fn last_words(stage: &Stage<'_>) -> String {
 }
 
 /// Kills it, and says how it ended: it may have been over already.
-async fn kill(daemon: &mut Child) -> Result<ExitStatus> {
+pub(crate) async fn kill(daemon: &mut Child) -> Result<ExitStatus> {
     let _ = daemon.start_kill();
     Ok(daemon.wait().await?)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::{Lived, Progress};
+use crate::judge;
 use crate::play::Act;
 use crate::stage::Stage;
 
@@ -56,6 +57,8 @@ pub(super) async fn drive(
         }
         tokio::time::sleep(PAUSE).await;
     }
+    // Nobody works any more, and the runtime lives: what its programs left behind is gone.
+    progress.left = judge::left_behind(stage).await?;
     Ok(Lived::Over)
 }
 

@@ -94,9 +94,14 @@ fn graph() -> Vec<Act> {
     ]
 }
 
+/// What a program leaves behind: a process in a session of its own, and one that has nothing of its environment either.
+/// Both say whose they are in their arguments.
+const LEAVES: &str = "setsid sh -c 'sleep 600; :' {left} >/dev/null 2>&1 & \
+     env -i setsid sh -c 'sleep 600; :' {left} >/dev/null 2>&1 & ";
+
 /// Programs, a milestone, and the ways of delivery.
 fn command() -> Vec<Act> {
-    let slow = json!(["sh", "-c", "sleep 0.5; echo two >> note.txt"]);
+    let slow = json!(["sh", "-c", format!("{LEAVES} sleep 0.5; echo two >> note.txt")]);
     vec![
         Act::Add(vec![task("slow", json!({ "driver": "command", "command": slow }))]),
         Act::Until(
@@ -328,14 +333,14 @@ fn detached() -> Vec<Act> {
 
 /// Several tasks whose programs take their time: something is under way at any moment.
 fn steady() -> Vec<Act> {
-    let slow = json!(["sh", "-c", "sleep 1; echo two >> note.txt"]);
+    let slow = json!(["sh", "-c", format!("{LEAVES} sleep 1; echo two >> note.txt")]);
     let task = |n: usize| {
         task(&format!("steady{n}"), json!({ "driver": "command", "command": slow.clone() }))
     };
     vec![Act::Add((0..5).map(task).collect())]
 }
 
-/// Pull requests. The forge's faults are in [`FAULTS`].
+/// Pull requests. The forge's faults are in [`FAULTS`], and the answer to the second push is lost.
 fn forge() -> Vec<Act> {
     let sent = "SELECT coalesce(bool_and(o.state IN ('done', 'failed')) AND count(*) = 2, false) FROM outbox o \
          JOIN tasks t ON t.id = o.task_id WHERE t.title = '{prefix}second'";

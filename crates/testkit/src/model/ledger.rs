@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -25,7 +26,8 @@ pub(super) struct Ledger {
     conversations: BTreeMap<String, Conversation>,
     /// Every answer that was given to a turn, by its items.
     given: BTreeMap<Turn, Vec<Vec<Value>>>,
-    answered: BTreeMap<Turn, usize>,
+    /// When those requests of each turn came that were answered completely.
+    answered: BTreeMap<Turn, Vec<SystemTime>>,
     asked: BTreeMap<Turn, usize>,
 }
 
@@ -71,10 +73,10 @@ pub fn conversation_of(first_user_message: &str) -> String {
 
 impl Ledger {
     pub(super) fn answered(&self, conversation: &str, turn: usize) -> usize {
-        self.answered.get(&(conversation.to_owned(), turn)).copied().unwrap_or_default()
+        self.answered.get(&(conversation.to_owned(), turn)).map_or(0, Vec::len)
     }
 
-    pub(super) fn all_answered(&self) -> &BTreeMap<Turn, usize> {
+    pub(super) fn all_answered(&self) -> &BTreeMap<Turn, Vec<SystemTime>> {
         &self.answered
     }
 
@@ -209,14 +211,14 @@ impl Ledger {
     pub(super) fn answer(&mut self, seen: &Seen, items: Vec<Value>) {
         let turn = (seen.conversation.clone(), seen.turn);
         self.given.entry(turn.clone()).or_default().push(items);
-        *self.answered.entry(turn).or_default() += 1;
+        self.answered.entry(turn).or_default().push(seen.at);
     }
 
     /// Takes an answer back whose end could not be sent. Its items stay: they may have arrived.
     pub(super) fn take_back(&mut self, seen: &Seen) {
         let turn = (seen.conversation.clone(), seen.turn);
         if let Some(answered) = self.answered.get_mut(&turn) {
-            *answered -= 1;
+            answered.retain(|at| *at != seen.at);
         }
     }
 }

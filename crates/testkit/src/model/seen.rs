@@ -3,6 +3,7 @@
 //! Owns: what was asked. Must never: change it.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use journeyman_domain::model::Wire;
 use serde_json::Value;
@@ -12,6 +13,8 @@ use super::dialect::{list, word};
 /// A request of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
+    /// When it came.
+    pub at: SystemTime,
     /// The wire, by the path.
     pub wire: Wire,
     /// The path with its query.

@@ -5,6 +5,7 @@
 use std::io::BufReader;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use journeyman_domain::model::{TokenUsage, Wire};
 use serde_json::{Value, json};
@@ -126,6 +127,7 @@ fn action(request: Request, shared: &Shared) -> Action {
         return refused(refusal::invalid(wire, message));
     };
     let seen = Seen {
+        at: SystemTime::now(),
         wire,
         path: request.path,
         headers: request.headers,
