@@ -16,6 +16,7 @@ use std::sync::Arc;
 use journeyman_actors::agent::Fetched;
 use journeyman_actors::auditor::Recorder;
 use journeyman_actors::context::{self, Runtime};
+use journeyman_actors::leases::Leases;
 use journeyman_actors::scheduler::SchedulerHandle;
 use journeyman_actors::support::{Lives, TrackedTasks};
 use journeyman_domain::ids::TaskId;
@@ -118,6 +119,7 @@ async fn start_on(
             Mode::Observer => context::Mode::Observer,
         },
         settings: Arc::new(settings),
+        leases: Leases::default(),
         schedule: limits.now(),
         models: Arc::new(models::load(context, &configured, mode != Mode::Observer)?),
         runner: Runner::new(&context.program).map_err(Failure::from_error)?,

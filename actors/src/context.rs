@@ -13,6 +13,7 @@ use journeyman_workspace::process::Runner;
 use tokio::sync::{broadcast, watch};
 
 use crate::agent::Fetched;
+use crate::leases::Leases;
 use crate::models::Models;
 
 /// Everything that the actors of one runtime share. Cheap to clone.
@@ -26,6 +27,8 @@ pub struct Runtime {
     pub mode: Mode,
     /// Settings.
     pub settings: Arc<Settings>,
+    /// How long this node's leases are good for.
+    pub leases: Leases,
     /// Leases, polling, attempts, limits: as they are now.
     pub schedule: watch::Receiver<schedule::Settings>,
     /// The models that agents can use.

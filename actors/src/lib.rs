@@ -13,6 +13,7 @@ pub mod classifier;
 pub mod context;
 pub mod gateway;
 pub mod learner;
+pub mod leases;
 pub mod models;
 pub mod outbox;
 pub mod repository;

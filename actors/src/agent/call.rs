@@ -392,23 +392,21 @@ pub(super) async fn run(
     let identity = running.identity();
     let (children, acting) = (work.runtime.store.children(), Acting::now("run"));
     let child = NewChild {
+        id: Uuid::now_v7(),
         fence: work.held.fence,
         run_id: work.held.run.id,
         pid: u32::try_from(identity.pid).unwrap_or_default(),
         start_time: identity.start_time,
         argv_head: exec.argv.first().map_or("", String::as_str),
     };
-    let row = match children.started(&acting, &child).await {
-        Ok(row) => Some(row),
+    // Without its row the child is still found by its marker: the work does not fail for it. The row may be there all
+    // the same.
+    if let Err(error @ StoreError::Fenced) = children.started(&acting, &child).await {
         // The lease is lost: dropping the program kills it.
-        Err(error @ StoreError::Fenced) => return Err(error.into()),
-        // Without its row the child is still found by its marker; the work does not fail for it.
-        Err(_) => None,
-    };
-    let outcome = around(points::RUN, running.wait(&work.stop, |_| {})).await?;
-    if let Some(row) = row {
-        record_end(work, row).await;
+        return Err(error.into());
     }
+    let outcome = around(points::RUN, running.wait(&work.stop, |_| {})).await?;
+    record_end(work, child.id).await;
     Ok(described(outcome, timeout_ms))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use journeyman_domain::model::ModelFailure;
+use journeyman_domain::model::{FailureKind, ModelFailure};
 use journeyman_faults::{around, points};
 use journeyman_models::{Attempt, Progress};
 use journeyman_telemetry::{Relation, names};
@@ -16,10 +16,11 @@ use crate::models::Models;
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// One try, in a span of its own; `None` where the provider is gone from the settings. It breaks off
-/// with the failure that `stop` comes to.
+/// with the failure that `stop` comes to, and is not made unless `may_ask` says so.
 pub(super) async fn try_once(
     models: &Models,
     call: &Call,
+    may_ask: impl Future<Output = bool> + Send,
     stop: impl Future<Output = ModelFailure> + Send,
 ) -> Option<Attempt> {
     let provider = models.providers.get(&call.settings.provider)?.provider.as_ref().ok()?;
@@ -62,7 +63,14 @@ pub(super) async fn try_once(
             (call.progress)(told.0);
         }
     };
-    let called = models.client.call(provider, &call.settings, &call.body, &mut on, stop);
+    let called = async {
+        if may_ask.await {
+            models.client.call(provider, &call.settings, &call.body, &mut on, stop).await
+        } else {
+            let message = "the run is another node's by now";
+            Attempt::failed(ModelFailure::of(FailureKind::Cancelled, message))
+        }
+    };
     let attempt = around(points::MODEL_CALL, called.instrument(span.clone())).await;
     describe(&span, call, &attempt, began.elapsed());
     if journeyman_telemetry::redact::captures_content() {

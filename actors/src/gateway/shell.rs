@@ -21,6 +21,7 @@ use super::handle::GatewayHandle;
 use super::messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
 use super::row::{self, record_unwanted};
 use crate::context::Runtime;
+use crate::leases::Leases;
 use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, read_at_start};
 
 /// How long a call waits in the gateway before its run is put aside instead.
@@ -268,10 +269,12 @@ impl State {
         let Some(pending) = self.pending.get(&id) else { return };
         let (call, handle) = (Arc::clone(&pending.call), self.handle.clone());
         let (models, store) = (Arc::clone(&self.runtime.models), self.runtime.store.clone());
+        let leases = self.runtime.leases.clone();
         self.tasks.spawn(move |stop| async move {
             let first = row::begun(&call, attempt);
             let began = Instant::now();
-            let tried = AssertUnwindSafe(try_once(&models, &call, stopped(&stop, &call)));
+            let is_ours = is_ours(&leases, &store, &call);
+            let tried = AssertUnwindSafe(try_once(&models, &call, is_ours, stopped(&stop, &call)));
             let answered = tried.catch_unwind().await.unwrap_or_else(|_| {
                 let message = "an answer could not be read, which is a fault of ours";
                 Some(Attempt::failed(ModelFailure::of(FailureKind::Protocol, message)))
@@ -356,6 +359,24 @@ async fn stopped(stop: &CancellationToken, call: &Call) -> ModelFailure {
         }
     }
     ModelFailure::of(FailureKind::Cancelled, "nobody waits for the answer any more")
+}
+
+/// Whether the run is this node's still: who was asleep or cut off since its lease was renewed asks before anything is
+/// paid for. While the database says nothing, nothing is.
+async fn is_ours(leases: &Leases, store: &Store, call: &Call) -> bool {
+    if leases.are_good() {
+        return true;
+    }
+    loop {
+        match store.queue().holds(call.fence).await {
+            Ok(is_ours) => return is_ours,
+            Err(error) => tracing::debug!(error = %error, "whose a run is, is asked again"),
+        }
+        let pause = tokio::time::sleep(Duration::from_millis(500));
+        if call.stop.run_until_cancelled(pause).await.is_none() {
+            return false;
+        }
+    }
 }
 
 /// Writes the row of a failed try; whether the run is still ours. Waits while the database is away.

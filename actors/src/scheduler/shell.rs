@@ -16,7 +16,6 @@ use journeyman_store::{Acting, Claim, ClaimRequest, Fence, Store, StoreError, Ta
 use journeyman_supervision::{Child, ChildContext, DynamicError};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 
 use super::handle::SchedulerHandle;
 use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
@@ -59,8 +58,6 @@ pub struct State {
     ticking: Arc<AtomicBool>,
     /// What the node's row says of why not.
     told_idle: Option<&'static str>,
-    /// Until when the runs here may go on without another renewal; none while no other node could take them over.
-    good_until: watch::Sender<Option<tokio::time::Instant>>,
     /// Whether the database was away since the last renewal.
     was_away: bool,
 }
@@ -118,7 +115,6 @@ impl Actor for SchedulerActor {
             begins: Arc::default(),
             ticking: Arc::default(),
             told_idle: None,
-            good_until: watch::Sender::default(),
             was_away: false,
             runtime,
         };
@@ -388,7 +384,7 @@ impl State {
         if self.runs.insert(run, Started { task: claim.task.id, epoch }).is_none() {
             self.decided.running += 1;
         }
-        self.begins_under_a_lease();
+        self.runtime.leases.began(self.lease());
         self.changed(claim.task.id);
         let (agents, handle) = (self.agents.clone(), self.handle.clone());
         let store = self.runtime.store.clone();

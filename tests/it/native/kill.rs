@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use journeyman_domain::model::Wire;
+use journeyman_domain::status::Status;
 use journeyman_testkit::model::{Misbehaviour, Reply, Script};
 use serde_json::json;
 
 use super::scene::{Scene, note};
-use crate::support::{Home, wait_until};
+use crate::recovery::scene::row;
+use crate::support::{Home, signal, wait_until};
 
 fn add(scene: &Scene, repository: &std::path::Path) -> String {
     let path = repository.to_str().unwrap();
@@ -128,4 +130,35 @@ async fn a_wait_for_the_next_try_outlives_the_daemon() {
     let tries = store.calls().of_request(runs[0].id, 2).await.unwrap();
     assert_eq!(tries.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2]);
     assert!(tries[1].started_at >= due.unwrap() - chrono::TimeDelta::milliseconds(2), "{tries:?}");
+}
+
+/// A node that fell asleep just before it asked finds its run with another one, and pays for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn asleep_just_before_it_asks() {
+    let names = note(&Home::new().await);
+    let script = Script::turns([
+        Reply::call("read", &json!({ "path": "note.txt" })),
+        names.edit("one", "two"),
+        Reply::text("Done."),
+    ]);
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let short_lease = |command: &mut std::process::Command| {
+        command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "2");
+    };
+    let mut first = scene.home.up_with(|command| {
+        short_lease(command);
+        command.env("JOURNEYMAN_FAILPOINT", "model.call:before:2=stop");
+    });
+    let task = add(&scene, &note(&scene.home).repository);
+    let stat = format!("/proc/{}/stat", first.child.id());
+    wait_until("it stands still", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    let _other = scene.home.up_beside("other", short_lease);
+    // Not by way of a daemon that stands still.
+    wait_until("the other one is done with it", || {
+        row(&scene.home, &task).status == Status::Completed
+    });
+    signal(first.child.id(), "CONT");
+    wait_until("the first one knows", || scene.home.daemon_log().contains("the lease is lost"));
+    assert_eq!(first.stop(), 0, "{}", scene.home.daemon_log());
+    scene.nothing_paid_twice();
 }

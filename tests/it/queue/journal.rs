@@ -308,12 +308,21 @@ async fn children_of_earlier_epochs_are_known_until_they_end() {
     let (old, new) = (node(store, NodeKind::Daemon).await, node(store, NodeKind::Daemon).await);
     let claimed = claim(store, old).await.remove(0);
     let fence = claimed.fence().unwrap();
-    let child =
-        |pid| NewChild { fence, run_id: claimed.run.id, pid, start_time: 99, argv_head: "sleep 1" };
+    let child = |pid| NewChild {
+        id: uuid::Uuid::now_v7(),
+        fence,
+        run_id: claimed.run.id,
+        pid,
+        start_time: 99,
+        argv_head: "sleep 1",
+    };
     let children = store.children();
-    let first = children.started(&ACTING, &child(10)).await.unwrap();
-    let second = children.started(&ACTING, &child(11)).await.unwrap();
-    children.ended(&ACTING, first).await.unwrap();
+    let started = [child(10), child(11)];
+    for child in &started {
+        children.started(&ACTING, child).await.unwrap();
+    }
+    let second = started[1].id;
+    children.ended(&ACTING, started[0].id).await.unwrap();
     let left = async |host: &str, by| children.left_over(host, by, 10).await.unwrap();
     assert_eq!(left("host", LeftBy::OpenRuns).await, [], "its lease is good");
     store.queue().renew(old, EXPIRED).await.unwrap();

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use journeyman_domain::ids::RunId;
 use journeyman_store::{Acting, Fence, Held, NodeKind, StoreError, TakeOverRequest};
-use tokio::time::{Instant, sleep_until};
 
 use super::State;
 use crate::agent::StopReason;
+use crate::leases::since_boot;
 
 /// A node whose heartbeat is older takes nothing over.
 const ALIVE: Duration = Duration::from_mins(10);
 
 impl State {
     pub(super) async fn renew(&mut self) -> Result<(), StoreError> {
-        let (began, lease) = (Instant::now(), self.lease());
+        let (began, lease) = (since_boot(), self.lease());
         let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
         let is_alone = self.runs.is_empty() || self.is_alone().await?;
-        self.good_until.send_replace((!is_alone).then(|| safe_until(began, lease)));
+        self.runtime.leases.renewed(began, lease, is_alone);
         for run in &held {
             if self.runs.values().any(|started| started.task == run.task_id) {
                 self.steer(run);
@@ -44,7 +44,7 @@ impl State {
         Ok(())
     }
 
-    fn lease(&self) -> Duration {
+    pub(super) fn lease(&self) -> Duration {
         Duration::from_millis(self.settings().lease_ms)
     }
 
@@ -54,48 +54,22 @@ impl State {
         Ok(!alive.iter().any(|node| node.kind == NodeKind::Daemon && node.id != self.runtime.node))
     }
 
-    /// Runs that begin here are good for as long as the lease that they came with; how long that is where this node is
-    /// alone, the next renewal says.
-    pub(super) fn begins_under_a_lease(&self) {
-        let until = safe_until(Instant::now(), self.lease());
-        self.good_until.send_if_modified(|good| {
-            let is_new = good.is_none();
-            good.get_or_insert(until);
-            is_new
-        });
-    }
-
     /// Stops all runs before their leases are over by this node's own clock: the database cannot be asked, and whoever
     /// can ask it takes them over. While nobody else is there, they go on.
     pub(super) fn watch_leases(&self) {
-        let (mut good_until, agents) = (self.good_until.subscribe(), self.agents.clone());
-        self.tasks.spawn(move |stop| async move {
-            let mut is_over = false;
+        let (leases, agents) = (self.runtime.leases.clone(), self.agents.clone());
+        let watch = async move {
             loop {
-                let until = *good_until.borrow_and_update();
-                let ends = async {
-                    match until {
-                        Some(until) if !is_over => sleep_until(until).await,
-                        Some(_) | None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    renewed = good_until.changed() => {
-                        if renewed.is_err() {
-                            return;
-                        }
-                        is_over = false;
-                    }
-                    () = ends => {
-                        is_over = true;
-                        for run in agents.runs() {
-                            tracing::warn!(run.id = %run.run, "a lease could not be renewed in time; its run stops");
-                            run.stop(StopReason::Shutdown);
-                        }
-                    }
-                    () = stop.cancelled() => return,
+                leases.end().await;
+                for run in agents.runs() {
+                    tracing::warn!(run.id = %run.run, "a lease could not be renewed in time; its run stops");
+                    run.stop(StopReason::Shutdown);
                 }
+                leases.are_renewed().await;
             }
+        };
+        self.tasks.spawn(move |stop| async move {
+            let _: Option<()> = stop.run_until_cancelled(watch).await;
         });
     }
 
@@ -163,9 +137,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// Until when work may go on under a lease that was written after `began`: what is stopped then is gone before the lease is.
-fn safe_until(began: Instant, lease: Duration) -> Instant {
-    began + lease * 4 / 5
 }

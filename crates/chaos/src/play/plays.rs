@@ -344,11 +344,13 @@ fn steady() -> Vec<Act> {
 fn forge() -> Vec<Act> {
     let sent = "SELECT coalesce(bool_and(o.state IN ('done', 'failed')) AND count(*) = 2, false) FROM outbox o \
          JOIN tasks t ON t.id = o.task_id WHERE t.title = '{prefix}second'";
+    // Each fault is meant for one of the two.
+    let first = "SELECT coalesce(bool_and(o.state = 'done') AND count(*) = 2, false) FROM outbox o \
+         JOIN tasks t ON t.id = o.task_id WHERE t.title = '{prefix}first'";
     vec![
-        Act::Add(vec![
-            writes("first", json!({ "deliver": "pr" })),
-            writes("second", json!({ "deliver": "pr", "after": ["first"] })),
-        ]),
+        Act::Add(vec![writes("first", json!({ "deliver": "pr" }))]),
+        Act::Until(first),
+        Act::Add(vec![writes("second", json!({ "deliver": "pr" }))]),
         Act::Until(sent),
         Act::Post {
             path: "/tasks/{second}/resend",

@@ -44,6 +44,8 @@ pub struct Child {
 /// A process that was just started.
 #[derive(Clone, Debug)]
 pub struct NewChild<'a> {
+    /// Its row, fresh, of version 7: its end is written down though nobody heard that its beginning was.
+    pub id: Uuid,
     /// The lease under which it was started.
     pub fence: Fence,
     /// For which run.
@@ -119,15 +121,10 @@ impl Store {
 
 impl Children<'_> {
     /// Records a process; [`StoreError::Fenced`] where its lease is lost: then kill it.
-    pub async fn started(
-        &self,
-        acting: &Acting<'_>,
-        new: &NewChild<'_>,
-    ) -> Result<Uuid, StoreError> {
-        let id = Uuid::now_v7();
+    pub async fn started(&self, acting: &Acting<'_>, new: &NewChild<'_>) -> Result<(), StoreError> {
         let mut transaction = self.0.begin(acting).await?;
         let done = sqlx::query(STARTED)
-            .bind(id)
+            .bind(new.id)
             .bind(new.fence.execution_id.as_uuid())
             .bind(new.fence.node_id.as_uuid())
             .bind(new.fence.lease_epoch)
@@ -141,7 +138,7 @@ impl Children<'_> {
             return Err(StoreError::Fenced);
         }
         around(points::CHILD_STARTED, transaction.commit()).await?;
-        Ok(id)
+        Ok(())
     }
 
     /// Records that a process is gone; twice does nothing.
