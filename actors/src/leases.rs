@@ -45,32 +45,30 @@ impl Leases {
         self.0.borrow().good_until.is_some_and(|until| since_boot() < until)
     }
 
-    /// Comes back when they are about to end while another node is there; once for each renewal that did not come.
-    pub async fn end(&self) {
+    /// Calls `ending` when they are about to end while another node is there, once for each renewal that did not come.
+    pub async fn watch(&self, mut ending: impl FnMut()) {
+        // One for all rounds: a renewal that comes between two of them is not missed.
         let mut known = self.0.subscribe();
+        let mut is_told = false;
         loop {
             let now = *known.borrow_and_update();
             let ends = async {
                 match now.good_until {
-                    Some(until) if !now.is_alone => {
+                    Some(until) if !now.is_alone && !is_told => {
                         tokio::time::sleep(until.saturating_sub(since_boot())).await;
                     }
                     Some(_) | None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                () = ends => return,
+            is_told = tokio::select! {
+                () = ends => {
+                    ending();
+                    true
+                }
                 // It lives as long as this does.
-                _ = known.changed() => {}
-            }
+                _ = known.changed() => false,
+            };
         }
-    }
-
-    /// Waits until they are renewed.
-    pub async fn are_renewed(&self) {
-        let mut known = self.0.subscribe();
-        // It lives as long as this does.
-        let _ = known.changed().await;
     }
 }
 
@@ -112,8 +110,11 @@ mod tests {
         let over = since_boot().saturating_sub(LEASE);
         leases.renewed(over, LEASE, true);
         let soon = Duration::from_millis(50);
-        assert!(tokio::time::timeout(soon, leases.end()).await.is_err());
+        let mut times = 0;
+        let watched = tokio::time::timeout(soon, leases.watch(|| times += 1)).await;
+        assert!(watched.is_err() && times == 0);
         leases.renewed(over, LEASE, false);
-        assert!(tokio::time::timeout(soon, leases.end()).await.is_ok());
+        let watched = tokio::time::timeout(soon, leases.watch(|| times += 1)).await;
+        assert!(watched.is_err() && times == 1);
     }
 }

@@ -66,9 +66,5 @@ impl Claimed {
 
 /// Why work on a task is to stop, where its user wishes so.
 pub(super) fn wish_of(task: &Task) -> Option<StopReason> {
-    if task.cancel_requested_at.is_some() {
-        Some(StopReason::Cancelled)
-    } else {
-        task.pause_requested_at.is_some().then_some(StopReason::Paused)
-    }
+    StopReason::wished(task.cancel_requested_at.is_some(), task.pause_requested_at.is_some())
 }

@@ -32,6 +32,17 @@ pub enum StopReason {
     Shutdown,
 }
 
+impl StopReason {
+    /// What the user wishes of a task, where that is to stop it.
+    pub const fn wished(cancel: bool, pause: bool) -> Option<Self> {
+        match (cancel, pause) {
+            (true, _) => Some(Self::Cancelled),
+            (false, true) => Some(Self::Paused),
+            (false, false) => None,
+        }
+    }
+}
+
 /// What a run does now, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSnapshot {

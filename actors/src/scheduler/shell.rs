@@ -326,7 +326,7 @@ impl State {
                 node_id: self.runtime.node,
                 limit: left,
                 agents: None,
-                lease: Duration::from_millis(settings.lease_ms),
+                lease: self.lease(),
                 only_task: self.only_task(),
                 max_concurrent: settings.max_concurrent,
             };

@@ -265,17 +265,15 @@ impl Played {
             None => Orders::Seeds(seeds),
         };
         let lease = if trouble.is_some() { 2 } else { lease };
-        let usual = Options::default();
         let options = Options {
             patience: Duration::from_secs(patience),
             max_reclaims: reclaims,
             lease_s: lease,
             namespaces: !no_namespaces,
             without_from,
-            concurrent: trouble.map_or(usual.concurrent, Trouble::concurrent),
-            ..usual
+            keep,
+            concurrent: trouble.map_or(Options::default().concurrent, Trouble::concurrent),
         };
-        let options = Options { keep, ..options };
         let program = std::path::absolute(program)?;
         let recording = recording.as_deref();
         campaign::play(&program, kind, play, &orders, recording, &without, options).await

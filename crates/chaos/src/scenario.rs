@@ -177,15 +177,12 @@ impl Scenario {
     ) -> Result<()> {
         let (found, duplicated) = judge::end_state(stage).await?;
         findings.duplicated.extend(duplicated);
-        let differences = if self.trouble.is_some_and(Trouble::hits_work) {
-            judge::differences_after_a_hit
-        } else {
-            judge::differences
-        };
+        let hits_work = self.trouble.is_some_and(Trouble::hits_work);
+        let differences =
+            if hits_work { judge::differences_after_a_hit } else { judge::differences };
         let (lost, divergent) = differences(&recording.end, &found);
         findings.lost.extend(lost);
         findings.divergent.extend(divergent);
-        let hits_work = self.trouble.is_some_and(Trouble::hits_work);
         findings.divergent.extend(judge::repository(stage, hits_work)?);
         findings.orphans.extend(judge::orphans(stage).await?);
         findings.audit.extend(judge::audit(stage).await?);

@@ -58,18 +58,14 @@ impl State {
     /// can ask it takes them over. While nobody else is there, they go on.
     pub(super) fn watch_leases(&self) {
         let (leases, agents) = (self.runtime.leases.clone(), self.agents.clone());
-        let watch = async move {
-            loop {
-                leases.end().await;
-                for run in agents.runs() {
-                    tracing::warn!(run.id = %run.run, "a lease could not be renewed in time; its run stops");
-                    run.stop(StopReason::Shutdown);
-                }
-                leases.are_renewed().await;
+        let stop_all = move || {
+            for run in agents.runs() {
+                tracing::warn!(run.id = %run.run, "a lease could not be renewed in time; its run stops");
+                run.stop(StopReason::Shutdown);
             }
         };
         self.tasks.spawn(move |stop| async move {
-            let _: Option<()> = stop.run_until_cancelled(watch).await;
+            let _ = stop.run_until_cancelled(leases.watch(stop_all)).await;
         });
     }
 
@@ -97,13 +93,8 @@ impl State {
 
     /// Passes on to a run what the user wishes of its task.
     fn steer(&self, held: &Held) {
-        let reason = if held.cancel_requested {
-            StopReason::Cancelled
-        } else if held.pause_requested {
-            StopReason::Paused
-        } else {
-            return;
-        };
+        let wished = StopReason::wished(held.cancel_requested, held.pause_requested);
+        let Some(reason) = wished else { return };
         if let Some((run, _)) = self.runs.iter().find(|(_, started)| started.task == held.task_id)
             && let Some(run) = self.agents.runs().into_iter().find(|other| other.run == *run)
         {
