@@ -19,6 +19,7 @@ use journeyman_actors::context::{self, Runtime};
 use journeyman_actors::leases::Leases;
 use journeyman_actors::scheduler::SchedulerHandle;
 use journeyman_actors::support::{Lives, TrackedTasks};
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::TaskId;
 use journeyman_store::cluster::Cluster;
 use journeyman_supervision::{Directory, RunningTree};
@@ -197,7 +198,7 @@ impl Server {
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
-            tracing::debug!(error = %error, "the API did not end in order");
+            tracing::debug!(error = %sentence(&error), "the API did not end in order");
         }
         // Without a file there is nothing to connect to.
         let _ = std::fs::remove_file(&self.socket);
@@ -233,7 +234,7 @@ impl Running {
         let serving = journeyman_web::serve(self.api.clone(), listener, stop.clone());
         let task = tokio::spawn(async move {
             if let Err(error) = serving.await {
-                tracing::error!(error = %error, "the API ended");
+                tracing::error!(error = %sentence(&error), "the API ended");
             }
         });
         Ok(Server { socket, stop, task })
@@ -269,7 +270,7 @@ impl Running {
         if self.runtime.mode != context::Mode::Observer
             && let Err(error) = scheduler.drain().await
         {
-            tracing::debug!(error = %error, "the scheduler did not drain");
+            tracing::debug!(error = %sentence(&error), "the scheduler did not drain");
         }
         self.tree.stop().await;
         self.background.stop(BACKGROUND_LIMIT).await;

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::Status;
 use journeyman_store::{Store, StoreError};
@@ -40,7 +41,7 @@ pub(super) async fn clear(store: &Store, runs: &Path, is_older: bool) {
             continue;
         }
         if let Err(error) = journeyman_workspace::discard(&folder.path()).await {
-            tracing::debug!(error = %error, run.id = %id, "a run's folder was not removed");
+            tracing::debug!(error = %sentence(&error), run.id = %id, "a run's folder was not removed");
         }
     }
 }
@@ -63,7 +64,7 @@ async fn remove_look(folder: &tokio::fs::DirEntry) {
         && is_old
         && let Err(error) = journeyman_workspace::discard(&folder.path()).await
     {
-        tracing::debug!(error = %error, "a folder is left");
+        tracing::debug!(error = %sentence(&error), "a folder is left");
     }
 }
 
@@ -76,7 +77,7 @@ async fn remove_unknown(run: RunId, folder: &Path) {
     match removed {
         Ok(()) => tracing::info!(run.id = %run, "the folder of an unknown run is removed"),
         Err(error) => {
-            tracing::warn!(error = %error, run.id = %run, "the folder of an unknown run is left");
+            tracing::warn!(error = %sentence(&error), run.id = %run, "the folder of an unknown run is left");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use journeyman_actors::context::Runtime;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_faults::{Mechanism, is_out};
 use journeyman_store::{Acting, Child, LeftBy, NewNode, NodeKind, Store};
@@ -97,7 +98,7 @@ pub(super) async fn bury_the_dead(
             if !is_out(Mechanism::Reaping)
                 && let Err(error) = reap::reap_node(node.id).await
             {
-                tracing::warn!(error = %error, node = %node.id, "what a node has started does not end");
+                tracing::warn!(error = %sentence(&error), node = %node.id, "what a node has started does not end");
             }
             store.nodes().stop(&acting, node.id).await.map_err(failure)?;
         }
@@ -173,7 +174,7 @@ pub(super) async fn leave(runtime: &Runtime) {
         return;
     }
     if let Err(error) = runtime.store.nodes().stop(&Acting::now("boot"), runtime.node).await {
-        tracing::debug!(error = %error, "the end of this node was not recorded");
+        tracing::debug!(error = %sentence(&error), "the end of this node was not recorded");
     }
 }
 

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_store::audit::Seen;
 use journeyman_store::{Acting, Store, StoreError};
 use serde_json::json;
@@ -39,7 +40,7 @@ impl File {
             .and_then(|text| std::fs::write(&temporary, text))
             .and_then(|()| std::fs::rename(&temporary, &self.0));
         if let Err(error) = written {
-            tracing::debug!(error = %error, "how far the audit was seen is not written down");
+            tracing::debug!(error = %sentence(&error), "how far the audit was seen is not written down");
         }
     }
 

@@ -16,6 +16,7 @@ mod taking;
 mod waiting;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -100,10 +101,15 @@ fn state_of(repository: &Path) -> Vec<String> {
 
 /// `run` with a shell line as the agent, a check, and whatever else.
 fn run(home: &Home, repository: &Path, agent: &str, check: &str, more: &[&str]) -> Ran {
+    Ran::from(run_command(home, repository, agent, check, more).output().unwrap())
+}
+
+/// The same, to be started.
+fn run_command(home: &Home, repository: &Path, agent: &str, check: &str, more: &[&str]) -> Command {
     let command = format!("sh -c '{agent}'");
     let fixed = ["run", "--json", "--repo", repository.to_str().unwrap(), "--command", &command];
     let check = ["--check", check];
-    home.run(&[&fixed[..], &check, more, &["Do it"]].concat())
+    home.command(&[&fixed[..], &check, more, &["Do it"]].concat())
 }
 
 /// The document of a run that ended verified, its change on a branch, all else untouched.

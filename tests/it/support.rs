@@ -6,23 +6,30 @@ use std::time::{Duration, Instant};
 
 use journeyman_store::Store;
 use journeyman_testkit::database::TestDatabase;
+use journeyman_testkit::overdue::{Watch, watch};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_journeyman");
 
+/// Several times what the longest test takes on a machine under load.
+const LIMIT: Duration = Duration::from_mins(8);
+
 /// A user's home on this machine: settings, data, and a migrated database.
 pub(crate) struct Home {
     pub(crate) folder: TempDir,
     database: TestDatabase,
+    _watch: Watch,
 }
 
 impl Home {
     pub(crate) async fn new() -> Self {
         journeyman_testkit::database::init(PROGRAM);
         let folder = tempfile::Builder::new().prefix("home").tempdir().unwrap();
-        Self { folder, database: TestDatabase::new().await.unwrap() }
+        let mark = folder.path().to_str().unwrap();
+        let watch = watch(mark, LIMIT);
+        Self { database: TestDatabase::new().await.unwrap(), folder, _watch: watch }
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 use journeyman_domain::driver::Observation;
 use journeyman_domain::failure;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::run::Recovery;
 use journeyman_domain::status::DriverKind;
 use journeyman_domain::step::Entry;
@@ -162,7 +163,7 @@ fn refused(tool: &Tool, error: RunError) -> Result<Ended, RunError> {
 async fn report(work: &Work, call: &ToolCall, ended: &Ended, output: &str) {
     let Some(evidence) = failure::call_evidence(call, ended, &recordable(output)) else { return };
     if let Err(error) = work.judged(evidence).await {
-        tracing::debug!(error = %error, "a failed call was not classified");
+        tracing::debug!(error = %sentence(&error), "a failed call was not classified");
     }
 }
 
@@ -414,7 +415,7 @@ pub(super) async fn run(
 async fn record_end(work: &Work, row: Uuid) {
     let (children, acting) = (work.runtime.store.children(), Acting::now("run"));
     while let Err(error) = children.ended(&acting, row).await {
-        tracing::debug!(error = %error, "the end of a child was not recorded");
+        tracing::debug!(error = %sentence(&error), "the end of a child was not recorded");
         if !is_transient(&error) || work.stop.is_cancelled() {
             return;
         }

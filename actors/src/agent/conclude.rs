@@ -44,14 +44,14 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
         Err(RunError::Store(StoreError::Fenced)) => return fenced(),
         // No fault of the run: a life that the database cut off says nothing about its progress.
         Err(RunError::Store(error)) if is_transient(&error) => {
-            tracing::warn!(error = %error, "the run goes on when the database is back");
+            tracing::warn!(error = %sentence(&error), "the run goes on when the database is back");
             return release(work).await;
         }
         Err(RunError::Damaged(evidence)) => {
             return park(&work.runtime, &work.held, &evidence).await;
         }
         Err(error) => {
-            tracing::error!(error = %error, "the run is left to be taken over");
+            tracing::error!(error = %sentence(&error), "the run is left to be taken over");
             return abandon(work).await;
         }
     };
@@ -63,7 +63,7 @@ async fn other_agent(work: &Work, outcome: &Outcome) -> Option<AgentId> {
     let Outcome::Failed { policy: Policy::OtherAgent, .. } = outcome else { return None };
     let next = next_agent(&work.runtime.store, &work.runtime.models, work.held.task.id).await;
     next.unwrap_or_else(|error| {
-        tracing::debug!(error = %error, "no other agent was looked for");
+        tracing::debug!(error = %sentence(&error), "no other agent was looked for");
         None
     })
 }
@@ -179,7 +179,7 @@ async fn finish(
             }
             Err(error) => {
                 // The journal has the outcome: whoever takes over writes it again.
-                tracing::warn!(error = %error, "the end of a run was not recorded");
+                tracing::warn!(error = %sentence(&error), "the end of a run was not recorded");
                 return "unrecorded";
             }
         }
@@ -209,7 +209,7 @@ pub(super) async fn park(runtime: &Runtime, held: &Claimed, evidence: &str) -> &
             return fenced();
         }
         if !is_transient(&error) {
-            tracing::warn!(error = %error, "a parked task was not recorded");
+            tracing::warn!(error = %sentence(&error), "a parked task was not recorded");
             return "unrecorded";
         }
         tokio::time::sleep(AGAIN).await;
@@ -226,7 +226,7 @@ async fn release(work: &Work) -> &'static str {
         Ok(()) => {}
         Err(StoreError::Fenced) => return fenced(),
         Err(error) => {
-            tracing::debug!(error = %error, "a lease was not released; it will expire");
+            tracing::debug!(error = %sentence(&error), "a lease was not released; it will expire");
         }
     }
     "released"
@@ -236,7 +236,7 @@ async fn release(work: &Work) -> &'static str {
 async fn abandon(work: &Work) -> &'static str {
     let acting = Acting::now("run");
     if let Err(error) = work.runtime.store.queue().abandon(&acting, work.held.fence).await {
-        tracing::debug!(error = %error, "a lease was not given up; it will expire");
+        tracing::debug!(error = %sentence(&error), "a lease was not given up; it will expire");
     }
     "abandoned"
 }
@@ -245,7 +245,7 @@ async fn abandon(work: &Work) -> &'static str {
 async fn clean(work: &Work) {
     let folder = work.folder();
     if let Err(error) = journeyman_workspace::discard(&folder).await {
-        tracing::debug!(error = %error, "a run's folder was not removed");
+        tracing::debug!(error = %sentence(&error), "a run's folder was not removed");
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use journeyman_domain::check::{CheckPlan, Prepare};
+use journeyman_domain::failure::sentence;
 use journeyman_domain::tool::{Exec, head_and_tail};
 use journeyman_faults::{around, points};
 use journeyman_workspace::{Policy, Workspace};
@@ -225,7 +226,7 @@ pub(super) async fn link(root: &Path, prepared: &[(String, PathBuf)]) {
         if let Err(error) = tokio::fs::symlink(source, &target).await
             && error.kind() != io::ErrorKind::AlreadyExists
         {
-            tracing::warn!(error = %error, name, "prepared dependencies could not be linked");
+            tracing::warn!(error = %sentence(&error), name, "prepared dependencies could not be linked");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use journeyman_domain::driver::{Action, Observation};
-use journeyman_domain::failure::Evidence;
+use journeyman_domain::failure::{Evidence, sentence};
 use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::{Aside, Next, Wishes};
 use journeyman_domain::status::DriverKind;
@@ -116,7 +116,7 @@ impl Work {
             Err(_) if self.stop.is_cancelled() => Err(RunError::Stopped),
             Err(AskError::Gone(_)) => Err(RunError::Stopped),
             Err(error) => {
-                tracing::warn!(error = %error, "a failure was not classified");
+                tracing::warn!(error = %sentence(&error), "a failure was not classified");
                 Ok(None)
             }
         }
@@ -179,7 +179,7 @@ impl Work {
         let executions = self.runtime.store.executions();
         let acting = journeyman_store::Acting::now("run");
         if let Err(error) = executions.set_trace(&acting, self.held.fence, trace).await {
-            tracing::debug!(error = %error, "the trace was not recorded");
+            tracing::debug!(error = %sentence(&error), "the trace was not recorded");
         }
     }
 

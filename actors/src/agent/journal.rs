@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::RunId;
 use journeyman_domain::run::Run;
 use journeyman_domain::step::{self, Entry};
@@ -175,7 +176,7 @@ impl Journal {
                     Err(error)
                         if is_transient(&error) || matches!(error, StoreError::Conflict(_)) =>
                     {
-                        tracing::warn!(error = %error, "the journal is not written; trying again");
+                        tracing::warn!(error = %sentence(&error), "the journal is not written; trying again");
                         doubt = Some(error);
                     }
                     Err(error) => return Err(error.into()),

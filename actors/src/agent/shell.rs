@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::RunId;
 use journeyman_supervision::{Child, ChildContext, ChildPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -64,7 +65,7 @@ impl RunActor {
 /// Parks a run whose journal cannot be read; what an earlier life of it has left is ended first.
 async fn give_up(runtime: &Runtime, held: &Claimed, evidence: &str) {
     if let Err(error) = prepare::reap(runtime, held).await {
-        tracing::warn!(error = %error, run.id = %held.run.id, "processes of a run are left");
+        tracing::warn!(error = %sentence(&error), run.id = %held.run.id, "processes of a run are left");
     }
     park(runtime, held, evidence).await;
 }
@@ -136,7 +137,7 @@ impl Actor for RunActor {
             tokio::select! {
                 ended = &mut done => {
                     if let Err(error) = ended {
-                        tracing::error!(error = %error, run.id = %run, "a run's work panicked");
+                        tracing::error!(error = %sentence(&error), run.id = %run, "a run's work panicked");
                     }
                 }
                 () = cancelled.cancelled() => {

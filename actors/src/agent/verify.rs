@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use journeyman_domain::check::{Check, CheckOutcome, report};
-use journeyman_domain::failure::{Evidence, Phase, Policy};
+use journeyman_domain::failure::{Evidence, Phase, Policy, sentence};
 use journeyman_domain::step::Entry;
 use journeyman_domain::tool::{Ended, Exec, head_and_tail};
 use journeyman_domain::verdict::{self, Change, Comparison, Verdict};
@@ -138,7 +138,7 @@ async fn check_all(
     // A checkout is evidence of one judgement; nothing of it is used again.
     for used in [&folder, &temporary] {
         if let Err(error) = journeyman_workspace::discard(used).await {
-            tracing::debug!(error = %error, "a checkout was not removed");
+            tracing::debug!(error = %sentence(&error), "a checkout was not removed");
         }
     }
     Ok(outcomes)

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::NodeId;
 use journeyman_store::audit::{OnceEvent, Subject};
 use journeyman_store::{Store, StoreError};
@@ -56,7 +57,7 @@ impl Recorder {
                     auditor.tell(AuditorMessage::Recorded { records: records.len() as u64 });
                     continue;
                 }
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => sentence(&error),
                 Err(_) => "the database did not answer in time".to_owned(),
             };
             if pause == PAUSES.0 {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::NodeId;
 use journeyman_store::{Acting, Store};
 use journeyman_supervision::{Child, ChildContext};
@@ -121,7 +122,7 @@ impl Actor for AuditorActor {
         match tokio::time::timeout(REST_LIMIT, state.recorder.write_rest()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = %error, "supervision records wait to be written");
+                tracing::warn!(error = %sentence(&error), "supervision records wait to be written");
             }
             Err(_) => tracing::warn!("supervision records wait to be written"),
         }
@@ -152,7 +153,7 @@ impl State {
                 sealed
             }
             Err(error) => {
-                tracing::warn!(error = %error, "the audit was not sealed; it will be later");
+                tracing::warn!(error = %sentence(&error), "the audit was not sealed; it will be later");
                 0
             }
         }
@@ -171,7 +172,9 @@ impl State {
                     tracing::info!(partitions = dropped.join(", "), "old rows are gone");
                 }
             }
-            Err(error) => tracing::warn!(error = %error, "the upkeep failed; it comes again"),
+            Err(error) => {
+                tracing::warn!(error = %sentence(&error), "the upkeep failed; it comes again");
+            }
         }
     }
 }

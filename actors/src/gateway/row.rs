@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use journeyman_domain::failure::sentence;
 use journeyman_domain::gateway::Bill;
 use journeyman_domain::model::{FailureKind, ModelSettings, TokenUsage};
 use journeyman_models::Attempt;
@@ -113,7 +114,7 @@ pub(crate) async fn record_unwanted(store: &Store, row: ModelCall) {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             Err(error) => {
-                tracing::warn!(error = %error, "what a cancelled model call cost was not recorded");
+                tracing::warn!(error = %sentence(&error), "what a cancelled model call cost was not recorded");
                 return;
             }
         }

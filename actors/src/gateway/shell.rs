@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures_util::FutureExt as _;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::gateway::{self, Asked, Bill, CallId, Effect, Input};
 use journeyman_domain::model::{FailureKind, ModelFailure, dollars};
 use journeyman_models::Attempt;
@@ -370,7 +371,9 @@ async fn is_ours(leases: &Leases, store: &Store, call: &Call) -> bool {
     loop {
         match store.queue().holds(call.fence).await {
             Ok(is_ours) => return is_ours,
-            Err(error) => tracing::debug!(error = %error, "whose a run is, is asked again"),
+            Err(error) => {
+                tracing::debug!(error = %sentence(&error), "whose a run is, is asked again");
+            }
         }
         let pause = tokio::time::sleep(Duration::from_millis(500));
         if call.stop.run_until_cancelled(pause).await.is_none() {
@@ -389,7 +392,7 @@ async fn patiently(store: &Store, call: &Call, row: &ModelCall) -> bool {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             Err(error) => {
-                tracing::warn!(error = %error, "a failed model call was not recorded");
+                tracing::warn!(error = %sentence(&error), "a failed model call was not recorded");
                 return true;
             }
         }

@@ -1,5 +1,6 @@
 //! The learner's shell.
 
+use journeyman_domain::failure::sentence;
 use journeyman_store::{Acting, NewResolution, StoreError};
 use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -55,7 +56,7 @@ impl Actor for LearnerActor {
                         match state.record(&resolution).await {
                             Ok(()) => state.done.recorded += 1,
                             Err(error) => {
-                                tracing::warn!(error = %error, "a resolution was not recorded");
+                                tracing::warn!(error = %sentence(&error), "a resolution was not recorded");
                             }
                         }
                     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_store::{Acting, EffectFence, NewEffect, StoreError, is_transient};
 use tokio_util::sync::CancellationToken;
 
@@ -75,12 +76,12 @@ pub(super) async fn record(
         match written(runtime, fence, &end).await {
             Ok(()) => return end.as_str(),
             Err(error) if is_transient(&error) && !stop.is_cancelled() => {
-                tracing::debug!(error = %error, "the end of an attempt is written later");
+                tracing::debug!(error = %sentence(&error), "the end of an attempt is written later");
                 tokio::time::sleep(PAUSE).await;
             }
             Err(StoreError::Fenced) => return refused(runtime, fence, &end).await,
             Err(error) => {
-                tracing::warn!(effect.id = %fence.id, error = %error, "the end of an attempt was not recorded");
+                tracing::warn!(effect.id = %fence.id, error = %sentence(&error), "the end of an attempt was not recorded");
                 return "unrecorded";
             }
         }
@@ -100,7 +101,7 @@ async fn refused(runtime: &Runtime, fence: EffectFence, end: &End) -> &'static s
             "unrecorded"
         }
         Err(error) => {
-            tracing::warn!(effect.id = %fence.id, error = %error, "whether the end of an attempt was recorded is not known");
+            tracing::warn!(effect.id = %fence.id, error = %sentence(&error), "whether the end of an attempt was recorded is not known");
             "unrecorded"
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::outbox::{Attempt, Effect, Found, Input, Next};
 use journeyman_faults::{Mechanism, around, is_out, points};
 use journeyman_store::{EffectFence, Outgoing, Store, StoreError};
@@ -131,7 +132,7 @@ impl Lease<'_> {
             match self.store.outbox().renew(self.fence, self.length).await {
                 Ok(()) => return true,
                 Err(StoreError::Fenced) => return false,
-                Err(error) => tracing::debug!(error = %error, "a lease was not renewed"),
+                Err(error) => tracing::debug!(error = %sentence(&error), "a lease was not renewed"),
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -153,7 +154,9 @@ impl Lease<'_> {
             match tokio::time::timeout_at(over, renewal).await {
                 Ok(Ok(())) => renewed = asked,
                 Ok(Err(StoreError::Fenced)) | Err(_) => return,
-                Ok(Err(error)) => tracing::debug!(error = %error, "a lease was not renewed"),
+                Ok(Err(error)) => {
+                    tracing::debug!(error = %sentence(&error), "a lease was not renewed");
+                }
             }
         }
     }

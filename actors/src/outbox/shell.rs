@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{EffectId, TaskId};
 use journeyman_domain::outbox::EffectKind;
 use journeyman_store::{Acting, EffectClaim, Outgoing, StoreError};
@@ -139,7 +140,7 @@ impl State {
         let next = match self.claim().await {
             Ok(next) => next.map_or(POLL, |next| next.min(POLL)),
             Err(error) => {
-                tracing::warn!(error = %error, "the outbox looks again later");
+                tracing::warn!(error = %sentence(&error), "the outbox looks again later");
                 AFTER_ERROR
             }
         };
@@ -200,7 +201,7 @@ impl State {
             // A panic must not keep its place: the lease expires, and somebody looks again.
             let sent = tokio::spawn(send::send(runtime, effect, claimed, stop.clone())).await;
             let outcome = sent.unwrap_or_else(|error| {
-                tracing::error!(error = %error, effect.id = %id, "an attempt panicked");
+                tracing::error!(error = %sentence(&error), effect.id = %id, "an attempt panicked");
                 "panicked"
             });
             handle.fact(&stop, || OutboxMessage::AttemptEnded { effect: id, outcome }).await;

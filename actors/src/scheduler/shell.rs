@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
 use journeyman_store::{Acting, Claim, ClaimRequest, Fence, Store, StoreError, Task};
@@ -194,7 +195,7 @@ impl State {
                     () = stop.cancelled() => return,
                 };
                 if let Err(error) = ended {
-                    tracing::debug!(error = %error, "hints are lost; the poll goes on");
+                    tracing::debug!(error = %sentence(&error), "hints are lost; the poll goes on");
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -212,7 +213,7 @@ impl State {
                 if task.is_some_and(|task| self.runs.values().any(|run| run.task == task))
                     && let Err(error) = self.renew().await
                 {
-                    tracing::warn!(error = %error, "wishes are looked at later");
+                    tracing::warn!(error = %sentence(&error), "wishes are looked at later");
                 }
                 self.step(Input::Hint).await;
             }
@@ -295,7 +296,7 @@ impl State {
                 Effect::Claim { limit } => self.claim(limit).await,
             };
             if let Err(error) = done {
-                tracing::warn!(error = %error, effect = ?effect, "the scheduler tries again later");
+                tracing::warn!(error = %sentence(&error), effect = ?effect, "the scheduler tries again later");
                 if matches!(error, StoreError::Unavailable(_)) {
                     self.was_away = true;
                     // The rest would wait for the same, and whoever asks would wait for it. It is due again soon.
@@ -360,7 +361,7 @@ impl State {
         let (nodes, acting) = (self.runtime.store.nodes(), Acting::now("scheduler"));
         match nodes.set_idle(&acting, self.runtime.node, idle).await {
             Ok(()) => self.told_idle = idle,
-            Err(error) => tracing::debug!(error = %error, "it is said later"),
+            Err(error) => tracing::debug!(error = %sentence(&error), "it is said later"),
         }
     }
 
@@ -390,7 +391,7 @@ impl State {
         let store = self.runtime.store.clone();
         self.tasks.spawn(move |_| async move {
             if let Err(error) = agents.start_run(claim.agent.id, run).await {
-                tracing::error!(error = %error, run.id = %run, "a run's actor did not start");
+                tracing::error!(error = %sentence(&error), run.id = %run, "a run's actor did not start");
                 if let Some(fence) = claim.fence() {
                     hand_back(&store, fence, &error).await;
                 }
@@ -438,7 +439,7 @@ async fn hand_back(store: &Store, fence: Fence, error: &DynamicError) {
         | DynamicError::Full { .. } => queue.release(&acting, fence).await,
     };
     if let Err(error) = done {
-        tracing::debug!(error = %error, "its lease was not released; it will expire");
+        tracing::debug!(error = %sentence(&error), "its lease was not released; it will expire");
     }
 }
 

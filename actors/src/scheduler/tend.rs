@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::TaskId;
 use journeyman_store::{Acting, Store, StoreError, Stuck};
 use tokio::sync::Mutex;
@@ -36,7 +37,9 @@ impl Tending {
         let mut any = false;
         match fire(store, stop).await {
             Ok(fired) => any |= fired,
-            Err(error) => tracing::warn!(error = %error, "schedules are looked at later"),
+            Err(error) => {
+                tracing::warn!(error = %sentence(&error), "schedules are looked at later");
+            }
         }
         let Walks { waiting, unplaced } = &mut *walks;
         for (walk, stuck, rest) in
@@ -44,7 +47,9 @@ impl Tending {
         {
             match walk.on(store, stuck, rest).await {
                 Ok(mended) => any |= mended,
-                Err(error) => tracing::warn!(error = %error, "stuck tasks are looked for later"),
+                Err(error) => {
+                    tracing::warn!(error = %sentence(&error), "stuck tasks are looked for later");
+                }
             }
         }
         any

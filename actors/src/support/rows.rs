@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_store::{StoreError, is_transient};
 
 use crate::context::Mode;
@@ -21,7 +22,7 @@ where
     let mut pause = PAUSES.0;
     loop {
         let error = match tokio::time::timeout(TRY_LIMIT, read()).await {
-            Ok(Err(error)) if is_transient(&error) && mode != Mode::Observer => error.to_string(),
+            Ok(Err(error)) if is_transient(&error) && mode != Mode::Observer => sentence(&error),
             Ok(done) => return done,
             Err(_) => "the database did not answer in time".to_owned(),
         };

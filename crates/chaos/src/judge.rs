@@ -15,7 +15,7 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 use crate::stage::Stage;
 
 pub use audit::audit;
-pub use left::{evidence, left_behind, litter, orphans, processes};
+pub use left::{evidence, left_behind, litter, orphans, processes_of};
 pub use repository::repository;
 
 /// The states that a task stays in.

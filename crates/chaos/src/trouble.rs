@@ -176,7 +176,7 @@ impl Trouble {
                 .bind(format!("{}%", stage.prefix))
                 .fetch_all(&mut database)
                 .await?;
-                let alive = judge::processes(&runs);
+                let alive = judge::processes_of(&runs);
                 let Some(pid) = random.choice(alive) else { return Ok(0) };
                 // It may be over by now.
                 let killed = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));

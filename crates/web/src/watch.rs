@@ -12,6 +12,7 @@ use chrono::Utc;
 use journeyman_actors::context::Change;
 use journeyman_domain::check::CheckOutcome;
 use journeyman_domain::check::output::without_escapes;
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::{Status, WaitingFor};
 use journeyman_domain::step::Entry;
@@ -263,7 +264,7 @@ impl Watch {
             Ok(()) => self.blind = false,
             Err(StoreError::NotFound { .. }) => self.ended = true,
             Err(error) => {
-                tracing::debug!(error = %error, "a watched task could not be read");
+                tracing::debug!(error = %sentence(&error), "a watched task could not be read");
                 if !self.blind {
                     self.blind = true;
                     let text = format!("{error}; trying again");

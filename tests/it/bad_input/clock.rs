@@ -77,8 +77,9 @@ pub(crate) fn shim(folder: &Path) -> Option<PathBuf> {
     }
 }
 
+/// Long enough for a machine under load to renew it.
 fn lease(command: &mut Command) {
-    command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "2").env("JOURNEYMAN__SCHEDULER__POLL_MS", "200");
+    command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "4").env("JOURNEYMAN__SCHEDULER__POLL_MS", "200");
 }
 
 struct Scene {
@@ -127,7 +128,7 @@ impl Scene {
         for data in nodes {
             let (_, before) = self.node(data);
             wait_until("the node has renewed its leases for a while", || {
-                self.node(data).1 - before > TimeDelta::seconds(5)
+                self.node(data).1 - before > TimeDelta::seconds(9)
             });
             let (_, heartbeat) = self.node(data);
             let age = self.now() - heartbeat;

@@ -143,7 +143,7 @@ async fn asleep_just_before_it_asks() {
     ]);
     let scene = Scene::new(Wire::OpenAiChat, script).await;
     let short_lease = |command: &mut std::process::Command| {
-        command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "2");
+        command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3");
     };
     let mut first = scene.home.up_with(|command| {
         short_lease(command);

@@ -16,7 +16,7 @@ use super::scene::{
 use crate::support::{Daemon, Home, Ran, signal, wait_until};
 
 fn short_lease(command: &mut Command) {
-    command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "1").env("JOURNEYMAN__SCHEDULER__POLL_MS", "200");
+    command.env("JOURNEYMAN__SCHEDULER__LEASE_S", "3").env("JOURNEYMAN__SCHEDULER__POLL_MS", "200");
 }
 
 /// A daemon of another data folder on the same database.

@@ -7,6 +7,7 @@ use std::process::Command;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::Status;
 use journeyman_store::{Step, Task};
+use journeyman_testkit::processes;
 use journeyman_workspace::reap::start_time;
 
 use crate::support::{Daemon, Home, git, wait_until};
@@ -103,15 +104,8 @@ pub(crate) fn processes(run: RunId) -> Vec<Process> {
 
 /// What is alive with this variable in its environment.
 pub(crate) fn processes_marked(marker: &str) -> Vec<Process> {
-    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    numbers
-        .filter(|pid| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
-        })
-        .filter_map(|pid| Some((pid, start_time(pid)?)))
-        .collect()
+    let pids = processes::marked(|variable| variable == marker.as_bytes());
+    pids.filter_map(|pid| Some((pid, start_time(pid)?))).collect()
 }
 
 /// Those of a run whose arguments have this word in them.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_store::{Acting, Batch, NewTask, Store, StoreError, Task};
 
@@ -35,7 +36,7 @@ impl State {
                 && let Err(error) =
                     store.queue().complete_batch(&Acting::now("scheduler"), node, &batch).await
             {
-                tracing::warn!(error = %error, "a task without a run is ended later");
+                tracing::warn!(error = %sentence(&error), "a task without a run is ended later");
             }
             if is_added {
                 handle.hint();
@@ -67,7 +68,7 @@ impl State {
             };
             completing.store(false, Ordering::Release);
             if let Err(error) = ended {
-                tracing::warn!(error = %error, "tasks without a run are ended later");
+                tracing::warn!(error = %sentence(&error), "tasks without a run are ended later");
             } else if any {
                 // What waited for them may be ready, and what came after the last look.
                 handle.hint();

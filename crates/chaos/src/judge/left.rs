@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::process::{Pid, Signal, kill_process};
+use journeyman_testkit::processes::{self, command_of};
 use sqlx::{Connection as _, PgConnection};
 
 use super::FINAL;
@@ -80,7 +80,7 @@ async fn alive(stage: &Stage<'_>, ids: &Ids, patience: Duration) -> Vec<String> 
     let mark = stage.mark();
     let look = || {
         let mut pids = marked(&[(RUN, &ids.runs), (NODE, &ids.nodes)]);
-        pids.extend(every_process().filter(|pid| command_of(*pid).contains(&mark)));
+        pids.extend(processes::all().filter(|pid| command_of(*pid).contains(&mark)));
         pids
     };
     let began = Instant::now();
@@ -93,7 +93,7 @@ async fn alive(stage: &Stage<'_>, ids: &Ids, patience: Duration) -> Vec<String> 
     for pid in pids {
         found.push(format!("process {pid}: {}", command_of(pid)));
         // Found and told: it need not stay.
-        let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        processes::kill(pid);
     }
     found
 }
@@ -158,13 +158,8 @@ pub async fn evidence(stage: &Stage<'_>) -> Result<Vec<String>> {
 }
 
 /// What is alive of these runs.
-pub fn processes(runs: &[String]) -> Vec<i32> {
+pub fn processes_of(runs: &[String]) -> Vec<i32> {
     marked(&[(RUN, runs)])
-}
-
-fn every_process() -> impl Iterator<Item = i32> {
-    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
 }
 
 /// Those that have one of these variables in their environment, with one of its values.
@@ -175,15 +170,5 @@ fn marked(marks: &[(&str, &[String])]) -> Vec<i32> {
             values.iter().map(move |value| format!("{name}={value}").into_bytes())
         })
         .collect();
-    let is_marked = |pid: &i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| marks.contains(variable))
-    };
-    every_process().filter(is_marked).collect()
-}
-
-/// The arguments of a process; none where it is gone.
-fn command_of(pid: i32) -> String {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line).replace('\0', " ")
+    processes::marked(|variable| marks.contains(variable)).collect()
 }

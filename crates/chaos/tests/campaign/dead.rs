@@ -11,7 +11,7 @@ use journeyman_chaos::{Kind, Play, Scenario, World};
 use journeyman_faults::Half;
 use journeyman_testkit::database;
 
-use super::program;
+use super::{program, watched};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_gives_up_is_no_kill() {
@@ -21,6 +21,7 @@ async fn a_daemon_that_gives_up_is_no_kill() {
     std::fs::write(&gives_up, "#!/bin/sh\necho gave up >&2\nexit 3\n").unwrap();
     std::fs::set_permissions(&gives_up, std::fs::Permissions::from_mode(0o755)).unwrap();
     let world = World::new(&gives_up, Options::default()).await.unwrap();
+    let _watch = watched(&world);
     let play = Play::named("graph").unwrap();
     let recording = Recording { end: EndState::new(), met: Vec::new() };
     let ends =

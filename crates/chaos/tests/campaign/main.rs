@@ -12,10 +12,23 @@ mod start;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use journeyman_chaos::World;
 use journeyman_chaos::scenario::Outcome;
+use journeyman_testkit::overdue::{Watch, watch};
 
 const CHAOS: &str = env!("CARGO_BIN_EXE_chaos");
+
+/// Several times what the longest test takes on a machine under load.
+const LIMIT: Duration = Duration::from_mins(20);
+/// Names, in the environment of what a test plays, the test.
+const PLAYED_BY: &str = "JOURNEYMAN_PLAYED_BY";
+
+/// Nothing that works in this world outlives the limit of a test.
+fn watched(world: &World) -> Watch {
+    watch(world.folder().to_str().unwrap(), LIMIT)
+}
 
 /// The daemon's program, which is built beside this one.
 fn program() -> PathBuf {
@@ -27,9 +40,11 @@ fn program() -> PathBuf {
 /// Runs `chaos play`, and gives the outcomes.
 #[track_caller]
 fn play(arguments: &[&str]) -> Vec<Outcome> {
-    let output =
-        Command::new(CHAOS).arg("play").arg("--program").arg(program()).args(arguments).output();
-    let output = output.unwrap();
+    let played_by = format!("{}-{arguments:?}", std::process::id());
+    let mut command = Command::new(CHAOS);
+    command.env(PLAYED_BY, &played_by).arg("play").arg("--program").arg(program()).args(arguments);
+    let _watch = watch(format!("{PLAYED_BY}={played_by}"), LIMIT);
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -9,24 +9,26 @@ use journeyman_chaos::world::Options;
 use journeyman_chaos::{Play, World, judge};
 use journeyman_runtime::client::Client;
 use journeyman_runtime::socket;
-use journeyman_testkit::database;
+use journeyman_testkit::overdue::Watch;
+use journeyman_testkit::{database, processes};
 use rustix::process::Signal;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::sleep;
 
-use super::program;
 use super::start::{daemon, is_stopped, signal, until};
+use super::{program, watched};
 
 const SOUND: [&str; 2] = ["--command", "sh -c 'echo two >> note.txt'"];
 const UNSOUND: [&str; 2] = ["--command", "sh -c 'echo three >> note.txt'"];
 const LONG: [&str; 2] = ["--command", "sleep 60"];
 
-async fn world(options: Options) -> World {
+async fn world(options: Options) -> (World, Watch) {
     database::init(program());
     let mut world = World::new(&program(), options).await.unwrap();
     world.prepare(Trouble::Wire, None).unwrap();
-    world
+    let watch = watched(&world);
+    (world, watch)
 }
 
 /// Adds a task on the repository of a stage; its id.
@@ -76,7 +78,7 @@ async fn end_of(world: &World, task: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_finds_no_database_at_its_start_has_lost_no_life() {
-    let world = world(Options::default()).await;
+    let (world, _watch) = world(Options::default()).await;
     let stage = Stage::set(&world, Play::named("steady").unwrap(), "begins").unwrap();
     let point = "JOURNEYMAN_FAILPOINT=queue.claim:after:1=stop";
     let mut first = daemon(&world, &[point]);
@@ -93,7 +95,7 @@ async fn a_run_that_finds_no_database_at_its_start_has_lost_no_life() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_judged_when_the_database_is_back() {
-    let world = world(Options::default()).await;
+    let (world, _watch) = world(Options::default()).await;
     let stage = Stage::set(&world, Play::named("steady").unwrap(), "judged").unwrap();
     let mut first = daemon(&world, &["JOURNEYMAN_FAILPOINT=error.record:before:1=stop"]);
     let task = add(&stage, UNSOUND);
@@ -107,7 +109,7 @@ async fn a_failure_is_judged_when_the_database_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_says_nothing_does_not_keep_a_daemon_from_its_end() {
-    let world = world(Options::default()).await;
+    let (world, _watch) = world(Options::default()).await;
     let mut first = daemon(&world, &[]);
     let socket = socket::path(&world.data()).unwrap();
     until("it answers", async || Client::connect(&socket).await.is_some()).await;
@@ -120,7 +122,7 @@ async fn a_database_that_says_nothing_does_not_keep_a_daemon_from_its_end() {
 /// By its own clock: it cannot ask whether its leases are over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_stops_its_work_before_another_one_has_it() {
-    let world = world(Options { lease_s: 5, ..Options::default() }).await;
+    let (world, _watch) = world(Options { lease_s: 5, ..Options::default() }).await;
     let stage = Stage::set(&world, Play::named("steady").unwrap(), "cut-off").unwrap();
     let mut first = daemon(&world, &[]);
     let task = add(&stage, LONG);
@@ -128,7 +130,7 @@ async fn a_node_that_is_cut_off_stops_its_work_before_another_one_has_it() {
     let mut runs = Vec::new();
     until("its program runs", async || {
         runs.extend(ask::<String>(&world, run.clone()).await);
-        judge::processes(&runs).iter().any(|pid| says(*pid, "cmdline", "sleep\x0060"))
+        judge::processes_of(&runs).iter().any(|pid| says(*pid, "cmdline", "sleep\x0060"))
     })
     .await;
     let data = format!("JOURNEYMAN_DATA={}", world.data_of(1).display());
@@ -144,17 +146,14 @@ async fn a_node_that_is_cut_off_stops_its_work_before_another_one_has_it() {
     until("it is taken over", async || ask(&world, epoch.clone()).await == Some(2_i64)).await;
     let mine = "JOURNEYMAN_LEASE_EPOCH=1";
     let alive: Vec<i32> =
-        judge::processes(&runs).into_iter().filter(|pid| says(*pid, "environ", mine)).collect();
+        judge::processes_of(&runs).into_iter().filter(|pid| says(*pid, "environ", mine)).collect();
     assert_eq!(alive, Vec::<i32>::new());
     for daemon in [&mut first, &mut second] {
         daemon.kill().unwrap();
         daemon.wait().unwrap();
     }
-    for pid in judge::processes(&runs) {
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_raw(pid).unwrap(),
-            Signal::KILL,
-        );
+    for pid in judge::processes_of(&runs) {
+        processes::kill(pid);
     }
 }
 

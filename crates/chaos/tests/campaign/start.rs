@@ -12,7 +12,7 @@ use journeyman_testkit::database;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::program;
+use super::{program, watched};
 
 pub(super) fn signal(daemon: &Child, signal: Signal) {
     kill_process(Pid::from_child(daemon), signal).unwrap();
@@ -51,6 +51,7 @@ async fn a_daemon_that_loses_the_database_while_it_starts_tries_until_it_is_back
     // In turn: before anything of its own is written, between rows, and while its tree starts.
     for point in ["store.migrate", "node.register", "audit.record"] {
         let mut world = World::new(&program(), Options::default()).await.unwrap();
+        let _watch = watched(&world);
         world.prepare(Trouble::Wire, None).unwrap();
         let wire = world.wire().unwrap();
         let mut daemon = daemon_that_stops_after(&world, point);
@@ -77,6 +78,7 @@ async fn a_daemon_that_loses_the_database_while_it_starts_tries_until_it_is_back
 async fn a_daemon_that_waits_for_the_database_ends_at_a_signal() {
     database::init(program());
     let mut world = World::new(&program(), Options::default()).await.unwrap();
+    let _watch = watched(&world);
     world.prepare(Trouble::Wire, None).unwrap();
     let mut daemon = daemon_that_stops_after(&world, "node.register");
     until("it stops at the point", async || is_stopped(&daemon)).await;
