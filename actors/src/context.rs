@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_domain::limits::Limits;
@@ -39,6 +40,13 @@ pub struct Runtime {
     pub fetched: Fetched,
     /// Says that something about a task changed; a hint for those that watch.
     pub changes: broadcast::Sender<Change>,
+}
+
+impl Runtime {
+    /// How long a lease is good for, of executions and of deliveries.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.schedule.borrow().lease_ms)
+    }
 }
 
 /// Something about a task changed.

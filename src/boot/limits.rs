@@ -60,7 +60,10 @@ impl Limits {
                 }
                 Err(failure) if !is_told => {
                     is_told = true;
-                    tracing::warn!(error = %failure, "the settings cannot be read again; they stay as they were");
+                    tracing::warn!(
+                        error = failure.message,
+                        "the settings cannot be read again; they stay as they were"
+                    );
                 }
                 Err(_) => {}
             }

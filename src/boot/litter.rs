@@ -7,6 +7,7 @@ use std::time::Duration;
 use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::status::Status;
+use journeyman_faults::{around, points};
 use journeyman_store::{Store, StoreError};
 use journeyman_workspace::reap::{self, Owner};
 
@@ -69,7 +70,7 @@ async fn remove_look(folder: &tokio::fs::DirEntry) {
 }
 
 async fn remove_unknown(run: RunId, folder: &Path) {
-    let reaped = reap::reap(&[], &[Owner::any(run)]).await;
+    let reaped = around(points::REAP, reap::reap(&[], &[Owner::any(run)])).await;
     let removed = match reaped {
         Ok(_) => journeyman_workspace::discard(folder).await,
         Err(error) => Err(error),

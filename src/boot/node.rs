@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use journeyman_actors::context::Runtime;
 use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{NodeId, TaskId};
-use journeyman_faults::{Mechanism, is_out};
+use journeyman_faults::{Mechanism, around, is_out, points};
 use journeyman_store::{Acting, Child, LeftBy, NewNode, NodeKind, Store};
 use journeyman_workspace::WorkspaceError;
 use journeyman_workspace::reap::{self, ChildIdentity, Owner};
@@ -96,7 +96,7 @@ pub(super) async fn bury_the_dead(
             tracing::info!(node = %node.id, pid = node.pid, "a node of this machine is gone");
             // Before the row says that it is dealt with.
             if !is_out(Mechanism::Reaping)
-                && let Err(error) = reap::reap_node(node.id).await
+                && let Err(error) = around(points::REAP_NODE, reap::reap_node(node.id)).await
             {
                 tracing::warn!(error = %sentence(&error), node = %node.id, "what a node has started does not end");
             }
@@ -118,7 +118,10 @@ pub(super) async fn reap_the_rest(store: &Store) {
             Ok(true) => {}
             Ok(false) => return,
             Err(failure) => {
-                tracing::warn!(error = %failure, "processes of an earlier life are looked for by the next one");
+                tracing::warn!(
+                    error = failure.message,
+                    "processes of an earlier life are looked for by the next one"
+                );
                 return;
             }
         }
@@ -133,6 +136,9 @@ async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
     let failure = |error| database::failure(&error);
     let (host, boot_id) = (host(), boot_id());
     let left = store.children().left_over(&host, by, PAGE).await.map_err(failure)?;
+    if left.is_empty() {
+        return Ok(false);
+    }
     // Those of another boot are nobody here.
     let here = left.iter().filter(|child| child.boot_id == boot_id);
     let children: Vec<_> = here
@@ -142,7 +148,7 @@ async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
             Some(ChildIdentity { pid: child.pid, start_time, owner })
         })
         .collect();
-    let alive = match reap::reap(&children, &[]).await {
+    let alive = match around(points::REAP_LEFT, reap::reap(&children, &[])).await {
         Ok(_) => Vec::new(),
         // As one that waits for a file system that is gone: whoever goes on with its run tries again, and so does the
         // next start.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use journeyman_domain::failure::sentence;
+use journeyman_faults::{around, points};
 use journeyman_store::audit::Seen;
 use journeyman_store::{Acting, Store, StoreError};
 use serde_json::json;
@@ -33,7 +34,11 @@ impl File {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    fn write(&self, seen: &Seen) {
+    async fn write(&self, seen: &Seen) {
+        around(points::SEEN, async { self.replace(seen) }).await;
+    }
+
+    fn replace(&self, seen: &Seen) {
         let temporary = self.0.with_extension("json.new");
         let written = serde_json::to_vec(seen)
             .map_err(std::io::Error::other)
@@ -89,7 +94,7 @@ impl File {
             let last = store.audit().last().await.ok();
             // Of a look ago: what a crash of the database takes back by its own leave is not seen.
             if let Some(seen) = earlier.filter(|seen| *seen != written) {
-                self.write(&seen);
+                self.write(&seen).await;
                 written = seen;
             }
             earlier = last.or(earlier);
@@ -100,7 +105,7 @@ impl File {
     /// The same once, at an ordered end.
     pub(super) async fn note(&self, store: &Store) {
         if let Ok(last) = store.audit().last().await {
-            self.write(&last);
+            self.write(&last).await;
         }
     }
 }

@@ -5,7 +5,7 @@ mod calls;
 mod checks;
 pub(crate) mod clock;
 mod database;
-mod disk;
+pub(crate) mod disk;
 mod hostile;
 mod lines;
 mod many;

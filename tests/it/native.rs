@@ -2,6 +2,7 @@
 
 mod bill;
 mod commands;
+mod full;
 mod kill;
 mod limits;
 mod local;

@@ -247,8 +247,15 @@ async fn an_expired_lease_is_taken_over_and_its_old_owner_fenced() {
     assert!(!store.queue().holds(stale).await.unwrap());
     let refused = store.queue().finish(&ACTING, stale, &ended(Status::Completed)).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
-    let refused = store.queue().release(&ACTING, stale).await;
-    assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    for refused in [
+        store.queue().release(&ACTING, stale).await,
+        store.queue().abandon(&ACTING, stale).await,
+        store.queue().park(&ACTING, stale, "evidence").await,
+        store.executions().set_trace(&ACTING, stale, trace).await,
+    ] {
+        assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+    }
     assert_eq!(status(store, before.task.id).await, (Status::Running, None));
     finish(store, &taken.claim, Status::Completed).await;
     assert_eq!(status(store, before.task.id).await, (Status::Completed, None));

@@ -125,6 +125,8 @@ async fn a_run_of_the_mechanic_is_one_trace() {
         "supervision_records_total",
     ];
     assert_eq!(metrics, expected);
+    let started = [("actor", "scheduler"), ("change", "started")];
+    assert_eq!(receiver.count("supervision_records_total", &started), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,6 +152,7 @@ fn refused(tool: &Tool, error: RunError) -> Result<Ended, RunError> {
         }
         RunError::Workspace(_)
         | RunError::Store(_)
+        | RunError::Refused(_)
         | RunError::Task(_)
         | RunError::Damaged(_)
         | RunError::Stopped => Err(error),

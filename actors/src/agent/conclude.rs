@@ -78,6 +78,16 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     if is_left_to_others(&error) {
         return Err(error);
     }
+    // Before its journal has begun there is nothing that could be lost.
+    let is_begun = work.journal.run.limits().is_some();
+    if is_begun && let Some(reason) = refusal(&error) {
+        // It may be what fills the disk that the rows need; the journal makes it anew.
+        clean(work).await;
+        if matches!(error, RunError::Workspace(_)) {
+            classified(work, &reason).await?;
+        }
+        return put_off(work, reason).await;
+    }
     let reason = sentence(&error);
     // Whoever waits for the run is told anyway.
     tracing::info!(reason, "the run failed");
@@ -87,22 +97,50 @@ async fn failed(work: &mut Work, error: RunError) -> Result<Left, RunError> {
     }
     let policy = match &error {
         RunError::Task(_) => Policy::Stop,
-        RunError::Store(_) | RunError::Workspace(_) | RunError::Damaged(_) | RunError::Stopped => {
-            classified(work, &reason).await?
-        }
+        RunError::Store(_)
+        | RunError::Workspace(_)
+        | RunError::Refused(_)
+        | RunError::Damaged(_)
+        | RunError::Stopped => classified(work, &reason).await?,
     };
     let outcome = Outcome::Failed { reason, policy };
     work.journal.append(Entry::Outcome { outcome: outcome.clone() }).await?;
     Ok(Left::Ended(outcome))
 }
 
-/// What is no failure of the task, and may be over for whoever goes on with it: the database is away, or a process that
-/// was started for it does not end.
+/// What the machine refuses, now.
+fn refusal(error: &RunError) -> Option<String> {
+    match error {
+        RunError::Workspace(cause) => cause.is_of_the_machine().then(|| sentence(cause)),
+        RunError::Refused(reason) => Some(reason.clone()),
+        RunError::Store(_) | RunError::Task(_) | RunError::Damaged(_) | RunError::Stopped => None,
+    }
+}
+
+/// Leaves the run as it is until the machine can do what it refuses now: nothing of it is done, or paid for, again.
+async fn put_off(work: &mut Work, reason: String) -> Result<Left, RunError> {
+    let has_room = journeyman_workspace::has_room(&work.runtime.settings.runs);
+    let wait_ms = work.journal.run.refused(has_room);
+    let until_ms = wait_ms.map(|ms| now_ms().saturating_add(ms));
+    tracing::warn!(reason, wait_ms, "the machine refuses; the run is put aside");
+    work.journal.append(Entry::Refused { reason: reason.clone(), until_ms }).await?;
+    let waiting_for = if until_ms.is_some() { WaitingFor::RetryAt } else { WaitingFor::Input };
+    Ok(Left::Aside(Aside { waiting_for, until_ms, hit: None, reason }))
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()
+}
+
+/// What is no failure of the task, and may be over for whoever goes on with it: the database is away or refuses what it
+/// should not, or a process that was started for it does not end.
 fn is_left_to_others(error: &RunError) -> bool {
     match error {
-        RunError::Store(store) => is_transient(store),
+        RunError::Store(store) => is_transient(store) || matches!(store, StoreError::Sql(_)),
         RunError::Workspace(error) => matches!(error, WorkspaceError::StillAlive(_)),
-        RunError::Task(_) | RunError::Damaged(_) | RunError::Stopped => false,
+        RunError::Task(_) | RunError::Refused(_) | RunError::Damaged(_) | RunError::Stopped => {
+            false
+        }
     }
 }
 
@@ -137,8 +175,7 @@ const fn waiting(reason: WaitingFor) -> TaskAfter {
 }
 
 fn put_aside(aside: Aside) -> TaskAfter {
-    let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default();
-    let wake_in_ms = aside.until_ms.map(|until_ms| until_ms.saturating_sub(now_ms));
+    let wake_in_ms = aside.until_ms.map(|until_ms| until_ms.saturating_sub(now_ms()));
     TaskAfter { wake_in_ms, error: Some(aside.reason), ..waiting(aside.waiting_for) }
 }
 
@@ -292,6 +329,7 @@ impl Facts {
                 | Entry::RoundStarted { .. }
                 | Entry::Approved
                 | Entry::LimitReached { .. }
+                | Entry::Refused { .. }
                 | Entry::Outcome { .. } => {}
             }
         }

@@ -125,8 +125,12 @@ async fn patch(work: &Work, scene: &Scene) -> Result<Entry, RunError> {
             file.display()
         )));
     }
-    around(points::PATCH, journeyman_workspace::write_durably(&file, diff)).await.map_err(
-        |error| RunError::Task(format!("the patch cannot be written: {}", sentence(&error))),
-    )?;
+    let written = around(points::PATCH, journeyman_workspace::write_durably(&file, diff)).await;
+    written.map_err(|error| {
+        if error.is_of_the_machine() {
+            return error.into();
+        }
+        RunError::Task(format!("the patch cannot be written: {}", sentence(&error)))
+    })?;
     Ok(Entry::Delivered { branch: None, commit: None, patch: Some(file.display().to_string()) })
 }

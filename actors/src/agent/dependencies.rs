@@ -12,7 +12,7 @@ use journeyman_domain::check::{CheckPlan, Prepare};
 use journeyman_domain::failure::sentence;
 use journeyman_domain::tool::{Exec, head_and_tail};
 use journeyman_faults::{around, points};
-use journeyman_workspace::{Policy, Workspace};
+use journeyman_workspace::{Policy, Workspace, WorkspaceError};
 
 use super::call;
 use super::execute::{RunError, Work};
@@ -131,7 +131,7 @@ async fn shared(
     if !found.is_empty() {
         // What is marked must be there after a power cut, too.
         journeyman_workspace::settle(&tree).await?;
-        tokio::fs::write(&done, b"").await.map_err(|error| refused(&done, &error))?;
+        tokio::fs::write(&done, b"").await.map_err(|error| refused(&done, error))?;
     }
     Ok(found)
 }
@@ -139,7 +139,7 @@ async fn shared(
 /// Waits until nobody else fills the folder.
 async fn lock(work: &Work, folder: &Path) -> Result<File, RunError> {
     let path = folder.with_extension("lock");
-    let refused = |error: io::Error| refused(&path, &error);
+    let refused = |error: io::Error| refused(&path, error);
     tokio::fs::create_dir_all(folder).await.map_err(refused)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(refused)?;
@@ -160,8 +160,8 @@ async fn lock(work: &Work, folder: &Path) -> Result<File, RunError> {
     }
 }
 
-fn refused(path: &Path, error: &io::Error) -> RunError {
-    RunError::Task(format!("{} cannot be written: {error}", path.display()))
+fn refused(path: &Path, source: io::Error) -> RunError {
+    WorkspaceError::Io { doing: format!("write {}", path.display()), source }.into()
 }
 
 /// Runs the command in a checkout of the base; whether it succeeded.

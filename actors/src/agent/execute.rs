@@ -68,6 +68,9 @@ pub(super) enum RunError {
     /// The workspace could not be made, read or written.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// The machine refuses, now, what the run needs; no fault of the work.
+    #[error("{0}")]
+    Refused(String),
     /// The task itself cannot be done as it is given.
     #[error("{0}")]
     Task(String),

@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::execute::RunError;
 
+/// How long a stop waits for an answer that was paid for to be written down.
+const PAID: Duration = Duration::from_secs(8);
+
 /// The journal, folded as far as it is written.
 pub(super) struct Journal {
     store: Store,
@@ -158,6 +161,15 @@ impl Journal {
     async fn patiently(&self, step: &NewStep<'_>) -> Result<i32, RunError> {
         let mut pause = Duration::from_millis(50);
         let mut doubt: Option<StoreError> = None;
+        let mut is_told = false;
+        let given_up = async {
+            self.stop.cancelled().await;
+            // What was paid for is worth a moment of a stop.
+            if step.kind == "model_response" {
+                tokio::time::sleep(PAID).await;
+            }
+        };
+        tokio::pin!(given_up);
         loop {
             if let Some(cause) = doubt.take() {
                 // The answer was lost, the step perhaps not: it is there, it is not, or it is still on its way. What
@@ -176,15 +188,21 @@ impl Journal {
                     Err(error)
                         if is_transient(&error) || matches!(error, StoreError::Conflict(_)) =>
                     {
-                        tracing::warn!(error = %sentence(&error), "the journal is not written; trying again");
-                        doubt = Some(error);
+                        if !is_told {
+                            tracing::warn!(error = %sentence(&error), "the journal is not written; trying again");
+                        }
+                        is_told = true;
+                        // Without room it is certain that nothing was written.
+                        let is_certain =
+                            error.sqlstate().is_some_and(|state| state.starts_with("53"));
+                        doubt = Some(error).filter(|_| !is_certain);
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => return Err(RunError::Stopped),
+                () = &mut given_up => return Err(RunError::Stopped),
             }
             pause = (pause * 2).min(Duration::from_secs(2));
         }

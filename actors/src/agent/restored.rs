@@ -75,20 +75,10 @@ async fn made(work: &Work, base: &ObjectId) -> Result<Workspace, RunError> {
     )))
 }
 
-/// What git says where it is the machine that refuses.
-const MACHINES: [&str; 5] = [
-    "No space left on device",
-    "Disk quota exceeded",
-    "Input/output error",
-    "Too many open files",
-    "Cannot allocate memory",
-];
-
 /// Whether what git was given was not right, rather than the machine.
 fn is_of_the_content(error: &WorkspaceError) -> bool {
-    if let WorkspaceError::Git(GitError::Failed { status, message, .. }) = error {
-        // By a signal: somebody ended it, such as a system without memory.
-        return status.code().is_some() && !MACHINES.iter().any(|words| message.contains(words));
+    if matches!(error, WorkspaceError::Git(GitError::Failed { .. })) {
+        return !error.is_of_the_machine();
     }
     matches!(error, WorkspaceError::NotRestored { .. })
 }

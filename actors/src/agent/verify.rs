@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use journeyman_domain::check::{Check, CheckOutcome, report};
-use journeyman_domain::failure::{Evidence, Phase, Policy, sentence};
+use journeyman_domain::failure::{Category, Evidence, Phase, Policy, sentence};
 use journeyman_domain::step::Entry;
 use journeyman_domain::tool::{Ended, Exec, head_and_tail};
 use journeyman_domain::verdict::{self, Change, Comparison, Verdict};
@@ -63,6 +63,11 @@ pub(super) async fn verify(work: &mut Work, scene: &mut Scene) -> Result<(), Run
         verdict.reasons.push(format!("{} is too large for a change", path.display()));
     }
     let failures = classify(work, &verdict, &candidate).await?;
+    let is_full = |failure: &Classified| failure.classification.category == Category::ResourceDisk;
+    if failures.iter().any(is_full) {
+        // That says nothing of the change; the checks run again when there is room.
+        return Err(RunError::Refused(verdict.reasons.join("; ")));
+    }
     let policy = match failures.first() {
         _ if !verdict.checked => Policy::Ask,
         Some(first) => first.policy,

@@ -18,11 +18,6 @@ use crate::context::{Change, Runtime};
 /// The pause before a lease is renewed again that was not renewed before an act.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a lease is good for: as long as those of executions.
-pub(super) fn lease(runtime: &Runtime) -> Duration {
-    Duration::from_millis(runtime.schedule.borrow().lease_ms)
-}
-
 /// Sends it once; the word is how that ended. Its lease counts from before its claim.
 pub(super) async fn send(
     runtime: Runtime,
@@ -68,7 +63,7 @@ async fn attempt(
             return record(runtime, fence, End::Failed { reason }, stop).await;
         }
     };
-    let lease = Lease { store: &runtime.store, fence, length: lease(runtime) };
+    let lease = Lease { store: &runtime.store, fence, length: runtime.lease() };
     // Its loss is looked at first, so that who was asleep does nothing more.
     let end = tokio::select! {
         biased;

@@ -43,6 +43,8 @@ pub struct State {
     tasks: TrackedTasks,
     /// Takes the next look's time back.
     timer: CancellationToken,
+    /// Why the last look failed, which is said once.
+    told: Option<String>,
 }
 
 impl OutboxActor {
@@ -75,6 +77,7 @@ impl Actor for OutboxActor {
             counts: OutboxSnapshot::default(),
             tasks: TrackedTasks::default(),
             timer: CancellationToken::new(),
+            told: None,
             runtime,
         };
         if state.runtime.mode != Mode::Observer {
@@ -138,9 +141,16 @@ impl State {
             return;
         }
         let next = match self.claim().await {
-            Ok(next) => next.map_or(POLL, |next| next.min(POLL)),
+            Ok(next) => {
+                self.told = None;
+                next.map_or(POLL, |next| next.min(POLL))
+            }
             Err(error) => {
-                tracing::warn!(error = %sentence(&error), "the outbox looks again later");
+                let error = Some(sentence(&error));
+                if self.told != error {
+                    tracing::warn!(error, "the outbox looks again later");
+                }
+                self.told = error;
                 AFTER_ERROR
             }
         };
@@ -162,7 +172,7 @@ impl State {
             only_task: self.only_task(),
             except: settings.forge.client.is_err().then_some(EffectKind::PullRequest),
             limit: u32::try_from(free).unwrap_or(1),
-            lease: send::lease(&self.runtime),
+            lease: self.runtime.lease(),
         };
         if let Err(reason) = &settings.forge.client {
             // Where no node has a token the user still sees what it waits for.

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{RunId, TaskId};
 use journeyman_domain::schedule::{self, Effect, Input};
-use journeyman_store::{Acting, Claim, ClaimRequest, Fence, Store, StoreError, Task};
+use journeyman_store::{Acting, Claim, ClaimRequest, Fence, Store, StoreError, Task, is_transient};
 use journeyman_supervision::{Child, ChildContext, DynamicError};
 use journeyman_telemetry::metrics::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -24,6 +24,9 @@ use super::tend::Tending;
 use crate::agent::{AgentsHandle, StopReason};
 use crate::context::{Change, Mode, Runtime};
 use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, read_at_start};
+
+/// How often it is said that the database refuses or is away.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 
 /// The task scheduler.
 #[derive(Debug)]
@@ -59,8 +62,10 @@ pub struct State {
     ticking: Arc<AtomicBool>,
     /// What the node's row says of why not.
     told_idle: Option<&'static str>,
-    /// Whether the database was away since the last renewal.
+    /// Whether the database was away, or without room, since the last renewal.
     was_away: bool,
+    /// When it was last said that the database is.
+    told_at: Option<Instant>,
 }
 
 /// A run that has an actor here, or gets one.
@@ -117,6 +122,7 @@ impl Actor for SchedulerActor {
             ticking: Arc::default(),
             told_idle: None,
             was_away: false,
+            told_at: None,
             runtime,
         };
         state.watch_leases();
@@ -213,7 +219,7 @@ impl State {
                 if task.is_some_and(|task| self.runs.values().any(|run| run.task == task))
                     && let Err(error) = self.renew().await
                 {
-                    tracing::warn!(error = %sentence(&error), "wishes are looked at later");
+                    self.fails("wishes are looked at later", &error);
                 }
                 self.step(Input::Hint).await;
             }
@@ -296,14 +302,25 @@ impl State {
                 Effect::Claim { limit } => self.claim(limit).await,
             };
             if let Err(error) = done {
-                tracing::warn!(error = %sentence(&error), effect = ?effect, "the scheduler tries again later");
-                if matches!(error, StoreError::Unavailable(_)) {
-                    self.was_away = true;
+                let what = format!("the scheduler tries again later: {effect:?}");
+                if self.fails(&what, &error) {
                     // The rest would wait for the same, and whoever asks would wait for it. It is due again soon.
                     return;
                 }
             }
         }
+    }
+
+    /// Says it once a minute; whether no server answers.
+    fn fails(&mut self, what: &str, error: &StoreError) -> bool {
+        if self.told_at.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            tracing::warn!(error = %sentence(error), "{what}");
+            self.told_at = Some(Instant::now());
+        } else {
+            tracing::debug!(error = %sentence(error), "{what}");
+        }
+        self.was_away |= is_transient(error);
+        matches!(error, StoreError::Unavailable(_))
     }
 
     const fn only_task(&self) -> Option<TaskId> {
@@ -327,7 +344,7 @@ impl State {
                 node_id: self.runtime.node,
                 limit: left,
                 agents: None,
-                lease: self.lease(),
+                lease: self.runtime.lease(),
                 only_task: self.only_task(),
                 max_concurrent: settings.max_concurrent,
             };
@@ -385,7 +402,7 @@ impl State {
         if self.runs.insert(run, Started { task: claim.task.id, epoch }).is_none() {
             self.decided.running += 1;
         }
-        self.runtime.leases.began(self.lease());
+        self.runtime.leases.began(self.runtime.lease());
         self.changed(claim.task.id);
         let (agents, handle) = (self.agents.clone(), self.handle.clone());
         let store = self.runtime.store.clone();

@@ -10,7 +10,7 @@ use anyhow::Result;
 use journeyman_testkit::forge::Pull;
 use journeyman_testkit::git;
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection as _, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 
 use crate::stage::Stage;
 
@@ -118,10 +118,12 @@ const TASKS: &str = "SELECT t.title, t.id::text AS id, concat_ws(' ', t.status, 
      FROM tasks t WHERE t.title LIKE $1 ORDER BY t.title";
 
 /// How the scenario's tasks ended, and what is there more than once.
-pub async fn end_state(stage: &Stage<'_>) -> Result<(EndState, Vec<String>)> {
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
+pub async fn end_state(
+    stage: &Stage<'_>,
+    database: &mut PgConnection,
+) -> Result<(EndState, Vec<String>)> {
     let rows: Vec<Row> =
-        sqlx::query_as(TASKS).bind(format!("{}%", stage.prefix)).fetch_all(&mut database).await?;
+        sqlx::query_as(TASKS).bind(format!("{}%", stage.prefix)).fetch_all(database).await?;
     let branches =
         git(&stage.repository, &["for-each-ref", "--format=%(refname:short)", "refs/heads"])?;
     let branches: BTreeSet<&str> = branches.lines().filter(|name| *name != "main").collect();
@@ -221,12 +223,15 @@ pub fn differences(expected: &EndState, found: &EndState) -> (Vec<String>, Vec<S
     (lost, divergent)
 }
 
-/// The same, where work itself was hit: what ended as expected has the same result, what did not has ended, and says why.
+/// The same, where work itself was hit: what ended as expected has the same result, what did not has ended, and says why;
+/// these are so many at the `most`.
 pub fn differences_after_a_hit(
     expected: &EndState,
     found: &EndState,
+    most: u32,
 ) -> (Vec<String>, Vec<String>) {
     let (mut lost, mut divergent) = (Vec::new(), Vec::new());
+    let mut hit = Vec::new();
     for (name, expected) in expected {
         let Some(found) = found.get(name) else {
             lost.push(format!("task {name} is not there"));
@@ -239,7 +244,12 @@ pub fn differences_after_a_hit(
         let says_why = found.is_failed && (found.state == "failed" || waits);
         if !(is_same || says_why || found.state == "waiting dependency") {
             divergent.push(format!("task {name}: {found:?} instead of {expected:?}"));
+        } else if says_why && !is_same {
+            hit.push(name);
         }
+    }
+    if u32::try_from(hit.len()).is_ok_and(|count| count > most) {
+        divergent.push(format!("{hit:?} failed, and only {most} were hit"));
     }
     (lost, divergent)
 }

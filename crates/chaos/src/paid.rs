@@ -7,22 +7,25 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::stage::Stage;
 
 /// Answers that were asked for although they were in a journal already, and turns that were answered more often than so
 /// many disturbances explain: each may cost the answer that is on its way.
-pub(crate) async fn repeated(stage: &Stage<'_>, disturbances: u32) -> Result<Vec<String>> {
+pub(crate) async fn repeated(
+    stage: &Stage<'_>,
+    database: &mut PgConnection,
+    disturbances: u32,
+) -> Result<Vec<String>> {
     let Some(model) = &stage.model else { return Ok(Vec::new()) };
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
     let journaled: Vec<i64> = sqlx::query_scalar(
         "SELECT (extract(epoch FROM s.created_at) * 1000000)::bigint FROM run_steps s \
          JOIN agent_tasks r ON r.id = s.run_id JOIN tasks t ON t.id = r.task_id \
          WHERE t.title LIKE $1 AND s.kind = 'model_response' ORDER BY s.created_at, s.seq",
     )
     .bind(format!("{}%", stage.prefix))
-    .fetch_all(&mut database)
+    .fetch_all(database)
     .await?;
     let mut asked: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
     for (turn, at) in model.paid() {

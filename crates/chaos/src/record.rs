@@ -1,14 +1,21 @@
 //! A play that nobody disturbs: what it comes to, and which failpoints it meets on its way.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 use journeyman_faults::{Half, Point, points};
 use serde::{Deserialize, Serialize};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::judge::{self, EndState};
 use crate::life::{End, Kind, Lived, Progress, live};
 use crate::play::Play;
 use crate::stage::Stage;
 use crate::world::World;
+
+/// The play whose recovery is recorded from one more death than that in its middle: a program is at work, which the next
+/// life finds.
+const AT_WORK: &str = "command";
 
 /// A half of a point, and how often one life met it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,33 +37,49 @@ pub struct Recording {
     pub end: EndState,
     /// What its lives meet, and what a life meets that goes on with it after one was ended in the middle.
     pub met: Vec<Met>,
+    /// Milliseconds that it takes.
+    pub took_ms: u64,
 }
 
 impl Recording {
-    /// Every place where a life of it may end: the ends of its lives up to that one.
+    /// Every place where a life of it may end: the ends of its lives up to that one. At first each half of each point
+    /// once, so that few scenarios are at all of them.
     pub fn places(&self) -> Vec<Vec<Option<End>>> {
         let each = |met: &Met| {
             let met = met.clone();
             (1..=met.times).map(move |nth| {
                 let end = End::Point { point: met.point.clone(), after: met.after, nth };
-                met.before.iter().cloned().chain([Some(end)]).collect()
+                (nth, met.before.iter().cloned().chain([Some(end)]).collect())
             })
         };
-        self.met.iter().flat_map(each).collect()
+        let mut places: Vec<(u32, _)> = self.met.iter().flat_map(each).collect();
+        places.sort_by_key(|(nth, _)| *nth);
+        places.into_iter().map(|(_, place)| place).collect()
     }
 }
 
 /// Plays it in this process: once undisturbed, once with an end in its middle.
 pub fn record(world: &World, play: &Play, name: &str) -> Result<Recording> {
+    let began = Instant::now();
     let (mut met, end) = lives(world, play, name, None)?;
-    let middle = middle(&met);
-    if middle.is_some() {
-        let (recovered, found) = lives(world, play, &format!("{name}-again"), middle.as_ref())?;
-        ensure!(found == end, "{} ends otherwise after {middle:?}: {found:#?}", play.name);
-        met.extend(recovered.into_iter().filter(|met| !met.before.is_empty()));
+    let took_ms = u64::try_from(began.elapsed().as_millis())?;
+    let mut deaths: Vec<End> = middle(&met).into_iter().collect();
+    if play.name == AT_WORK {
+        deaths.push(End::at(points::CHILD_STARTED.name, Half::After, 1));
+    }
+    for (nth, death) in deaths.iter().enumerate() {
+        let (recovered, found) = lives(world, play, &format!("{name}-again{nth}"), Some(death))?;
+        ensure!(found == end, "{} ends otherwise after {death:?}: {found:#?}", play.name);
+        let recovered = recovered.into_iter().filter(|met| !met.before.is_empty());
+        let is_known = |other: &Met| {
+            met.iter().any(|met| (&met.point, met.after) == (&other.point, other.after))
+        };
+        // After the first one, what no recovery meets otherwise.
+        let new: Vec<Met> = recovered.filter(|met| nth == 0 || !is_known(met)).collect();
+        met.extend(new);
     }
     met.sort();
-    Ok(Recording { end, met })
+    Ok(Recording { end, met, took_ms })
 }
 
 /// Where work is under way: a step in the middle of the journal, else the middle of what is added.
@@ -98,12 +121,13 @@ fn lives(
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (end, duplicated) = runtime.block_on(judge::end_state(&stage))?;
+    let mut database = runtime.block_on(PgConnection::connect(&world.url()))?;
+    let (end, duplicated) = runtime.block_on(judge::end_state(&stage, &mut database))?;
     ensure!(duplicated.is_empty(), "{}: {duplicated:?}", play.name);
     let mut wrong = progress.left;
     wrong.extend(judge::repository(&stage, false)?);
-    wrong.extend(runtime.block_on(judge::orphans(&stage))?);
-    wrong.extend(runtime.block_on(judge::audit(&stage))?);
+    wrong.extend(runtime.block_on(judge::orphans(&stage, &mut database))?);
+    wrong.extend(runtime.block_on(judge::audit(&stage, &mut database))?);
     ensure!(wrong.is_empty(), "{}: {wrong:?}", play.name);
     Ok((met, end))
 }

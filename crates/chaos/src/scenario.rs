@@ -3,6 +3,7 @@
 use anyhow::Result;
 use journeyman_testkit::model::ModelServer;
 use serde::{Deserialize, Serialize};
+use sqlx::{Connection as _, PgConnection};
 use tokio::runtime::Runtime;
 
 use crate::judge::{self, Findings};
@@ -16,6 +17,11 @@ use crate::world::World;
 
 /// More lives than these are no recovery.
 const MOST_LIVES: usize = 12;
+
+/// Of ten daemons, those that end at a moment.
+const MOMENTS: u64 = 3;
+/// Sooner a daemon has done nothing yet.
+const EARLIEST_MS: u64 = 20;
 
 /// A play and where its lives end; a life without an end stops in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +44,11 @@ pub struct Scenario {
 pub struct Outcome {
     /// The scenario.
     pub scenario: Scenario,
-    /// The lives that were ended, or how often a trouble struck; an end that was not reached is not counted.
+    /// The lives that were ended; an end that was not reached is not counted.
     pub kills: u32,
+    /// How often a trouble struck that ends no life of a daemon.
+    #[serde(default)]
+    pub strikes: u32,
     /// The ends of lives that came about, in order.
     #[serde(default)]
     pub ended: Vec<End>,
@@ -51,18 +60,24 @@ pub struct Outcome {
 }
 
 impl Scenario {
-    /// The scenario of a seed. Seeds that follow each other walk over the places of a play, round after round. Three in
-    /// ten daemons end at a drawn moment instead of the place that it would be their turn for. Ends in recoveries are
-    /// drawn.
+    /// The scenario of a seed. Seeds that follow each other walk over the places of a play, round after round; of ten
+    /// daemons three end at a drawn moment instead, anywhere in the play. Ends in recoveries are drawn.
     pub fn of(seed: u64, kind: Kind, play: &Play, recording: &Recording) -> Self {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let places = recording.places();
-        let place = usize::try_from(seed).unwrap_or_default() % places.len().max(1);
+        let (tens, rest) = (seed / 10, seed % 10);
+        let turn = match kind {
+            Kind::Daemon => rest.checked_sub(MOMENTS).map(|nth| tens * (10 - MOMENTS) + nth),
+            Kind::Inside => Some(seed),
+        };
         let mut ends = Vec::new();
-        if kind == Kind::Daemon && random.u8(..10) < 3 {
-            ends.push(Some(End::Moment { ms: random.u64(20..1_500) }));
-        } else if let Some(place) = places.get(place) {
-            ends.clone_from(place);
+        if let Some(turn) = turn {
+            let place = usize::try_from(turn).unwrap_or_default() % places.len().max(1);
+            ends.extend(places.get(place).cloned().unwrap_or_default());
+        } else {
+            // A daemon beside others takes longer than the recording did.
+            let latest = (recording.took_ms * 2).max(EARLIEST_MS + 1);
+            ends.push(Some(End::Moment { ms: random.u64(EARLIEST_MS..latest) }));
         }
         // A recovery that ends, too.
         let again = match random.u8(..10) {
@@ -103,6 +118,7 @@ impl Scenario {
         let mut outcome = Outcome {
             scenario: self.clone(),
             kills: 0,
+            strikes: 0,
             ended: Vec::new(),
             findings: Findings::default(),
             evidence: Vec::new(),
@@ -129,7 +145,11 @@ impl Scenario {
             let end = self.ends.get(life).and_then(Option::as_ref);
             let lived = if let Some(trouble) = self.trouble.filter(|_| life == 0) {
                 let (lived, strikes) = trouble.live(stage, &mut progress, end, self.seed)?;
-                outcome.kills += strikes;
+                if trouble == Trouble::Nodes {
+                    outcome.kills += strikes;
+                } else {
+                    outcome.strikes += strikes;
+                }
                 stage.world.wait_for_database()?;
                 lived
             } else {
@@ -162,30 +182,40 @@ impl Scenario {
         recording: &Recording,
         outcome: &mut Outcome,
     ) -> Result<()> {
+        let (disturbances, strikes) = (outcome.kills + outcome.strikes, outcome.strikes);
         let findings = &mut outcome.findings;
         findings.divergent.extend(stage.model.iter().flat_map(ModelServer::violations));
         findings.divergent.extend(stage.forge.iter().flat_map(|(forge, _)| forge.violations()));
-        findings.repeated.extend(looker.block_on(paid::repeated(stage, outcome.kills))?);
-        looker.block_on(self.compare(stage, recording, findings))
+        looker.block_on(async {
+            let mut database = PgConnection::connect(&stage.world.url()).await?;
+            findings.repeated.extend(paid::repeated(stage, &mut database, disturbances).await?);
+            self.compare(stage, &mut database, recording, strikes, findings).await
+        })
     }
 
     async fn compare(
         &self,
         stage: &Stage<'_>,
+        database: &mut PgConnection,
         recording: &Recording,
+        strikes: u32,
         findings: &mut Findings,
     ) -> Result<()> {
-        let (found, duplicated) = judge::end_state(stage).await?;
+        let (found, duplicated) = judge::end_state(stage, database).await?;
         findings.duplicated.extend(duplicated);
         let hits_work = self.trouble.is_some_and(Trouble::hits_work);
-        let differences =
-            if hits_work { judge::differences_after_a_hit } else { judge::differences };
-        let (lost, divergent) = differences(&recording.end, &found);
+        let (lost, divergent) = if hits_work {
+            // A program that is killed fails its own task; a disk is full for all of them.
+            let most = if self.trouble == Some(Trouble::Agent) { strikes } else { u32::MAX };
+            judge::differences_after_a_hit(&recording.end, &found, most)
+        } else {
+            judge::differences(&recording.end, &found)
+        };
         findings.lost.extend(lost);
         findings.divergent.extend(divergent);
         findings.divergent.extend(judge::repository(stage, hits_work)?);
-        findings.orphans.extend(judge::orphans(stage).await?);
-        findings.audit.extend(judge::audit(stage).await?);
+        findings.orphans.extend(judge::orphans(stage, database).await?);
+        findings.audit.extend(judge::audit(stage, database).await?);
         Ok(())
     }
 }

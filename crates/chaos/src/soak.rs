@@ -1,6 +1,8 @@
 //! A long time under load with random kills: nothing may grow, and nothing may be left.
 
+use std::fmt;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,10 +25,15 @@ use crate::world::{Options, World};
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(5);
-/// A life has its caches and connections by this age: younger ones are not compared.
-const GROWN_UP: Duration = Duration::from_secs(15);
-/// How much more the last quarter may have of something than the second one.
-const GROWTH: f64 = 1.25;
+/// The part of the time after which nothing is killed: what leaks grows in the one life that is left.
+const QUIET_FROM: f64 = 0.5;
+/// The parts of that life that are compared: it has its caches and connections by the first one.
+const EARLY: Range<f64> = 0.6..0.75;
+const LATE: Range<f64> = 0.85..1.1;
+/// How much more the second one may have of something.
+const GROWTH: f64 = 1.1;
+/// How many more of what comes and goes with the runs, whose number at a moment is chance.
+const CHANCE: f64 = 100.0;
 
 /// What is asked of a soak.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +50,6 @@ pub struct Soak {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     at: Duration,
-    age: Duration,
     /// Memory of the daemon's own, in KiB.
     memory_kib: u64,
     files: u64,
@@ -106,10 +112,8 @@ impl Soak {
                 left.push(format!("{:?}", died(&stage, status, None)));
                 life = born(&stage, None)?;
             }
-            // The second quarter and the last one have no kills: they are compared.
             let part = began.elapsed().as_secs_f64() / self.time.as_secs_f64();
-            let is_quiet = (0.15..0.4).contains(&part) || part > 0.75;
-            if !is_quiet && life.ends.is_none_or(|ends| life.born.elapsed() >= ends) {
+            if part < QUIET_FROM && life.ends.is_none_or(|ends| life.born.elapsed() >= ends) {
                 life.daemon.kill().await?;
                 kills += 1;
                 life = born(&stage, Some(Duration::from_secs(random.u64(10..45))))?;
@@ -132,10 +136,16 @@ impl Soak {
             )?;
             samples.push((part, sample));
         }
-        let is_flat = compare(&samples)?;
+        let compared = Compared::of(&samples, self.runs);
         left.extend(self.end(&stage, &mut database, life).await?);
-        writeln!(out, "{kills} kills; left at the end: {left:?}")?;
-        Ok(is_flat && left.is_empty())
+        let minutes = self.time.as_secs() / 60;
+        writeln!(
+            out,
+            "\n{minutes} minutes, {kills} kills, {} runs done\n\n{compared}",
+            compared.done
+        )?;
+        writeln!(out, "left at the end: {left:?}")?;
+        Ok(compared.is_good() && left.is_empty())
     }
 
     /// Takes back what has not begun, lets the rest end, stops in order; what is left.
@@ -164,7 +174,7 @@ impl Soak {
         if let Lived::Stuck(why) = stop(stage, &mut life.daemon, None, Lived::Over).await? {
             left.push(why);
         }
-        left.extend(judge::orphans(stage).await?);
+        left.extend(judge::orphans(stage, database).await?);
         let query = sqlx::query_scalar::<_, i64>(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );
@@ -174,6 +184,11 @@ impl Soak {
         }
         let repeated = stage.model.iter().flat_map(ModelServer::violations);
         left.extend(repeated);
+        // All of the work is good: whatever struck it, it ends well.
+        let query = sqlx::query_scalar(
+            "SELECT concat_ws(' ', 'task', id, status, error) FROM tasks WHERE status NOT IN ('completed', 'cancelled')",
+        );
+        left.extend(query.fetch_all(&mut *database).await?);
         Ok(left)
     }
 }
@@ -247,7 +262,6 @@ async fn sample(
     let number = |value: i64| u64::try_from(value).unwrap_or(0);
     Ok(Sample {
         at,
-        age: life.born.elapsed(),
         memory_kib: field("RssAnon:"),
         files: count(format!("/proc/{pid}/fd").into()),
         threads: field("Threads:"),
@@ -277,34 +291,93 @@ fn processes(above: u32) -> u64 {
     count
 }
 
-/// Prints the second quarter beside the last one; whether nothing grew.
-fn compare(samples: &[(f64, Sample)]) -> Result<bool> {
-    type Value = fn(&Sample) -> u64;
-    let of = |from: f64, to: f64, value: Value| {
-        let grown_up =
-            |(part, sample): &&(f64, Sample)| (from..to).contains(part) && sample.age >= GROWN_UP;
-        let mut values: Vec<u64> =
-            samples.iter().filter(grown_up).map(|(_, sample)| value(sample)).collect();
-        values.sort_unstable();
-        values.get(values.len() / 2).copied().unwrap_or(0)
-    };
-    let values: [(&str, Value); 6] = [
-        ("memory, KiB", |sample| sample.memory_kib),
-        ("files", |sample| sample.files),
-        ("threads", |sample| sample.threads),
-        ("connections", |sample| sample.connections),
-        ("processes", |sample| sample.processes),
-        ("folders of runs", |sample| sample.folders),
-    ];
-    let mut out = std::io::stdout();
-    let mut is_flat = true;
-    writeln!(out, "\n| median of | second quarter | last quarter |\n|---|---:|---:|")?;
-    for (name, value) in values {
-        let (early, late) = (of(0.2, 0.4, value), of(0.8, 1.1, value));
-        #[expect(clippy::cast_precision_loss, reason = "small counts")]
-        let grew = late as f64 > early as f64 * GROWTH + 4.0;
-        is_flat &= !grew;
-        writeln!(out, "| {name} | {early} | {late} |{}", if grew { " grew" } else { "" })?;
+/// Two parts of one life beside each other.
+struct Compared {
+    /// What of, its medians, and whether it grew.
+    rows: Vec<(&'static str, u64, u64, bool)>,
+    runs: u32,
+    /// Runs that were done at the end.
+    done: u64,
+    /// Of them, between the middles of the two parts.
+    done_between: u64,
+}
+
+impl Compared {
+    fn of(samples: &[(f64, Sample)], runs: u32) -> Self {
+        type Value = fn(&Sample) -> u64;
+        let median = |parts: &Range<f64>, value: Value| {
+            let within = samples.iter().filter(|(part, _)| parts.contains(part));
+            let mut values: Vec<u64> = within.map(|(_, sample)| value(sample)).collect();
+            values.sort_unstable();
+            values.get(values.len() / 2).copied().unwrap_or(0)
+        };
+        let values: [(&str, Value); 6] = [
+            ("memory, KiB", |sample| sample.memory_kib),
+            ("files", |sample| sample.files),
+            ("threads", |sample| sample.threads),
+            ("connections", |sample| sample.connections),
+            ("processes", |sample| sample.processes),
+            ("folders of runs", |sample| sample.folders),
+        ];
+        let rows = values.map(|(name, value)| {
+            let (early, late) = (median(&EARLY, value), median(&LATE, value));
+            #[expect(clippy::cast_precision_loss, reason = "small counts")]
+            let grew = late as f64 > early as f64 * GROWTH + CHANCE;
+            (name, early, late, grew)
+        });
+        let done: Value = |sample| sample.done;
+        let running: Value = |sample| sample.running;
+        let mut rows = rows.to_vec();
+        rows.push(("runs at once", median(&EARLY, running), median(&LATE, running), false));
+        let done_between = median(&LATE, done).saturating_sub(median(&EARLY, done));
+        Self { rows, runs, done: samples.last().map_or(0, |(_, last)| last.done), done_between }
     }
-    Ok(is_flat)
+
+    /// Whether nothing grew, while so many runs were at work as were asked for, and ended.
+    fn is_good(&self) -> bool {
+        // One that ends leaves its place for an instant.
+        let is_busy = |(name, early, late, _): &(&str, u64, u64, bool)| {
+            *name != "runs at once" || *early.min(late) >= u64::from(self.runs) * 9 / 10
+        };
+        self.rows.iter().all(|row| !row.3 && is_busy(row))
+            && self.done_between >= u64::from(self.runs)
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| median of | early in the last life | late in it |\n|---|---:|---:|")?;
+        for (name, early, late, grew) in &self.rows {
+            let grew = if *grew { " grew" } else { "" };
+            writeln!(f, "| {name} | {early} | {late} |{grew}")?;
+        }
+        writeln!(f, "\nRuns that ended between the two: {}.", self.done_between)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten minutes of which each sample has so much more than the one before.
+    fn samples(more: Sample) -> Vec<(f64, Sample)> {
+        let at = |nth: u64| Sample {
+            memory_kib: 60_000 + nth * more.memory_kib,
+            files: 270 + nth * more.files,
+            running: 200 - nth * more.running,
+            done: nth * 40,
+            ..Sample::default()
+        };
+        (1..=120).map(|nth| (f64::from(u32::try_from(nth).unwrap()) / 120.0, at(nth))).collect()
+    }
+
+    #[test]
+    fn what_leaks_is_seen() {
+        let good = |more| Compared::of(&samples(more), 200).is_good();
+        assert!(good(Sample::default()));
+        // Of a life with forty runs between two samples.
+        assert!(!good(Sample { memory_kib: 40 * 8, ..Sample::default() }));
+        assert!(!good(Sample { files: 40, ..Sample::default() }));
+        assert!(!good(Sample { running: 1, ..Sample::default() }));
+    }
 }

@@ -20,8 +20,11 @@ pub struct Figures {
     pub scenarios: u64,
     /// Lives that were ended.
     pub kills: u64,
-    /// Of those, after another one of the same scenario: while it recovered.
+    /// Of those, in a later life of the same scenario: while it recovered, or after that.
     pub kills_in_recovery: u64,
+    /// How often a trouble struck that ends no life of a daemon.
+    #[serde(default)]
+    pub strikes: u64,
     /// Scenarios with something lost.
     pub lost: u64,
     /// Scenarios with something done twice.
@@ -43,10 +46,13 @@ pub struct Tally {
     pub daemon: Figures,
     /// A runtime in this process, cut off.
     pub inside: Figures,
-    /// Daemons in trouble, by its name; `kills` is how often it struck.
+    /// Daemons in trouble, by its name.
     pub troubles: BTreeMap<String, Figures>,
     /// The halves of failpoints at which a life ended.
     pub places: BTreeSet<String>,
+    /// Those of them at which SIGKILL ended a daemon.
+    #[serde(default)]
+    pub places_of_daemons: BTreeSet<String>,
 }
 
 impl Figures {
@@ -83,6 +89,7 @@ impl Tally {
         let any = |found: &[String]| u64::from(!found.is_empty());
         figures.scenarios += 1;
         figures.kills += u64::from(outcome.kills);
+        figures.strikes += u64::from(outcome.strikes);
         if outcome.scenario.trouble.is_none() {
             figures.kills_in_recovery += u64::from(outcome.kills.saturating_sub(1));
         }
@@ -94,7 +101,11 @@ impl Tally {
         figures.audit_gaps += any(&findings.audit);
         for end in &outcome.ended {
             if let End::Point { point, after, .. } = end {
-                self.places.insert(format!("{point} {}", half(*after).word()));
+                let place = format!("{point} {}", half(*after).word());
+                if outcome.scenario.kind == Kind::Daemon {
+                    self.places_of_daemons.insert(place.clone());
+                }
+                self.places.insert(place);
             }
         }
     }
@@ -108,7 +119,7 @@ impl fmt::Display for Tally {
         for (name, a, b) in [
             ("scenarios", a.scenarios, b.scenarios),
             ("kills", a.kills, b.kills),
-            ("of them during a recovery", a.kills_in_recovery, b.kills_in_recovery),
+            ("of them in a later life of a scenario", a.kills_in_recovery, b.kills_in_recovery),
             ("lost", a.lost, b.lost),
             ("duplicated", a.duplicated, b.duplicated),
             ("divergent", a.divergent, b.divergent),
@@ -119,17 +130,21 @@ impl fmt::Display for Tally {
             writeln!(f, "| {name} | {a} | {b} |")?;
         }
         let (places, all) = (self.places.len(), POINTS.len() * 2);
-        writeln!(f, "\nFailpoint halves at which a life ended: {places} of {all}.")?;
+        let by_kill = self.places_of_daemons.len();
+        writeln!(
+            f,
+            "\nFailpoint halves at which a life ended: {places} of {all}; by SIGKILL: {by_kill}."
+        )?;
         if self.troubles.is_empty() {
             return Ok(());
         }
         writeln!(
             f,
-            "\n| trouble | scenarios | strikes | lost | duplicated | divergent | orphans | repeated model calls | gaps in the audit |"
+            "\n| trouble | scenarios | strikes | SIGKILLs of daemons | lost | duplicated | divergent | orphans | repeated model calls | gaps in the audit |"
         )?;
-        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|---:|")?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")?;
         for (name, of) in &self.troubles {
-            let (scenarios, kills, lost) = (of.scenarios, of.kills, of.lost);
+            let (scenarios, strikes, kills, lost) = (of.scenarios, of.strikes, of.kills, of.lost);
             let (duplicated, divergent) = (of.duplicated, of.divergent);
             let (orphans, gaps) = (of.orphans, of.audit_gaps);
             let repeated = if asks_a_model(name) {
@@ -139,7 +154,7 @@ impl fmt::Display for Tally {
             };
             writeln!(
                 f,
-                "| {name} | {scenarios} | {kills} | {lost} | {duplicated} | {divergent} | {orphans} | {repeated} | {gaps} |"
+                "| {name} | {scenarios} | {strikes} | {kills} | {lost} | {duplicated} | {divergent} | {orphans} | {repeated} | {gaps} |"
             )?;
         }
         Ok(())

@@ -64,8 +64,8 @@ impl Trouble {
     pub fn suits(self, play: &str) -> bool {
         match self {
             Self::Database | Self::Wire => ["graph", "command", "model", "forge"].contains(&play),
-            Self::Sleep => ["steady", "model", "forge"].contains(&play),
-            Self::Agent | Self::Nodes | Self::Disk => play == "steady",
+            Self::Sleep | Self::Nodes => ["steady", "model", "forge"].contains(&play),
+            Self::Agent | Self::Disk => play == "steady",
         }
     }
 

@@ -225,7 +225,7 @@ impl World {
         let Options { max_reclaims, lease_s, namespaces, concurrent, .. } = self.options;
         let namespaces = if namespaces { "auto" } else { "off" };
         let mut text = format!(
-            "[database]\nurl = \"{}\"\nmax_connections = 6\n\n[system]\nmax_concurrent_tasks = {concurrent}\n\n[scheduler]\npoll_ms = 300\nlease_s = {lease_s}\n\
+            "[database]\nurl = \"{}\"\nmax_connections = 4\n\n[system]\nmax_concurrent_tasks = {concurrent}\n\n[scheduler]\npoll_ms = 300\nlease_s = {lease_s}\n\
              max_reclaims = {max_reclaims}\n\n[sandbox]\nnamespaces = \"{namespaces}\"\n\n[log]\nfilter = \"info\"\n\n\
              [git]\nauthor_name = \"Chaos\"\nauthor_email = \"chaos@localhost\"\n",
             self.daemons_url()

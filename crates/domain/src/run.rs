@@ -5,7 +5,7 @@
 //! and the answer is the same as if nothing had happened, save for a call without a result.
 
 use crate::driver::Observation;
-use crate::failure::Policy;
+use crate::failure::{Policy, backoff_ms};
 use crate::limits::{LimitHit, Limits, Usage};
 use crate::model::{FailureKind, ModelFailure};
 use crate::status::{DriverKind, WaitingFor};
@@ -127,6 +127,8 @@ pub struct Run {
     /// The last call's end is unknown, since the runtime died while it ran.
     interrupted: bool,
     limit_hit: Option<LimitHit>,
+    /// Refusals of the machine since anything else came about.
+    refusals: u32,
     calls_since_judgement: u32,
     judgement: Option<Judgement>,
     approved: bool,
@@ -146,6 +148,7 @@ impl Run {
 
     /// Folds one more entry in.
     pub fn apply(&mut self, entry: &Entry) {
+        self.refusals = if matches!(entry, Entry::Refused { .. }) { self.refusals + 1 } else { 0 };
         match entry {
             Entry::Started { driver, limits, .. } => {
                 self.driver = Some(*driver);
@@ -168,8 +171,8 @@ impl Run {
                 self.limits = Some(limits.clone());
                 self.aside = None;
             }
-            // It changes what a judgement is made of, not what is next.
-            Entry::BaseChecked { .. } => {}
+            // It changes what a judgement is made of, not what is next; after a refusal, next is what was refused.
+            Entry::BaseChecked { .. } | Entry::Refused { .. } => {}
             Entry::ToolIntent { call, effect } => {
                 self.usage.steps += 1;
                 self.calls_since_judgement += 1;
@@ -235,6 +238,13 @@ impl Run {
         let until_ms = until_ms.filter(|_| policy != Policy::Ask);
         let reason = failure.message.clone();
         self.aside = Some(Aside { waiting_for, until_ms, hit: None, reason });
+    }
+
+    /// Milliseconds until what the machine refuses now is tried again; `None` where the user is asked. `has_room` says
+    /// that there is room on the disk once the run's own files are gone: then it is the run that fills it, and would
+    /// again. For room that others take it waits as long as they do.
+    pub const fn refused(&self, has_room: bool) -> Option<u64> {
+        if has_room && self.refusals > 0 { None } else { Some(backoff_ms(self.refusals + 1)) }
     }
 
     /// Calls of the model that were given up since its last answer.
@@ -460,6 +470,7 @@ pub fn observation(entry: &Entry, output: String) -> Option<Observation> {
         | Entry::Approved
         | Entry::Delivered { .. }
         | Entry::LimitReached { .. }
+        | Entry::Refused { .. }
         | Entry::Outcome { .. } => None,
     }
 }

@@ -159,6 +159,14 @@ pub enum Entry {
         /// Which.
         hit: LimitHit,
     },
+    /// The machine refused what the runtime itself needed, as room on the disk: no failure of the work, which goes on
+    /// from here.
+    Refused {
+        /// One sentence.
+        reason: String,
+        /// Milliseconds since 1970 from when on it is tried again; `None` waits for the user.
+        until_ms: Option<u64>,
+    },
     /// The end.
     Outcome {
         /// How it ended.
@@ -206,6 +214,7 @@ impl Entry {
             Self::Approved => "approved",
             Self::Delivered { .. } => "delivered",
             Self::LimitReached { .. } => "limit_reached",
+            Self::Refused { .. } => "refused",
             Self::Outcome { .. } => "outcome",
         }
     }

@@ -17,7 +17,10 @@ points! {
     NODE_REGISTER = "node.register", "This life of the process has its row.";
     NODE_STOP = "node.stop", "A node's row is ended, and its leases with it.";
     NODE_IDLE = "node.idle", "A node's row says why it begins nothing.";
-    REAP = "process.reap", "Processes of an earlier life are killed.";
+    REAP_NODE = "process.reap_node", "What a dead node has started for no run is killed.";
+    REAP_LEFT = "process.reap_left", "Children of a dead node are killed, a page of them.";
+    REAP = "process.reap", "Processes of an earlier life of a run are killed.";
+    SEEN = "seen.write", "How far the audit was seen is written beside the database.";
 
     // Tasks, as users change them.
     TASK_ADD = "task.add", "Tasks that wait for nothing are added, with others that come at once.";

@@ -86,10 +86,14 @@ impl StoreError {
 }
 
 /// Whether the same call may succeed when it is made again: no server, a serialisation failure, a
-/// deadlock, a lock that was not free in time, no room on the disk.
+/// deadlock, a lock that was not free in time, a time limit of the server's, a server that only reads
+/// for a while, a server without room, memory or whatever else it lacks (class 53), an error of its disk.
 pub fn is_transient(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_))
-        || matches!(error.sqlstate().as_deref(), Some("40001" | "40P01" | "53100" | "55P03"))
+        || error.sqlstate().is_some_and(|state| {
+            state.starts_with("53")
+                || ["40001", "40P01", "55P03", "57014", "25006", "58030"].contains(&&*state)
+        })
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::{Span, span, status};
 
 pub use tree::tree;
@@ -81,7 +82,11 @@ struct Received {
 struct State {
     spans: Vec<ReceivedSpan>,
     metrics: BTreeSet<String>,
+    counts: BTreeMap<Series, i64>,
 }
+
+/// A counter's name and the attributes of one of its series.
+type Series = (String, BTreeMap<String, String>);
 
 impl OtlpReceiver {
     /// Receives OTLP over HTTP with protobuf bodies.
@@ -115,6 +120,19 @@ impl OtlpReceiver {
     /// The names of all metrics so far.
     pub fn metrics(&self) -> BTreeSet<String> {
         self.received.lock().metrics.clone()
+    }
+
+    /// The value, as it was told last, of a counter's only series with these attributes among its own.
+    pub fn count(&self, name: &str, wanted: &[(&str, &str)]) -> Option<i64> {
+        let state = self.received.lock();
+        let is_it = |(of, attributes): &Series| {
+            let has =
+                |(key, value): &(&str, &str)| attributes.get(*key).is_some_and(|it| it == value);
+            of == name && wanted.iter().all(has)
+        };
+        let mut found = state.counts.iter().filter(|(series, _)| is_it(series));
+        let first = found.next().map(|(_, count)| *count);
+        first.filter(|_| found.next().is_none())
     }
 
     /// Waits until the spans so far satisfy `enough`; `None` when they do not within `limit`.
@@ -152,8 +170,19 @@ impl Received {
 
     fn add_metrics(&self, request: ExportMetricsServiceRequest) {
         let scopes = request.resource_metrics.into_iter().flat_map(|r| r.scope_metrics);
-        let names = scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name);
-        self.lock().metrics.extend(names);
+        let mut state = self.lock();
+        for metric in scopes.flat_map(|scope| scope.metrics) {
+            if let Some(metric::Data::Sum(sum)) = metric.data {
+                for point in sum.data_points {
+                    if let Some(number_data_point::Value::AsInt(count)) = point.value {
+                        let series = (metric.name.clone(), attributes(point.attributes));
+                        state.counts.insert(series, count);
+                    }
+                }
+            }
+            state.metrics.insert(metric.name);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 }

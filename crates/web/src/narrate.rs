@@ -72,6 +72,7 @@ impl Narrator {
             Entry::Delivered { patch: Some(patch), .. } => format!("delivered: patch {patch}"),
             Entry::Delivered { .. } | Entry::ModelRequest { .. } => String::new(),
             Entry::LimitReached { hit } => hit.to_string(),
+            Entry::Refused { reason, .. } => format!("it waits: {reason}"),
             Entry::Outcome { outcome } => ended(outcome),
         };
         one_line(&line)

@@ -37,3 +37,9 @@ pub async fn settle(folder: &Path) -> Result<(), WorkspaceError> {
         tokio::task::spawn_blocking(move || Ok(rustix::fs::syncfs(File::open(of)?)?)).await;
     settled.map_err(std::io::Error::other).and_then(|done| done).doing("write to disk", folder)
 }
+
+/// Whether the disk of a folder has room for more than a little: a tenth of it, or a gibibyte.
+pub fn has_room(folder: &Path) -> bool {
+    let Ok(found) = rustix::fs::statvfs(folder) else { return false };
+    found.f_bavail >= found.f_blocks / 10 || found.f_bavail * found.f_frsize >= 1 << 30
+}

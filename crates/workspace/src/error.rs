@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::git::{GitError, ObjectId};
 
 /// What can go wrong with a workspace, a delivery or an edit.
@@ -92,6 +94,18 @@ pub enum WorkspaceError {
 }
 
 impl WorkspaceError {
+    /// Whether it is the machine that refuses, now: no room, no memory, no files, a disk that fails, git ended by
+    /// somebody's signal. What was asked for is right, and may be done later.
+    pub fn is_of_the_machine(&self) -> bool {
+        if let Self::Git(GitError::Failed { status, message, .. }) = self {
+            return status.code().is_none() || MACHINES.iter().any(|words| message.contains(words));
+        }
+        let (Self::Io { source, .. } | Self::Git(GitError::NotStarted(source))) = self else {
+            return false;
+        };
+        refuses_for_now(source)
+    }
+
     /// Whether the system refused the very path that was asked for: too long, no folder, not
     /// permitted. Another path may do; a full disk, for one, is nobody's path.
     pub fn is_of_the_path(&self) -> bool {
@@ -106,6 +120,28 @@ impl WorkspaceError {
                 | ErrorKind::InvalidInput
         )
     }
+}
+
+/// What git says where it is the machine that refuses.
+const MACHINES: [&str; 7] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+    "Resource temporarily unavailable",
+    "nable to write",
+];
+
+fn refuses_for_now(error: &io::Error) -> bool {
+    let of_the_machine = [Errno::IO, Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::OutOfMemory
+            | ErrorKind::WouldBlock
+    ) || error.raw_os_error().is_some_and(|number| of_the_machine.contains(&number))
 }
 
 /// At most five paths, for a sentence.

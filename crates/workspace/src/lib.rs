@@ -38,7 +38,7 @@ pub use clone::{Workspace, create, discard, empty, exclude, open, tree_in};
 pub use deliver::{
     Applied, Delivered, Delivery, Earlier, Signature, apply, deliver, delivered_before,
 };
-pub use durable::{settle, write_durably};
+pub use durable::{has_room, settle, write_durably};
 pub use error::WorkspaceError;
 pub use git::{GitError, InvalidObjectId, ObjectId};
 pub use journeyman_launcher::Policy;

@@ -8,17 +8,17 @@ use std::process::{Command, Stdio};
 use super::{notes, refuse_with, run, run_command, state_of};
 use crate::support::{Home, Ran, git, wait_until};
 
-const FULL: &str = "No space left on device";
+pub(crate) const FULL: &str = "No space left on device";
 
 /// A file system of its own in a folder; gone with the test.
-struct Disk {
+pub(crate) struct Disk {
     folder: PathBuf,
 }
 
 impl Disk {
     /// `None` where this machine does not permit it, which is printed.
     #[expect(clippy::print_stderr, reason = "a test that skips itself says why")]
-    fn mount(folder: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(folder: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(folder).unwrap();
         let options = format!("size={size},mode=700");
         let mut mount = Command::new("mount");
@@ -38,13 +38,13 @@ impl Disk {
     }
 
     /// Takes all the room there is.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = std::fs::File::create(self.folder.join("filler")).unwrap();
         let ended = std::io::copy(&mut std::io::repeat(0), &mut file);
         assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         std::fs::remove_file(self.folder.join("filler")).unwrap();
     }
 }

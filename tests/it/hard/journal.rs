@@ -143,3 +143,28 @@ async fn a_task_whose_journal_was_damaged_is_parked_and_the_rest_goes_on() {
         assert_eq!(delivered_note(&home, &repository, &again.task), "one\ntwo");
     }
 }
+
+/// Nothing says that there was more of it; what it lacks is done again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_the_end_of_a_journal_that_was_cut_off_is_done_again() {
+    let home = Home::new().await;
+    let repository = repository(&home, "notes");
+    let mut first = home.up();
+    let standing: [Standing; 3] = Standing::many(&home, &repository);
+    first.kill();
+    let mut hand = by_hand(&home);
+    for (lacks, standing) in standing.iter().enumerate() {
+        let run = &standing.run;
+        let last = format!("(SELECT max(seq) FROM run_steps WHERE run_id = '{run}')");
+        for _ in 0..lacks {
+            let cut = format!("DELETE FROM run_steps WHERE run_id = '{run}' AND seq = {last}");
+            change(&mut hand, &cut);
+        }
+    }
+    let _second = home.up();
+    for one in &standing {
+        one.finish(&home);
+        assert_done_once(&home, &repository, &one.task);
+        assert_eq!(delivered_note(&home, &repository, &one.task), "one\ntwo");
+    }
+}

@@ -7,6 +7,7 @@ use journeyman_domain::model::Wire;
 use journeyman_domain::status::Status;
 use journeyman_testkit::model::{Misbehaviour, Reply, Script};
 use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::scene::{Scene, note};
 use crate::recovery::scene::row;
@@ -161,4 +162,30 @@ async fn asleep_just_before_it_asks() {
     wait_until("the first one knows", || scene.home.daemon_log().contains("the lease is lost"));
     assert_eq!(first.stop(), 0, "{}", scene.home.daemon_log());
     scene.nothing_paid_twice();
+}
+
+/// Reasons of its own that a database has to refuse for a while: a time limit, a standby, no room, no memory, a disk.
+const REFUSALS: &str = "CREATE SEQUENCE refusals; \
+     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ \
+     DECLARE codes text[] := ARRAY['57014', '25006', '53100', '53200', '53400', '58030']; nth int; BEGIN \
+         nth := nextval('refusals'); \
+         IF nth <= 6 THEN RAISE EXCEPTION 'not now' USING ERRCODE = codes[nth]; END IF; \
+         RETURN NEW; END $$; \
+     CREATE TRIGGER refuse BEFORE INSERT ON run_steps FOR EACH ROW WHEN (NEW.kind = 'model_response') \
+         EXECUTE FUNCTION refuse()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_database_refuses_for_a_while_is_paid_once() {
+    let names = note(&Home::new().await);
+    let script = Script::turns([names.edit("one", "two"), Reply::text("Done.")]);
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let mut database = PgConnection::connect(&scene.home.database_url()).await.unwrap();
+    database.execute(REFUSALS).await.unwrap();
+    let mut daemon = scene.home.up();
+    let task = add(&scene, &note(&scene.home).repository);
+    wait_until("it is over", || row(&scene.home, &task).status.is_final());
+    assert_eq!(row(&scene.home, &task).status, Status::Completed, "{}", scene.home.daemon_log());
+    assert_eq!(row(&scene.home, &task).attempts, 1);
+    scene.nothing_paid_twice();
+    assert_eq!(daemon.stop(), 0);
 }

@@ -91,6 +91,31 @@ async fn a_running_task_hears_of_pause_and_cancel_when_its_lease_is_renewed() {
 }
 
 #[tokio::test]
+async fn a_pause_and_its_end_count_whatever_the_run_comes_to_meanwhile() {
+    let database = database().await;
+    let store = database.store();
+    let task = add(store, "t", &[]).await;
+    let mine = node(store, NodeKind::Daemon).await;
+    let first = claim(store, mine).await.remove(0);
+    // It was about to wait for another attempt.
+    store.tasks().pause(&ACTING, task).await.unwrap();
+    let retry = Finish::new(Status::Retrying, waiting(WaitingFor::RetryAt, Some(0)));
+    store.queue().finish(&ACTING, first.fence().unwrap(), &retry).await.unwrap();
+    assert_eq!(status(store, task).await, (Status::Paused, None));
+    assert_eq!(claim(store, mine).await, []);
+    store.tasks().resume(&ACTING, task, None, None).await.unwrap();
+
+    // Its run was stopping for the pause when the user thought better of it.
+    let second = claim(store, mine).await.remove(0);
+    store.tasks().pause(&ACTING, task).await.unwrap();
+    store.tasks().resume(&ACTING, task, None, None).await.unwrap();
+    let paused = Finish::new(Status::Paused, after(Status::Paused));
+    store.queue().finish(&ACTING, second.fence().unwrap(), &paused).await.unwrap();
+    assert_eq!(status(store, task).await, (Status::Ready, None));
+    assert_eq!(claim(store, mine).await.remove(0).run.id, second.run.id);
+}
+
+#[tokio::test]
 async fn a_cancelled_task_does_not_keep_an_execution_that_was_put_aside() {
     let database = database().await;
     let store = database.store();

@@ -14,9 +14,10 @@ const ALIVE: Duration = Duration::from_mins(10);
 
 impl State {
     pub(super) async fn renew(&mut self) -> Result<(), StoreError> {
-        let (began, lease) = (since_boot(), self.lease());
+        let (began, lease) = (since_boot(), self.runtime.lease());
         let held = self.runtime.store.queue().renew(self.runtime.node, lease).await?;
-        let is_alone = self.runs.is_empty() || self.is_alone().await?;
+        // Whose first run begins before the next renewal is none by then, whoever has come.
+        let is_alone = !self.runs.is_empty() && self.is_alone().await?;
         self.runtime.leases.renewed(began, lease, is_alone);
         for run in &held {
             if self.runs.values().any(|started| started.task == run.task_id) {
@@ -38,14 +39,10 @@ impl State {
         for run in lost.iter().filter(|run| !alive.iter().any(|other| other.run == **run)) {
             self.runs.remove(run);
         }
-        self.was_away = false;
+        (self.was_away, self.told_at) = (false, None);
         self.decided.running = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         self.settle_drain();
         Ok(())
-    }
-
-    pub(super) fn lease(&self) -> Duration {
-        Duration::from_millis(self.settings().lease_ms)
     }
 
     /// Whether no other node could take anything over from this one.
@@ -108,7 +105,7 @@ impl State {
             node_id: self.runtime.node,
             limit,
             only_task: self.only_task(),
-            lease: self.lease(),
+            lease: self.runtime.lease(),
             max_reclaims: settings.max_reclaims,
         };
         let acting = Acting::now("scheduler");

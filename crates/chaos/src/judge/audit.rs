@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use journeyman_store::{PoolOptions, Store};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::stage::Stage;
 
@@ -25,7 +25,7 @@ const CONTINUOUS: &str = "WITH wanted AS (SELECT * FROM tasks WHERE title LIKE $
      WHERE operation = 'UPDATE' AND before IS NOT NULL AND before IS DISTINCT FROM old OR is_last AND new IS DISTINCT FROM now";
 
 /// What the audit does not hold: its chains do not verify, or a change of a task is missing in it.
-pub async fn audit(stage: &Stage<'_>) -> Result<Vec<String>> {
+pub async fn audit(stage: &Stage<'_>, database: &mut PgConnection) -> Result<Vec<String>> {
     let store =
         Store::connect(&stage.world.url(), PoolOptions { max: 2, ..PoolOptions::default() })
             .await?;
@@ -35,7 +35,6 @@ pub async fn audit(stage: &Stage<'_>) -> Result<Vec<String>> {
         found.push(format!("the chain does not hold: {report:?}"));
     }
     store.close().await;
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
     let own = format!("{}%", stage.prefix);
     // What a row says now must be what the audit says last of it. Additions, and the ends of tasks that nobody works on,
     // come in batches, which have events of their own.
@@ -46,10 +45,10 @@ pub async fn audit(stage: &Stage<'_>) -> Result<Vec<String>> {
              AND a.record_id = t.id AND a.new_values ? 'status' ORDER BY a.id DESC LIMIT 1), '')",
     )
     .bind(&own)
-    .fetch_all(&mut database)
+    .fetch_all(&mut *database)
     .await?;
     let broken: Vec<String> =
-        sqlx::query_scalar(CONTINUOUS).bind(&own).fetch_all(&mut database).await?;
+        sqlx::query_scalar(CONTINUOUS).bind(&own).fetch_all(&mut *database).await?;
     found.extend(broken);
     found.extend(unsaid.into_iter().map(|title| format!("the audit does not say how {title} is")));
     let miscounted: Vec<String> = sqlx::query_scalar(
@@ -61,7 +60,7 @@ pub async fn audit(stage: &Stage<'_>) -> Result<Vec<String>> {
              LEFT JOIN said s ON s.kind = w.kind AND s.record = w.id WHERE s.times IS DISTINCT FROM 1",
     )
     .bind(&own)
-    .fetch_all(&mut database)
+    .fetch_all(&mut *database)
     .await?;
     found.extend(miscounted);
     Ok(found)

@@ -20,16 +20,15 @@ const NODE: &str = "JOURNEYMAN_NODE_ID";
 const LAST_BREATH: Duration = Duration::from_millis(300);
 const SWEPT: Duration = Duration::from_secs(3);
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Processes of any run or node, children of the scenario's runs without an end, folders of those of its runs whose task
 /// is over, and folders of runs that nobody knows, that are still there after the last life.
-pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
-    let left = litter(stage).await?.into_iter();
+pub async fn orphans(stage: &Stage<'_>, database: &mut PgConnection) -> Result<Vec<String>> {
+    let left = litter(stage, database).await?.into_iter();
     let mut found: Vec<String> =
         left.map(|folder| format!("folder {}", folder.display())).collect();
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
-    let ids = Ids::read(&mut database).await?;
+    let ids = Ids::read(database).await?;
     found.extend(unknown_folders(stage, &ids));
     // A git of a life that ended just now may be at its last breath.
     let mut alive = alive(stage, &ids, LAST_BREATH).await;
@@ -39,7 +38,7 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
          WHERE t.title LIKE $1 AND c.ended_at IS NULL",
     )
     .bind(format!("{}%", stage.prefix))
-    .fetch_one(&mut database)
+    .fetch_one(database)
     .await?;
     if open > 0 {
         found.push(format!("{open} children without an end"));
@@ -48,13 +47,12 @@ pub async fn orphans(stage: &Stage<'_>) -> Result<Vec<String>> {
 }
 
 /// Processes that the scenario's programs have left behind while the runtime lives on, and nothing runs any more.
-pub async fn left_behind(stage: &Stage<'_>) -> Result<Vec<String>> {
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
+pub async fn left_behind(stage: &Stage<'_>, database: &mut PgConnection) -> Result<Vec<String>> {
     let runs = sqlx::query_scalar(
         "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1",
     )
     .bind(format!("{}%", stage.prefix))
-    .fetch_all(&mut database)
+    .fetch_all(database)
     .await?;
     Ok(alive(stage, &Ids { runs, nodes: Vec::new() }, SWEPT).await)
 }
@@ -111,15 +109,14 @@ fn unknown_folders(stage: &Stage<'_>, ids: &Ids) -> Vec<String> {
 }
 
 /// Folders of those runs of the scenario whose task is over.
-pub async fn litter(stage: &Stage<'_>) -> Result<Vec<PathBuf>> {
-    let mut database = PgConnection::connect(&stage.world.url()).await?;
+pub async fn litter(stage: &Stage<'_>, database: &mut PgConnection) -> Result<Vec<PathBuf>> {
     let over: Vec<String> = sqlx::query_scalar(
         "SELECT r.id::text FROM agent_tasks r JOIN tasks t ON t.id = r.task_id WHERE t.title LIKE $1 \
          AND t.status::text = ANY ($2)",
     )
     .bind(format!("{}%", stage.prefix))
     .bind(FINAL.as_slice())
-    .fetch_all(&mut database)
+    .fetch_all(database)
     .await?;
     Ok(folders(stage, &over))
 }

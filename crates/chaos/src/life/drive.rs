@@ -12,8 +12,8 @@ use crate::judge;
 use crate::play::Act;
 use crate::stage::Stage;
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks, each of which costs the database some work.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// Nothing of the scenario can move by itself any more.
 const SETTLED: &str = "SELECT NOT EXISTS (SELECT FROM tasks WHERE title LIKE '{prefix}%' AND (status IN ('pending', 'ready', \
@@ -58,7 +58,7 @@ pub(super) async fn drive(
         tokio::time::sleep(PAUSE).await;
     }
     // Nobody works any more, and the runtime lives: what its programs left behind is gone.
-    progress.left = judge::left_behind(stage).await?;
+    progress.left = judge::left_behind(stage, &mut database).await?;
     Ok(Lived::Over)
 }
 

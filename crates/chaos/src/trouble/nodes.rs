@@ -126,7 +126,8 @@ async fn settle(stage: &Stage<'_>, data: &Path, lived: Lived) -> Result<Lived> {
         None => Lived::Stuck("a node does not answer when it is started again".to_owned()),
     };
     // It clears away while it does other things, and a stop would cut it off. What stays is the judge's.
-    let mut left = judge::litter(stage).await?;
+    let mut database = PgConnection::connect(&stage.world.url()).await?;
+    let mut left = judge::litter(stage, &mut database).await?;
     left.retain(|folder| folder.starts_with(data));
     let began = Instant::now();
     while began.elapsed() < CLEARING && left.iter().any(|folder| folder.exists()) {

@@ -23,7 +23,7 @@ async fn a_daemon_that_gives_up_is_no_kill() {
     let world = World::new(&gives_up, Options::default()).await.unwrap();
     let _watch = watched(&world);
     let play = Play::named("graph").unwrap();
-    let recording = Recording { end: EndState::new(), met: Vec::new() };
+    let recording = Recording { end: EndState::new(), met: Vec::new(), took_ms: 0 };
     let ends =
         [None, Some(End::at("queue.claim", Half::Before, 1)), Some(End::Moment { ms: 60_000 })];
     let troubles = [Trouble::Agent, Trouble::Sleep, Trouble::Nodes].map(Some);

@@ -12,6 +12,7 @@ mod start;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use journeyman_chaos::World;
@@ -30,6 +31,15 @@ fn watched(world: &World) -> Watch {
     watch(world.folder().to_str().unwrap(), LIMIT)
 }
 
+/// The same of what this command starts.
+fn watched_command(command: &mut Command) -> Watch {
+    static NTH: AtomicU32 = AtomicU32::new(0);
+    let nth = NTH.fetch_add(1, Ordering::Relaxed);
+    let played_by = format!("{}-{nth};", std::process::id());
+    command.env(PLAYED_BY, &played_by);
+    watch(format!("{PLAYED_BY}={played_by}"), LIMIT)
+}
+
 /// The daemon's program, which is built beside this one.
 fn program() -> PathBuf {
     let program = PathBuf::from(CHAOS).with_file_name("journeyman");
@@ -40,10 +50,9 @@ fn program() -> PathBuf {
 /// Runs `chaos play`, and gives the outcomes.
 #[track_caller]
 fn play(arguments: &[&str]) -> Vec<Outcome> {
-    let played_by = format!("{}-{arguments:?}", std::process::id());
     let mut command = Command::new(CHAOS);
-    command.env(PLAYED_BY, &played_by).arg("play").arg("--program").arg(program()).args(arguments);
-    let _watch = watch(format!("{PLAYED_BY}={played_by}"), LIMIT);
+    command.arg("play").arg("--program").arg(program()).args(arguments);
+    let _watch = watched_command(&mut command);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();

@@ -7,13 +7,14 @@ use journeyman_chaos::tally::Tally;
 use journeyman_faults::{POINTS, Point};
 use serde_json::Value;
 
-use super::{CHAOS, program};
+use super::{CHAOS, program, watched_command};
 
 #[test]
 fn a_life_ends_at_every_failpoint() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(CHAOS);
     command.arg("short").arg("--program").arg(program()).arg("--folder").arg(folder.path());
+    let _watch = watched_command(&mut command);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");

@@ -529,3 +529,19 @@ fn a_clock_that_jumped_back_ends_a_wait() {
     let user = Aside { until_ms: None, ..waiting };
     assert!(!user.is_of_another_clock(at_ms, 0), "the user has no clock");
 }
+
+#[test]
+fn what_the_machine_refuses_is_next_again() {
+    let mut run = Run::from_journal(&[started(Limits::default())]);
+    let before = run.next(0, Wishes::default());
+    // Others take the room: for as long as they do.
+    let waits = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
+    for wait in waits {
+        assert_eq!(run.refused(false), Some(wait));
+        run.apply(&Entry::Refused { reason: "full".into(), until_ms: Some(wait) });
+        assert_eq!(run.next(0, Wishes::default()), before);
+    }
+    assert_eq!(run.refused(true), None, "it fills the disk itself, again");
+    run.apply(&Entry::Approved);
+    assert_eq!(run.refused(true), Some(1_000), "the first time");
+}

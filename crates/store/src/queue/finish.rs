@@ -87,18 +87,20 @@ const RUNS: &str = "UPDATE agent_tasks SET status = $2::status_type, error_messa
      WHERE agent_tasks.id = r.id AND r.execution_id = $1 AND agent_tasks.status = 'running' \
      RETURNING agent_tasks.agent_id";
 const USED: &str = "UPDATE codegen_agents SET last_used_at = now() WHERE id = ANY ($1)";
-// A cancellation that was asked for is not lost, whatever the execution says.
+// What the user wishes by now is not lost, whatever the execution says: that it is cancelled, that it is held, or that
+// what it was held by is taken back.
 const TASK: &str = "UPDATE tasks SET updated_at = now(), \
-     status = CASE WHEN cancelled THEN 'cancelled' ELSE $2::status_type END, \
-     waiting_for = CASE WHEN NOT cancelled THEN $3::waiting_reason END, \
-     wake_at = CASE WHEN NOT cancelled THEN now() + make_interval(secs => $4::float8) END, \
+     status = CASE WHEN cancelled THEN 'cancelled' WHEN paused THEN 'paused' \
+         WHEN $2::status_type = 'paused' THEN 'pending' ELSE $2::status_type END, \
+     waiting_for = CASE WHEN NOT cancelled AND NOT paused THEN $3::waiting_reason END, \
+     wake_at = CASE WHEN NOT cancelled AND NOT paused THEN now() + make_interval(secs => $4::float8) END, \
      completed_at = CASE WHEN cancelled OR $5 THEN now() END, \
      error = $6, verified = coalesce($7, verified), done_by_word = coalesce($8, done_by_word), \
      branch = coalesce($9, branch), base_commit = coalesce($10, base_commit), \
      head_commit = coalesce($11, head_commit), pause_requested_at = NULL, \
      agent_id = coalesce($12, agent_id) \
-     FROM (SELECT id AS found, cancel_requested_at IS NOT NULL AND NOT $5 AS cancelled \
-         FROM tasks WHERE id = $1 FOR UPDATE) c \
+     FROM (SELECT id AS found, cancel_requested_at IS NOT NULL AND NOT $5 AS cancelled, \
+         pause_requested_at IS NOT NULL AND NOT $5 AS paused FROM tasks WHERE id = $1 FOR UPDATE) c \
      WHERE id = c.found AND status = 'running' RETURNING status::text";
 
 pub(crate) const ALL: &[&str] = &[EXECUTION, RUNS, USED, TASK];

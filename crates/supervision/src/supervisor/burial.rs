@@ -59,7 +59,13 @@ pub(super) async fn lay_to_rest(
         let _ = body.wait(None).await;
     }));
     match patience {
-        Patience::Endless => drop(burial.await),
+        Patience::Endless => {
+            tokio::pin!(burial);
+            if tokio::time::timeout(PATIENCE, &mut burial).await.is_err() {
+                tracing::error!(path = %path, "an actor blocks its thread and cannot be killed; it is waited for");
+                burial.await;
+            }
+        }
         Patience::Limited => {
             if tokio::time::timeout(PATIENCE, burial).await.is_err() {
                 tracing::error!(path = %path, "an actor blocks its thread and cannot be killed; left behind");

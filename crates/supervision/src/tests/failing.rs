@@ -217,6 +217,28 @@ async fn a_hung_child_is_killed_and_a_transient_one_comes_back() {
     );
 }
 
+/// It cannot be killed, and a second one beside it would be worse than none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_blocks_its_thread_is_not_there_twice() {
+    let rig = Rig::default();
+    let keys = format!(
+        r#"restart = "transient", {AT_ONCE}, health = {{ every = "50ms", timeout = "50ms", failures = 2 }}"#
+    );
+    let tree = rig.start(&single("plain", &keys)).await.unwrap();
+    let mut records = tree.records();
+    let (open, gate) = std::sync::mpsc::channel();
+    order(&tree, "root/x", Order::Block(gate));
+    let mut seen = Vec::new();
+    while !seen.contains(&(1, Change::Unhealthy { misses: 2 })) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        seen.extend(changes(&mut records, "root/x"));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(rig.take(), ["+x"]);
+    drop(open);
+    reborn(&tree, "root/x", 2).await;
+}
+
 #[tokio::test]
 async fn health_without_a_probe_is_refused_at_the_start() {
     let rig = Rig::default();

@@ -38,6 +38,8 @@ pub(super) enum Order {
     Finish,
     /// Does not answer anything for this long.
     Hang(Duration),
+    /// Blocks its thread until the other end is gone.
+    Block(std::sync::mpsc::Receiver<()>),
     Ping(RpcReplyPort<()>),
 }
 
@@ -88,6 +90,8 @@ impl Actor for Worker {
             Order::Fail => return Err("as asked".into()),
             Order::Finish => myself.stop(None),
             Order::Hang(time) => tokio::time::sleep(time).await,
+            // Nothing is ever sent.
+            Order::Block(gate) => drop(gate.recv()),
             // The prober may have given up waiting.
             Order::Ping(reply) => drop(reply.send(())),
         }
