@@ -55,6 +55,13 @@ pub(super) async fn conclude(work: &mut Work, left: Result<Left, RunError>) -> &
             return abandon(work).await;
         }
     };
+    if after.status == Status::Parked {
+        let reason = after.error.unwrap_or_default();
+        let attempts = work.held.execution.attempt;
+        let evidence =
+            format!("cut off in each of {attempts} attempts, and so not tried again: {reason}");
+        return park(&work.runtime, &work.held, &evidence).await;
+    }
     finish(work, &after, aside, next_agent).await
 }
 

@@ -126,6 +126,8 @@ pub enum Policy {
     Stop,
     /// The user must say.
     Ask,
+    /// Another attempt soon: the work was cut off, which is no fault of it. Without one left, the task is parked.
+    CutOff,
 }
 
 /// Where in a run something failed.

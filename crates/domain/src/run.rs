@@ -226,7 +226,7 @@ impl Run {
         let waiting_for = match (policy, failure.kind) {
             // The driver deals with it.
             (Policy::RetryWithEvidence, _) => return,
-            (Policy::Stop | Policy::OtherAgent, _) => {
+            (Policy::Stop | Policy::OtherAgent | Policy::CutOff, _) => {
                 self.without_model = Some((failure.message.clone(), policy));
                 return;
             }
@@ -321,6 +321,11 @@ impl Run {
     }
 
     fn after_acting(&self, limits: &Limits, wishes: Wishes) -> Next {
+        // What half a call left behind is not the driver's work: nothing is to be judged.
+        if self.interrupted && self.claim == Some(false) {
+            let reason = self.words.clone();
+            return Next::Conclude(Outcome::Failed { reason, policy: Policy::CutOff });
+        }
         let current = self.judgement.as_ref().filter(|_| self.calls_since_judgement == 0);
         let Some(judgement) = current else {
             return Next::Verify;
@@ -342,15 +347,15 @@ impl Run {
         {
             return Next::NextRound { round: self.round + 1, evidence: judgement.evidence.clone() };
         }
-        let waits = matches!(judgement.policy, Policy::Wait { .. } | Policy::Ask);
         let policy = match judgement.policy {
-            _ if self.stuck_by_interruption() && !waits => INTERRUPTED,
             // The agent can do no more; one that works otherwise may.
             Policy::RetryWithEvidence if repeats_itself => Policy::OtherAgent,
             Policy::RetryWithEvidence => Policy::Stop,
-            other @ (Policy::Wait { .. } | Policy::OtherAgent | Policy::Stop | Policy::Ask) => {
-                other
-            }
+            other @ (Policy::Wait { .. }
+            | Policy::OtherAgent
+            | Policy::Stop
+            | Policy::Ask
+            | Policy::CutOff) => other,
         };
         let mut reason = judgement.verdict.reasons.join("; ");
         if self.driver == Some(DriverKind::Native) && self.claim == Some(false) {
@@ -361,11 +366,8 @@ impl Run {
     }
 
     /// How the run ends where no check speaks against the tree, but the driver did not do its work:
-    /// it said so itself or a limit stopped it, and nothing changed; or a crash cut it off.
+    /// it said so itself or a limit stopped it, and nothing changed.
     fn undone(&self, judgement: &Judgement) -> Option<Outcome> {
-        if self.stuck_by_interruption() {
-            return Some(Outcome::Failed { reason: self.words.clone(), policy: INTERRUPTED });
-        }
         if !judgement.nothing_changed {
             return None;
         }
@@ -376,12 +378,6 @@ impl Run {
             }
             (None, hit) => hit.map(stopped_by),
         }
-    }
-
-    /// A crash cut the driver's last call off, and it could not go on. That is no fault of the
-    /// driver, and what half a call left behind is not its work.
-    fn stuck_by_interruption(&self) -> bool {
-        self.interrupted && self.claim == Some(false)
     }
 
     /// In a later round nothing was called before the driver stopped: the tree is the judged one,
@@ -406,9 +402,6 @@ impl Run {
         Next::Conclude(if verified { Outcome::Verified } else { Outcome::Unverified })
     }
 }
-
-/// Another attempt soon: the machine or the runtime may just come back.
-const INTERRUPTED: Policy = Policy::Wait { delay_ms: 1_000 };
 
 /// The end of a run that a limit stopped.
 fn stopped_by(hit: LimitHit) -> Outcome {

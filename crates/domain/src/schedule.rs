@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Policy;
+use crate::failure::{Policy, backoff_ms};
 use crate::ids::AgentId;
 use crate::status::{Status, WaitingFor};
 use crate::step::Outcome;
@@ -247,6 +247,13 @@ pub fn after_attempt(
                 wake_in_ms: None,
                 error: Some(reason.clone()),
             },
+            Policy::CutOff if attempt < settings.max_attempts => TaskAfter {
+                status: Status::Waiting,
+                waiting_for: Some(WaitingFor::RetryAt),
+                wake_in_ms: Some(jittered(backoff_ms(1), jitter)),
+                error: Some(reason.clone()),
+            },
+            Policy::CutOff => ended(Status::Parked, Some(reason)),
             Policy::Wait { .. } | Policy::OtherAgent | Policy::RetryWithEvidence | Policy::Stop => {
                 ended(Status::Failed, Some(reason))
             }
@@ -341,5 +348,8 @@ mod tests {
         let first = after_attempt(&settings, &outcome, 1, 1.0);
         assert_eq!((first.status, first.wake_in_ms), (Status::Waiting, Some(1000)));
         assert_eq!(after_attempt(&settings, &outcome, 3, 0.0).status, Status::Failed);
+        let cut = Outcome::Failed { reason: "cut off".into(), policy: Policy::CutOff };
+        assert_eq!(after_attempt(&settings, &cut, 2, 0.0).waiting_for, Some(WaitingFor::RetryAt));
+        assert_eq!(after_attempt(&settings, &cut, 3, 0.0).status, Status::Parked);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::scene::{
     CHECK, DONE, GATED, GATED_CHECK, QUICK, add_command, assert_done_once, assert_journal, at_gate,
     delivered_note, epoch, is_alive, is_over, kill, notes, open, processes, processes_with, row,
-    run_of, start, start_with, steps, wait_at_any_gate, wait_at_check, wait_at_gate,
+    run_of, start, start_with, steps, wait, wait_at_any_gate, wait_at_check, wait_at_gate,
     wait_for_new_owner, wait_to_the_end,
 };
 use crate::support::{Home, git, wait_until};
@@ -120,6 +120,35 @@ async fn a_call_that_could_reach_the_world_is_not_run_again() {
         assert_eq!((&done["verified"], &done["attempts"]), (&json!(true), &json!(2)), "{done}");
         assert_eq!(delivered_note(&home, &repository, &task), DONE);
     }
+}
+
+/// However often that comes about, it is no fault of the work: in the end a person looks, and what waits for it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_cut_off_in_each_attempt_is_parked() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let mut daemon = home.up();
+    allow_network(&home);
+    let task = add_command(&home, &repository, GATED, CHECK);
+    for attempt in 1..=3 {
+        wait_until("it is at work", || {
+            let runs = wait(home.store().runs().of_task(task.parse().unwrap())).unwrap();
+            row(&home, &task).attempts == attempt
+                && runs.iter().any(|run| run.attempt == attempt && !at_gate(run.id).is_empty())
+        });
+        daemon.kill();
+        daemon = home.up();
+    }
+    wait_until("it is over", || is_over(&home, &task));
+    let parked = home.task(&task);
+    assert_eq!((&parked["status"], &parked["attempts"]), (&json!("parked"), &json!(3)));
+    let error = parked["error"].as_str().unwrap();
+    assert!(
+        error.starts_with("cut off in each of 3 attempts, and so not tried again: "),
+        "{error}"
+    );
+    // Nothing was to be judged.
+    assert!(steps(&home, &task).iter().all(|step| step.kind != "verification"));
 }
 
 /// What kills the program or its launcher is a result like any other: the run goes on with it.

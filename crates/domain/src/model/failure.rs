@@ -172,9 +172,11 @@ pub fn after_failure(
         }
         FailureKind::Invalid | FailureKind::NotFound => match judged {
             Policy::OtherAgent => (Policy::OtherAgent, None),
-            Policy::RetryWithEvidence | Policy::Wait { .. } | Policy::Stop | Policy::Ask => {
-                (Policy::Stop, None)
-            }
+            Policy::RetryWithEvidence
+            | Policy::Wait { .. }
+            | Policy::Stop
+            | Policy::Ask
+            | Policy::CutOff => (Policy::Stop, None),
         },
         FailureKind::Auth => (Policy::Ask, None),
         FailureKind::Quota if until_ms.is_none() => (Policy::Ask, None),
