@@ -96,11 +96,11 @@ async fn start_on(
         node::bury_the_dead(&store, context, node).await?;
         let seen = seen::File::of(&context.paths.data);
         let is_older = seen.is_ahead_of(&store).await?;
-        let (store, runs) = (store.clone(), context.paths.runs());
+        let (store, runs, data) = (store.clone(), context.paths.runs(), context.paths.data.clone());
         // It may take a while, and nothing waits for it. What is seen from now on counts when it is done: whoever
         // is killed before says it again.
         let tidy = async move {
-            node::reap_the_rest(&store).await;
+            node::reap_the_rest(&store, &data).await;
             litter::clear(&store, &runs, is_older).await;
             if is_older {
                 seen.note(&store).await;

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use journeyman_domain::ids::NodeId;
 use journeyman_domain::schedule::TaskAfter;
 use journeyman_domain::status::Status;
-use journeyman_store::{Acting, ClaimRequest, Finish, NewNode, NodeKind, PoolOptions, Store};
+use journeyman_store::{Acting, ClaimRequest, Finish, Here, NewNode, NodeKind, PoolOptions, Store};
 use sqlx::PgPool;
 
 use self::rows::Rows;
@@ -114,7 +114,7 @@ pub(crate) async fn register(store: &Store) -> Result<NodeId> {
         id,
         kind: NodeKind::Daemon,
         pid: std::process::id(),
-        boot_id: "bench",
+        here: Here { boot_id: "bench", data_id: uuid::Uuid::nil() },
         host: "bench",
         data_dir: "/bench",
         only_task: None,

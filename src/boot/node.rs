@@ -1,6 +1,7 @@
 //! This life of this process as a row: registered, and told apart from those that died.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use journeyman_actors::context::Runtime;
 use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_faults::{Mechanism, around, is_out, points};
-use journeyman_store::{Acting, Child, LeftBy, NewNode, NodeKind, Store};
+use journeyman_store::{Acting, Child, Here, LeftBy, NewNode, NodeKind, Store};
 use journeyman_workspace::WorkspaceError;
 use journeyman_workspace::reap::{self, ChildIdentity, Owner};
 use uuid::Uuid;
@@ -66,7 +67,7 @@ pub(super) async fn register(
         id,
         kind,
         pid: std::process::id(),
-        boot_id: &boot_id(),
+        here: Here { boot_id: &boot_id(), data_id: data_id(&context.paths.data) },
         host: &host(),
         data_dir: &context.paths.data.display().to_string(),
         only_task,
@@ -76,23 +77,24 @@ pub(super) async fn register(
     Ok(node.map_err(|error| database::failure(&error))?.id)
 }
 
-/// Ends the nodes of this machine whose process is gone: their leases expire at once, and their
-/// children of runs that go on are killed.
+/// Ends the nodes whose process is gone: their leases expire at once, and their children of runs that go on are killed.
+/// Of a node that is neither in this data folder nor among the processes that are seen from here nothing is known but
+/// its leases, which expire by themselves: machines and containers may have the same name.
 pub(super) async fn bury_the_dead(
     store: &Store,
     context: &Context,
     own: NodeId,
 ) -> Result<(), Failure> {
     let acting = Acting::now("boot");
-    let (host, boot_id) = (host(), boot_id());
-    let data = context.paths.data.display().to_string();
+    let boot_id = boot_id();
+    let here = Here { boot_id: &boot_id, data_id: data_id(&context.paths.data) };
     let failure = |error| database::failure(&error);
-    let others = store.nodes().unstopped(&host).await.map_err(failure)?;
+    let others = store.nodes().unstopped(here).await.map_err(failure)?;
     for node in others.into_iter().filter(|node| node.id != own) {
-        let alive = node.boot_id == boot_id && is_journeyman(node.pid);
+        let is_dead = node.boot_id == boot_id && !is_journeyman(node.pid);
         // Of our own data folder we hold the daemon's lock: another daemon of it cannot be alive.
-        let replaced = node.kind == NodeKind::Daemon && node.data_dir == data;
-        if !alive || replaced {
+        let replaced = node.kind == NodeKind::Daemon && node.data_id == Some(here.data_id);
+        if is_dead || replaced {
             tracing::info!(node = %node.id, pid = node.pid, "a node of this machine is gone");
             // Before the row says that it is dealt with.
             if !is_out(Mechanism::Reaping)
@@ -104,7 +106,7 @@ pub(super) async fn bury_the_dead(
         }
     }
     // Before anybody works on these runs here again.
-    while reap_page(store, LeftBy::OpenRuns).await? {}
+    while reap_page(store, here, LeftBy::OpenRuns).await? {}
     Ok(())
 }
 
@@ -112,9 +114,11 @@ pub(super) async fn bury_the_dead(
 const PAGE: u32 = 500;
 
 /// Ends what runs that are over have left, a page at a time; it may be much, and nothing waits for it.
-pub(super) async fn reap_the_rest(store: &Store) {
+pub(super) async fn reap_the_rest(store: &Store, data: &Path) {
+    let boot_id = boot_id();
+    let here = Here { boot_id: &boot_id, data_id: data_id(data) };
     loop {
-        match reap_page(store, LeftBy::EndedRuns).await {
+        match reap_page(store, here, LeftBy::EndedRuns).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(failure) => {
@@ -129,19 +133,19 @@ pub(super) async fn reap_the_rest(store: &Store) {
 }
 
 /// Ends the processes of a page of children; whether there may be more.
-async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
+async fn reap_page(store: &Store, here: Here<'_>, by: LeftBy) -> Result<bool, Failure> {
     if is_out(Mechanism::Reaping) {
         return Ok(false);
     }
     let failure = |error| database::failure(&error);
-    let (host, boot_id) = (host(), boot_id());
-    let left = store.children().left_over(&host, by, PAGE).await.map_err(failure)?;
+    let boot_id = here.boot_id;
+    let left = store.children().left_over(here, by, PAGE).await.map_err(failure)?;
     if left.is_empty() {
         return Ok(false);
     }
     // Those of another boot are nobody here.
-    let here = left.iter().filter(|child| child.boot_id == boot_id);
-    let children: Vec<_> = here
+    let children = left.iter().filter(|child| child.boot_id == boot_id);
+    let children: Vec<_> = children
         .filter_map(|child| {
             let start_time = u64::try_from(child.start_time).unwrap_or_default();
             let owner = Owner { run: child.run_id?, epoch: child.lease_epoch.unwrap_or(i64::MAX) };
@@ -158,7 +162,7 @@ async fn reap_page(store: &Store, by: LeftBy) -> Result<bool, Failure> {
         }
         Err(error) => return Err(Failure::from_error(error)),
     };
-    let ids = gone(&left, &boot_id, &alive);
+    let ids = gone(&left, boot_id, &alive);
     store.children().all_ended(&Acting::now("boot"), &ids).await.map_err(failure)?;
     Ok(alive.is_empty() && u32::try_from(left.len()).is_ok_and(|count| count == PAGE))
 }
@@ -193,14 +197,42 @@ pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// The boot of this machine and the namespace of this process, in which numbers of processes mean something.
 pub(super) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
+    let namespace = std::fs::metadata("/proc/self/ns/pid").map_or(0, |found| found.ino());
+    format!("{}/{namespace}", id.trim())
+}
+
+/// The id of a data folder, from the file `id` in it. It is made where there is none, and where the folder is a copy.
+fn data_id(data: &Path) -> Uuid {
+    let inode = std::fs::metadata(data).map_or(0, |found| found.ino());
+    let path = data.join("id");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut words = text.split_whitespace();
+    let known = words.next().and_then(|word| word.parse().ok());
+    if let Some(id) = known.filter(|_| words.next() == Some(&*inode.to_string())) {
+        return id;
+    }
+    let id = Uuid::now_v7();
+    // A folder that cannot be written to has another one at each start, and its dead nodes are left to their leases.
+    let _ = std::fs::write(&path, format!("{id} {inode}\n"));
+    id
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_data_folder_keeps_its_id_and_its_copy_has_another_one() {
+        let (first, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let id = data_id(first.path());
+        assert_eq!(data_id(first.path()), id);
+        std::fs::copy(first.path().join("id"), copy.path().join("id")).unwrap();
+        assert_ne!(data_id(copy.path()), id);
+        assert_eq!(data_id(copy.path()), data_id(copy.path()));
+    }
 
     #[test]
     fn the_rows_of_what_does_not_end_stay_open() {

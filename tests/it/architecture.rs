@@ -149,11 +149,15 @@ fn files_stay_readable() {
 /// Parts of a write that has its point where it ends.
 const WITHIN_A_POINT: [&str; 2] = ["tables/tasks/insert/copy.rs", "attempt.commit()"];
 
-#[test]
-fn every_commit_stands_between_failpoints() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/src");
-    let mut folders = vec![root.clone()];
-    let mut commits = 0;
+/// What is sent without a transaction, and lasts no longer than it takes to hear it.
+const HINT: &str = "query(NOTIFY)";
+/// What starts and ends processes.
+const ACTS: [&str; 3] = ["reap::reap(", "reap::reap_node(", "runner.start("];
+
+/// The lines of all files below a folder, each with the name of its file there.
+fn lines_below(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let (mut folders, mut lines) = (vec![root.clone()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
@@ -161,15 +165,40 @@ fn every_commit_stands_between_failpoints() {
                 folders.push(path);
                 continue;
             }
-            let text = std::fs::read_to_string(&path).unwrap();
             let name = path.strip_prefix(&root).unwrap().display().to_string();
-            for line in text.lines().filter(|line| line.contains(".commit()")) {
-                commits += 1;
-                let is_part =
-                    WITHIN_A_POINT.iter().any(|part| name == *part || line.contains(part));
-                assert!(line.contains("around(points::") || is_part, "{name}: {line}");
-            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            lines.extend(text.lines().map(|line| (name.clone(), line.to_owned())));
         }
     }
+    lines
+}
+
+#[test]
+fn every_commit_stands_between_failpoints() {
+    let mut commits = 0;
+    for (name, line) in lines_below("crates/store/src") {
+        let is_write = line.contains(".execute(self.") && line.contains("pool()).await");
+        if !is_write && !line.contains(".commit()") {
+            continue;
+        }
+        commits += 1;
+        let is_part = WITHIN_A_POINT.iter().any(|part| name == *part || line.contains(part));
+        assert!(
+            line.contains("around(points::") || is_part || line.contains(HINT),
+            "{name}: {line}"
+        );
+    }
     assert!(commits > 20, "{commits}");
+}
+
+#[test]
+fn processes_are_started_and_ended_between_failpoints() {
+    let mut acts = 0;
+    for (name, line) in ["actors/src", "src/boot"].into_iter().flat_map(lines_below) {
+        if ACTS.iter().any(|act| line.contains(act)) {
+            acts += 1;
+            assert!(line.contains("around(points::"), "{name}: {line}");
+        }
+    }
+    assert!(acts >= 5, "{acts}");
 }

@@ -28,7 +28,7 @@ use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_domain::schedule::TaskAfter;
 use journeyman_domain::status::{Priority, Status, WaitingFor};
 use journeyman_store::{
-    Claim, ClaimRequest, Finish, NewNode, NewTask, NodeKind, Store, StoreError, TakeOver,
+    Claim, ClaimRequest, Finish, Here, NewNode, NewTask, NodeKind, Store, StoreError, TakeOver,
     TakeOverRequest, TaskFilter,
 };
 use sqlx::Executor as _;
@@ -45,7 +45,7 @@ async fn node(store: &Store, kind: NodeKind) -> NodeId {
         id,
         kind,
         pid: 1,
-        boot_id: "boot",
+        here: Here { boot_id: "boot", data_id: Uuid::nil() },
         host: "host",
         data_dir: "/d",
         only_task: None,

@@ -41,12 +41,11 @@ pub(super) async fn reap(runtime: &Runtime, held: &Claimed) -> Result<(), RunErr
     let owner = owner(held).earlier();
     let rows = store.children().live_of(fence.execution_id, fence.lease_epoch).await?;
     // Those of another machine, or of another boot of this one, are nobody here.
-    let (host, boot) = (&runtime.settings.host, &runtime.settings.boot_id);
-    let here = |row: &&Child| row.host == *host && row.boot_id == *boot;
+    let here = |row: &&Child| row.boot_id == runtime.settings.boot_id;
     let left: Vec<_> = rows.iter().filter(here).map(|row| identity(row, owner)).collect();
     // A child that was started in the last moment has no row; its marker finds it.
     around(points::REAP, reap::reap(&left, &[owner])).await?;
-    for row in rows.iter().filter(|row| row.host == *host) {
+    for row in rows.iter().filter(here) {
         store.children().ended(&Acting::now("run"), row.id).await?;
     }
     Ok(())

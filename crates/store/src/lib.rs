@@ -47,7 +47,7 @@ pub use tables::configuration::Setting;
 pub use tables::errors::{ErrorFilter, ErrorReport, NewErrorReport};
 pub use tables::executions::Execution;
 pub use tables::files::Files;
-pub use tables::nodes::{NewNode, Node, NodeKind};
+pub use tables::nodes::{Here, NewNode, Node, NodeKind};
 pub use tables::outbox::{EffectClaim, EffectFence, NewEffect, Outgoing};
 pub use tables::patterns::{NewResolution, Pattern};
 pub use tables::runs::{Run, Usage, Used};

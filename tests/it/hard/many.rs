@@ -1,6 +1,7 @@
 //! Thousands of rows of everything that an old node can leave: the start does not wait for them, new work gets its
 //! turn, and all of it is dealt with in the end, a page at a time.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -62,8 +63,10 @@ async fn thousands_of_rows_of_a_dead_node_hold_nobody_up() {
 
     let mut hand = wait(PgConnection::connect(&home.database_url())).unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let boot = format!("{}/{namespace}", boot.trim());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    wait(sqlx::query(NODE).bind(boot.trim()).bind(host.trim()).execute(&mut hand)).unwrap();
+    wait(sqlx::query(NODE).bind(boot).bind(host.trim()).execute(&mut hand)).unwrap();
     wait(hand.execute("DELETE FROM ready_tasks")).unwrap();
     wait(hand.execute(EXECUTIONS)).unwrap();
     wait(hand.execute(BATCHES)).unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use journeyman_domain::ids::{NodeId, TaskId};
 use journeyman_domain::outbox::{EffectKind, EffectState, LONGEST_WAIT_MS};
 use journeyman_store::{
-    Claim, ClaimRequest, EffectClaim, EffectFence, NewEffect, NewNode, NewStep, NewTask, NodeKind,
-    Outgoing, Store, StoreError,
+    Claim, ClaimRequest, EffectClaim, EffectFence, Here, NewEffect, NewNode, NewStep, NewTask,
+    NodeKind, Outgoing, Store, StoreError,
 };
 use journeyman_testkit::database::TestDatabase;
 use serde_json::json;
@@ -19,7 +19,15 @@ const LEASE: Duration = Duration::from_secs(30);
 async fn node(store: &Store) -> NodeId {
     let id = NodeId::from_uuid(Uuid::now_v7());
     let (kind, host) = (NodeKind::Daemon, "here");
-    let new = NewNode { id, kind, pid: 1, boot_id: "boot", host, data_dir: "/d", only_task: None };
+    let new = NewNode {
+        id,
+        kind,
+        pid: 1,
+        here: Here { boot_id: "boot", data_id: Uuid::nil() },
+        host,
+        data_dir: "/d",
+        only_task: None,
+    };
     store.nodes().register(&ACTING, &new).await.unwrap();
     id
 }

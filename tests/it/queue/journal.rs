@@ -3,7 +3,8 @@
 use journeyman_domain::ids::RunId;
 use journeyman_domain::status::Status;
 use journeyman_store::{
-    BlobHash, Claim, LeftBy, ModelCall, NewChild, NewStep, NodeKind, PoolOptions, Store, StoreError,
+    BlobHash, Claim, Here, LeftBy, ModelCall, NewChild, NewStep, NodeKind, PoolOptions, Store,
+    StoreError,
 };
 use serde_json::json;
 
@@ -323,34 +324,37 @@ async fn children_of_earlier_epochs_are_known_until_they_end() {
     }
     let second = started[1].id;
     children.ended(&ACTING, started[0].id).await.unwrap();
-    let left = async |host: &str, by| children.left_over(host, by, 10).await.unwrap();
-    assert_eq!(left("host", LeftBy::OpenRuns).await, [], "its lease is good");
+    let left = async |boot_id: &str, by| {
+        let here = Here { boot_id, data_id: uuid::Uuid::max() };
+        children.left_over(here, by, 10).await.unwrap()
+    };
+    assert_eq!(left("boot", LeftBy::OpenRuns).await, [], "its lease is good");
     store.queue().renew(old, EXPIRED).await.unwrap();
     let taken = take_over(store, new, LEASE).await.taken.remove(0).claim;
     let late = children.started(&ACTING, &child(12)).await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     store.nodes().stop(&ACTING, old).await.unwrap();
-    assert_eq!(left("host", LeftBy::OpenRuns).await, [], "who took it over looks after them");
+    assert_eq!(left("boot", LeftBy::OpenRuns).await, [], "who took it over looks after them");
     store.nodes().stop(&ACTING, new).await.unwrap();
-    let open = left("host", LeftBy::OpenRuns).await;
-    assert_eq!(left("host", LeftBy::EndedRuns).await, []);
+    let open = left("boot", LeftBy::OpenRuns).await;
+    assert_eq!(left("boot", LeftBy::EndedRuns).await, []);
     sqlx::query("UPDATE task_executions SET status = 'failed'")
         .execute(&mut database.connection().await.unwrap())
         .await
         .unwrap();
-    assert_eq!(left("host", LeftBy::OpenRuns).await, []);
+    assert_eq!(left("boot", LeftBy::OpenRuns).await, []);
     for found in [
         children.live_of(taken.execution.id, taken.execution.lease_epoch).await.unwrap(),
         children.live_of_node(old).await.unwrap(),
         open,
-        left("host", LeftBy::EndedRuns).await,
+        left("boot", LeftBy::EndedRuns).await,
     ] {
         assert_eq!(found.iter().map(|c| (c.id, c.pid)).collect::<Vec<_>>(), [(second, 11)]);
         assert_eq!((found[0].boot_id.as_str(), found[0].start_time), ("boot", 99));
     }
     assert_eq!(left("elsewhere", LeftBy::EndedRuns).await, []);
     children.all_ended(&ACTING, &[second]).await.unwrap();
-    assert_eq!(left("host", LeftBy::EndedRuns).await, []);
+    assert_eq!(left("boot", LeftBy::EndedRuns).await, []);
 }
 
 #[tokio::test]

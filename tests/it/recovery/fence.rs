@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use journeyman_domain::ids::NodeId;
-use journeyman_store::{Acting, NewNode, NodeKind, TakeOverRequest};
+use journeyman_store::{Acting, ClaimRequest, Here, NewNode, NodeKind, TakeOverRequest};
 use uuid::Uuid;
 
 use super::foreground::newest_task;
@@ -138,7 +138,7 @@ async fn a_lost_lease_ends_the_call_that_runs_under_it() {
         id: node,
         kind: NodeKind::Daemon,
         pid: 1,
-        boot_id: "another boot",
+        here: Here { boot_id: "another boot", data_id: Uuid::nil() },
         host: "another-machine",
         data_dir: "/data",
         only_task: None,
@@ -162,5 +162,43 @@ async fn a_lost_lease_ends_the_call_that_runs_under_it() {
     assert_eq!(super::scene::kinds(&home, &task), ["started", "tool_intent"]);
     let execution = row(&home, &task);
     assert_eq!((execution.status.as_str(), execution.attempts), ("running", 1));
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// Machines and containers may share a name and the path of a data folder: what another one works on is left to its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_of_the_same_name_is_not_buried() {
+    let home = Home::new().await;
+    let repository = notes(&home, "notes");
+    let task = add_command(&home, &repository, QUICK, CHECK);
+    let node = NodeId::from_uuid(Uuid::now_v7());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let data = home.data();
+    let new = NewNode {
+        id: node,
+        kind: NodeKind::Daemon,
+        pid: 1,
+        here: Here { boot_id: "another boot", data_id: Uuid::now_v7() },
+        host: host.trim(),
+        data_dir: data.to_str().unwrap(),
+        only_task: None,
+    };
+    let acting = Acting::now("test");
+    wait(home.store().nodes().register(&acting, &new)).unwrap();
+    let request = ClaimRequest {
+        node_id: node,
+        limit: 1,
+        max_concurrent: 10,
+        only_task: None,
+        agents: None,
+        lease: Duration::from_mins(20),
+    };
+    assert_eq!(wait(home.store().queue().claim(&acting, &request)).unwrap().len(), 1);
+    let mut daemon = home.up();
+    // Work of its own, so that it had its time.
+    let own = add_command(&home, &repository, QUICK, CHECK);
+    wait_until("its own work is done", || is_over(&home, &own));
+    assert_eq!(wait(home.store().nodes().get(node)).unwrap().stopped_at, None);
+    assert_eq!((epoch(&home, &task), row(&home, &task).status.as_str()), (1, "running"));
     assert_eq!(daemon.stop(), 0);
 }

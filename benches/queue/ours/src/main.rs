@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use journeyman_domain::ids::{NodeId, RunId};
 use journeyman_store::{
-    Acting, Batch, Claim, ClaimRequest, Fence, NewNode, NewStep, NewTask, NodeKind, PoolOptions,
+    Here, Acting, Batch, Claim, ClaimRequest, Fence, NewNode, NewStep, NewTask, NodeKind, PoolOptions,
     Store,
 };
 use runner::{
@@ -52,7 +52,7 @@ impl Peer for Ours {
             id: node,
             kind: NodeKind::Daemon,
             pid: std::process::id(),
-            boot_id: "benchmark",
+            here: Here { boot_id: "benchmark", data_id: Uuid::nil() },
             host: "benchmark",
             data_dir: "/benchmark",
             only_task: None,

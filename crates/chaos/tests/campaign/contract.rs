@@ -9,7 +9,7 @@ use journeyman_domain::schedule::TaskAfter;
 use journeyman_domain::status::Status;
 use journeyman_faults::{Mechanism, take_out};
 use journeyman_store::{
-    Acting, ClaimRequest, Finish, NewCodebase, NewNode, NewStep, NewTask, NodeKind, Store,
+    Acting, ClaimRequest, Finish, Here, NewCodebase, NewNode, NewStep, NewTask, NodeKind, Store,
     StoreError, TakeOverRequest,
 };
 use journeyman_testkit::database::TestDatabase;
@@ -131,7 +131,7 @@ async fn node(store: &Store, name: &str) -> journeyman_domain::ids::NodeId {
         id,
         kind: NodeKind::Daemon,
         pid: 1,
-        boot_id: "boot",
+        here: Here { boot_id: "boot", data_id: Uuid::nil() },
         host: "host",
         data_dir: name,
         only_task: None,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::column::MaybeId;
 use crate::queue::Fence;
-use crate::{Acting, Store, StoreError};
+use crate::{Acting, Here, Store, StoreError};
 
 /// A process that was started and of which nobody has seen the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow)]
@@ -79,19 +79,19 @@ macro_rules! live {
 }
 const LIVE_OF: &str = live!("c.execution_id = $1 AND c.lease_epoch < $2 ORDER BY c.id");
 const LIVE_OF_NODE: &str = live!("c.node_id = $1 ORDER BY c.id");
-// Of a node that stopped, for a run that goes on: here later, or elsewhere by now. Where another node of this
-// machine goes on with it, that one has ended them.
+// Of a node that stopped, for a run that goes on: here later, or elsewhere by now. Where another node of here
+// goes on with it, that one has ended them.
 const OF_OPEN_RUNS: &str = live!(
-    "n.host = $1 AND n.stopped_at IS NOT NULL AND EXISTS ( \
+    "(n.boot_id = $1 OR n.data_id = $2) AND n.stopped_at IS NOT NULL AND EXISTS ( \
          SELECT FROM task_executions e LEFT JOIN runtime_nodes o ON o.id = e.node_id \
          WHERE e.id = c.execution_id AND e.status IN ('running', 'waiting', 'paused') \
-             AND (o.id IS NULL OR o.stopped_at IS NOT NULL OR o.host <> $1)) \
-     ORDER BY c.id LIMIT $2"
+             AND (o.id IS NULL OR o.stopped_at IS NOT NULL \
+                 OR (o.boot_id = $1 OR o.data_id = $2) IS NOT TRUE)) ORDER BY c.id LIMIT $3"
 );
 // Of a run that never goes on.
 const OF_ENDED_RUNS: &str = live!(
-    "n.host = $1 AND NOT EXISTS (SELECT FROM task_executions e WHERE e.id = c.execution_id \
-         AND e.status IN ('running', 'waiting', 'paused')) ORDER BY c.id LIMIT $2"
+    "(n.boot_id = $1 OR n.data_id = $2) AND NOT EXISTS (SELECT FROM task_executions e WHERE e.id = c.execution_id \
+         AND e.status IN ('running', 'waiting', 'paused')) ORDER BY c.id LIMIT $3"
 );
 const ALL_ENDED: &str =
     "UPDATE child_processes SET ended_at = now() WHERE id = ANY ($1) AND ended_at IS NULL";
@@ -164,10 +164,10 @@ impl Children<'_> {
         Ok(sqlx::query_as(LIVE_OF_NODE).bind(node.as_uuid()).fetch_all(self.0.pool()).await?)
     }
 
-    /// Those on this machine that nobody looks after any more, `limit` at the most: to be reaped.
+    /// Those of here that nobody looks after any more, `limit` at the most: to be reaped.
     pub async fn left_over(
         &self,
-        host: &str,
+        here: Here<'_>,
         by: LeftBy,
         limit: u32,
     ) -> Result<Vec<Child>, StoreError> {
@@ -175,7 +175,8 @@ impl Children<'_> {
             LeftBy::OpenRuns => OF_OPEN_RUNS,
             LeftBy::EndedRuns => OF_ENDED_RUNS,
         };
-        let found = sqlx::query_as(statement).bind(host).bind(i64::from(limit));
+        let found = sqlx::query_as(statement).bind(here.boot_id).bind(here.data_id);
+        let found = found.bind(i64::from(limit));
         Ok(found.fetch_all(self.0.pool()).await?)
     }
 

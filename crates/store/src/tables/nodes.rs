@@ -55,12 +55,14 @@ pub struct Node {
     pub kind: NodeKind,
     /// Its process.
     pub pid: i32,
-    /// The boot of its machine: PIDs of another boot mean nothing.
+    /// The boot of its machine, with its namespace of processes: PIDs of another one mean nothing.
     pub boot_id: String,
     /// Its machine.
     pub host: String,
     /// Its data folder.
     pub data_dir: String,
+    /// The id of that folder.
+    pub data_id: Option<Uuid>,
     /// When it started.
     pub started_at: DateTime<Utc>,
     /// When it was alive last.
@@ -83,8 +85,8 @@ pub struct NewNode<'a> {
     pub kind: NodeKind,
     /// Its process.
     pub pid: u32,
-    /// The boot of its machine.
-    pub boot_id: &'a str,
+    /// What it can look for.
+    pub here: Here<'a>,
     /// Its machine.
     pub host: &'a str,
     /// Its data folder.
@@ -93,15 +95,25 @@ pub struct NewNode<'a> {
     pub only_task: Option<TaskId>,
 }
 
+/// What a node can look for: processes of the same boot and namespace, and whatever was in the same data folder, whose
+/// lock one daemon holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Here<'a> {
+    /// The boot of the machine, with the namespace of processes.
+    pub boot_id: &'a str,
+    /// The data folder.
+    pub data_id: Uuid,
+}
+
 macro_rules! columns {
     () => {
-        "id, kind, pid, boot_id, host, data_dir, started_at, heartbeat_at, only_task, stopped_at, \
-         idle_because"
+        "id, kind, pid, boot_id, host, data_dir, data_id, started_at, heartbeat_at, only_task, \
+         stopped_at, idle_because"
     };
 }
 const REGISTER: &str = concat!(
-    "INSERT INTO runtime_nodes (id, kind, pid, boot_id, host, data_dir, only_task) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ",
+    "INSERT INTO runtime_nodes (id, kind, pid, boot_id, host, data_dir, only_task, data_id) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING ",
     columns!()
 );
 const STOP: &str =
@@ -122,7 +134,7 @@ const LIST_LIVE: &str = concat!(
 const UNSTOPPED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM runtime_nodes WHERE stopped_at IS NULL AND host = $1 ORDER BY id"
+    " FROM runtime_nodes WHERE stopped_at IS NULL AND (boot_id = $1 OR data_id = $2) ORDER BY id"
 );
 
 const GET: &str = concat!("SELECT ", columns!(), " FROM runtime_nodes WHERE id = $1");
@@ -155,10 +167,11 @@ impl Nodes<'_> {
             .bind(new.id.as_uuid())
             .bind(new.kind.to_string())
             .bind(i32::try_from(new.pid).unwrap_or(i32::MAX))
-            .bind(new.boot_id)
+            .bind(new.here.boot_id)
             .bind(new.host)
             .bind(new.data_dir)
             .bind(new.only_task.map(TaskId::as_uuid))
+            .bind(new.here.data_id)
             .fetch_one(&mut *transaction)
             .await?;
         around(points::NODE_REGISTER, transaction.commit()).await?;
@@ -195,9 +208,10 @@ impl Nodes<'_> {
         Ok(())
     }
 
-    /// Those of a machine that never said that they stopped, alive or not.
-    pub async fn unstopped(&self, host: &str) -> Result<Vec<Node>, StoreError> {
-        Ok(sqlx::query_as(UNSTOPPED).bind(host).fetch_all(self.0.pool()).await?)
+    /// Those of here that never said that they stopped, alive or not.
+    pub async fn unstopped(&self, here: Here<'_>) -> Result<Vec<Node>, StoreError> {
+        let found = sqlx::query_as(UNSTOPPED).bind(here.boot_id).bind(here.data_id);
+        Ok(found.fetch_all(self.0.pool()).await?)
     }
 
     /// Those that were heard of within this time and have not stopped.
