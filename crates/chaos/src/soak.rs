@@ -215,7 +215,8 @@ async fn feed(
     )
     .fetch_one(database)
     .await?;
-    let wanted = u64::from(runs) * 5 / 4;
+    // All of them may end until the next look, and their places are to be taken at once.
+    let wanted = u64::from(runs) * 3;
     let missing = wanted.saturating_sub(u64::try_from(open)?);
     if missing == 0 {
         return Ok(0);
