@@ -91,16 +91,18 @@ async fn start_on(
     let limits = limits::Limits::new(&configured);
     let settings = settings::actors(context, &configured, mode != Mode::Observer)?;
     let first_task = TaskId::from_uuid(uuid::Uuid::now_v7());
-    let node = node::register(&store, context, mode, first_task).await?;
-    if mode == Mode::Daemon {
-        node::bury_the_dead(&store, context, node).await?;
+    let (node, place) = node::register(&store, context, mode, first_task).await?;
+    if mode == Mode::Daemon
+        && let Some(place) = place
+    {
+        node::bury_the_dead(&store, &place, node).await?;
         let seen = seen::File::of(&context.paths.data);
         let is_older = seen.is_ahead_of(&store).await?;
-        let (store, runs, data) = (store.clone(), context.paths.runs(), context.paths.data.clone());
+        let (store, runs) = (store.clone(), context.paths.runs());
         // It may take a while, and nothing waits for it. What is seen from now on counts when it is done: whoever
         // is killed before says it again.
         let tidy = async move {
-            node::reap_the_rest(&store, &data).await;
+            node::reap_the_rest(&store, &place).await;
             litter::clear(&store, &runs, is_older).await;
             if is_older {
                 seen.note(&store).await;

@@ -50,31 +50,49 @@ pub(super) async fn only_daemon(data: &Path) -> Result<File, Failure> {
     }
 }
 
-/// Registers this process. An observer works on nothing and needs no row of its own.
+/// Where this process is, looked up once.
+pub(super) struct Place {
+    boot_id: String,
+    data_id: Uuid,
+}
+
+impl Place {
+    fn of(data: &Path) -> Self {
+        Self { boot_id: boot_id(), data_id: data_id(data) }
+    }
+
+    fn here(&self) -> Here<'_> {
+        Here { boot_id: &self.boot_id, data_id: self.data_id }
+    }
+}
+
+/// Registers this process, and says where it is. An observer works on nothing and needs no row of its own.
 pub(super) async fn register(
     store: &Store,
     context: &Context,
     mode: Mode,
     task: TaskId,
-) -> Result<NodeId, Failure> {
+) -> Result<(NodeId, Option<Place>), Failure> {
     let id = NodeId::from_uuid(Uuid::now_v7());
     let (kind, only_task) = match mode {
-        Mode::Observer => return Ok(id),
+        Mode::Observer => return Ok((id, None)),
         Mode::Daemon => (NodeKind::Daemon, None),
         Mode::Foreground => (NodeKind::Foreground, Some(task)),
     };
+    let place = Place::of(&context.paths.data);
     let new = NewNode {
         id,
         kind,
         pid: std::process::id(),
-        here: Here { boot_id: &boot_id(), data_id: data_id(&context.paths.data) },
+        here: place.here(),
         host: &host(),
         data_dir: &context.paths.data.display().to_string(),
         only_task,
     };
     let acting = Acting::now("boot");
     let node = store.nodes().register(&acting, &new).await;
-    Ok(node.map_err(|error| database::failure(&error))?.id)
+    let node = node.map_err(|error| database::failure(&error))?;
+    Ok((node.id, Some(place)))
 }
 
 /// Ends the nodes whose process is gone: their leases expire at once, and their children of runs that go on are killed.
@@ -82,16 +100,14 @@ pub(super) async fn register(
 /// its leases, which expire by themselves: machines and containers may have the same name.
 pub(super) async fn bury_the_dead(
     store: &Store,
-    context: &Context,
+    place: &Place,
     own: NodeId,
 ) -> Result<(), Failure> {
-    let acting = Acting::now("boot");
-    let boot_id = boot_id();
-    let here = Here { boot_id: &boot_id, data_id: data_id(&context.paths.data) };
+    let (acting, here) = (Acting::now("boot"), place.here());
     let failure = |error| database::failure(&error);
     let others = store.nodes().unstopped(here).await.map_err(failure)?;
     for node in others.into_iter().filter(|node| node.id != own) {
-        let is_dead = node.boot_id == boot_id && !is_journeyman(node.pid);
+        let is_dead = node.boot_id == here.boot_id && !is_journeyman(node.pid);
         // Of our own data folder we hold the daemon's lock: another daemon of it cannot be alive.
         let replaced = node.kind == NodeKind::Daemon && node.data_id == Some(here.data_id);
         if is_dead || replaced {
@@ -114,11 +130,9 @@ pub(super) async fn bury_the_dead(
 const PAGE: u32 = 500;
 
 /// Ends what runs that are over have left, a page at a time; it may be much, and nothing waits for it.
-pub(super) async fn reap_the_rest(store: &Store, data: &Path) {
-    let boot_id = boot_id();
-    let here = Here { boot_id: &boot_id, data_id: data_id(data) };
+pub(super) async fn reap_the_rest(store: &Store, place: &Place) {
     loop {
-        match reap_page(store, here, LeftBy::EndedRuns).await {
+        match reap_page(store, place.here(), LeftBy::EndedRuns).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(failure) => {
@@ -246,7 +260,6 @@ mod tests {
             start_time: 1,
             started_at: chrono::DateTime::UNIX_EPOCH,
             argv_head: String::new(),
-            host: "here".into(),
             boot_id: boot.into(),
         };
         let left = [child(1, 10, "now"), child(2, 11, "now"), child(3, 11, "before")];

@@ -114,7 +114,8 @@ async fn spent_today(work: &Work) -> Result<DaySpent, RunError> {
     Ok(DaySpent { at_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), nanousd })
 }
 
-fn now_ms() -> u64 {
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
     u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default()
 }
 

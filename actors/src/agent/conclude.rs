@@ -12,6 +12,7 @@ use journeyman_store::{Acting, Finish, StoreError, is_transient};
 use journeyman_telemetry::names;
 use journeyman_workspace::WorkspaceError;
 
+use super::ask::now_ms;
 use super::claimed::Claimed;
 use super::execute::{Left, RunError, Work};
 use super::messages::StopReason;
@@ -133,10 +134,6 @@ async fn put_off(work: &mut Work, reason: String) -> Result<Left, RunError> {
     work.journal.append(Entry::Refused { reason: reason.clone(), until_ms }).await?;
     let waiting_for = if until_ms.is_some() { WaitingFor::RetryAt } else { WaitingFor::Input };
     Ok(Left::Aside(Aside { waiting_for, until_ms, hit: None, reason }))
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()
 }
 
 /// What is no failure of the task, and may be over for whoever goes on with it: the database is away or refuses what it

@@ -18,6 +18,7 @@ use journeyman_workspace::reap::{self, ChildIdentity, Owner};
 use journeyman_workspace::{ObjectId, Workspace};
 use tracing::Instrument as _;
 
+use super::ask::now_ms;
 use super::claimed::Claimed;
 use super::execute::{RunError, Work};
 use super::scene::Scene;
@@ -173,7 +174,7 @@ pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
     if user_said && let Some(hit) = aside.hit {
         limits = limits.with_another_portion(hit, settings);
     }
-    let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default();
+    let now_ms = now_ms();
     let put_aside_ms = put_aside_at.and_then(|at| u64::try_from(at.timestamp_millis()).ok());
     let has_jumped = put_aside_ms.is_some_and(|at_ms| aside.is_of_another_clock(at_ms, now_ms));
     (has_jumped || aside.is_over(now_ms, &limits, user_said)).then_some(limits)

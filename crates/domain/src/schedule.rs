@@ -225,16 +225,18 @@ pub fn after_attempt(
         wake_in_ms: None,
         error: error.cloned(),
     };
+    let again = |delay_ms, reason: &String| TaskAfter {
+        waiting_for: Some(WaitingFor::RetryAt),
+        wake_in_ms: Some(jittered(delay_ms, jitter)),
+        ..ended(Status::Waiting, Some(reason))
+    };
     match outcome {
         Outcome::Verified | Outcome::Unverified => ended(Status::Completed, None),
         Outcome::TimedOut { reason } => ended(Status::Timeout, Some(reason)),
         Outcome::Failed { reason, policy } => match policy {
-            Policy::Wait { delay_ms } if attempt < settings.max_attempts => TaskAfter {
-                status: Status::Waiting,
-                waiting_for: Some(WaitingFor::RetryAt),
-                wake_in_ms: Some(jittered(*delay_ms, jitter)),
-                error: Some(reason.clone()),
-            },
+            Policy::Wait { delay_ms } if attempt < settings.max_attempts => {
+                again(*delay_ms, reason)
+            }
             Policy::OtherAgent if attempt < settings.max_attempts => TaskAfter {
                 status: Status::Ready,
                 waiting_for: None,
@@ -247,12 +249,7 @@ pub fn after_attempt(
                 wake_in_ms: None,
                 error: Some(reason.clone()),
             },
-            Policy::CutOff if attempt < settings.max_attempts => TaskAfter {
-                status: Status::Waiting,
-                waiting_for: Some(WaitingFor::RetryAt),
-                wake_in_ms: Some(jittered(backoff_ms(1), jitter)),
-                error: Some(reason.clone()),
-            },
+            Policy::CutOff if attempt < settings.max_attempts => again(backoff_ms(1), reason),
             Policy::CutOff => ended(Status::Parked, Some(reason)),
             Policy::Wait { .. } | Policy::OtherAgent | Policy::RetryWithEvidence | Policy::Stop => {
                 ended(Status::Failed, Some(reason))

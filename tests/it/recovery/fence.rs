@@ -123,6 +123,22 @@ async fn a_foreground_run_that_slept_disturbs_nobody() {
     assert_eq!(delivered_note(&home, &repository, &task), DONE);
 }
 
+/// Registers a daemon of another machine.
+fn another_machine(home: &Home, host: &str, data_dir: &str) -> NodeId {
+    let id = NodeId::from_uuid(Uuid::now_v7());
+    let new = NewNode {
+        id,
+        kind: NodeKind::Daemon,
+        pid: 1,
+        here: Here { boot_id: "another boot", data_id: Uuid::now_v7() },
+        host,
+        data_dir,
+        only_task: None,
+    };
+    wait(home.store().nodes().register(&Acting::now("test"), &new)).unwrap();
+    id
+}
+
 /// The new owner may be on another machine, where it can end no process of this one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_lease_ends_the_call_that_runs_under_it() {
@@ -133,18 +149,8 @@ async fn a_lost_lease_ends_the_call_that_runs_under_it() {
     wait_at_gate(&home, &home.data(), &task);
     let run = run_of(&home, &task);
     signal(daemon.child.id(), "STOP");
-    let node = NodeId::from_uuid(Uuid::now_v7());
-    let new = NewNode {
-        id: node,
-        kind: NodeKind::Daemon,
-        pid: 1,
-        here: Here { boot_id: "another boot", data_id: Uuid::nil() },
-        host: "another-machine",
-        data_dir: "/data",
-        only_task: None,
-    };
     let acting = Acting::now("test");
-    wait(home.store().nodes().register(&acting, &new)).unwrap();
+    let node = another_machine(&home, "another-machine", "/data");
     let request = TakeOverRequest {
         node_id: node,
         limit: 1,
@@ -171,20 +177,9 @@ async fn a_machine_of_the_same_name_is_not_buried() {
     let home = Home::new().await;
     let repository = notes(&home, "notes");
     let task = add_command(&home, &repository, QUICK, CHECK);
-    let node = NodeId::from_uuid(Uuid::now_v7());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let data = home.data();
-    let new = NewNode {
-        id: node,
-        kind: NodeKind::Daemon,
-        pid: 1,
-        here: Here { boot_id: "another boot", data_id: Uuid::now_v7() },
-        host: host.trim(),
-        data_dir: data.to_str().unwrap(),
-        only_task: None,
-    };
     let acting = Acting::now("test");
-    wait(home.store().nodes().register(&acting, &new)).unwrap();
+    let node = another_machine(&home, host.trim(), home.data().to_str().unwrap());
     let request = ClaimRequest {
         node_id: node,
         limit: 1,

@@ -35,9 +35,7 @@ pub struct Child {
     pub started_at: DateTime<Utc>,
     /// The first arguments, for a person.
     pub argv_head: String,
-    /// The machine that it ran on.
-    pub host: String,
-    /// The boot of that machine.
+    /// The boot and the namespace that it ran in.
     pub boot_id: String,
 }
 
@@ -70,7 +68,7 @@ macro_rules! live {
     ($where:literal) => {
         concat!(
             "SELECT c.id, c.node_id, c.execution_id, c.lease_epoch, c.run_id, c.pid, \
-             c.start_time, c.started_at, c.argv_head, n.host, n.boot_id \
+             c.start_time, c.started_at, c.argv_head, n.boot_id \
              FROM child_processes c JOIN runtime_nodes n ON n.id = c.node_id \
              WHERE c.ended_at IS NULL AND ",
             $where
