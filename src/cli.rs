@@ -98,7 +98,7 @@ pub struct TaskOptions {
     /// The model, as provider/model.
     #[arg(long)]
     pub model: Option<String>,
-    /// US dollars that the model may cost; at the end of it the task waits for you.
+    /// US dollars that the model may cost, all attempts together; at the end of it the task waits for you.
     #[arg(long, value_name = "USD")]
     pub budget: Option<f64>,
     /// The program of the driver `command`, as one shell-like line; {prompt} and {workspace} are

@@ -57,6 +57,7 @@ impl Run {
             call_timeout_ms: self.call_timeout_s.saturating_mul(1000),
             check_timeout_ms: self.check_timeout_s.saturating_mul(1000),
             cost_nanousd: (self.budget_usd > 0.0).then(|| nanousd(self.budget_usd)),
+            earlier_nanousd: 0,
             tokens: self.tokens,
         }
     }

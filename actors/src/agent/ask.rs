@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use journeyman_domain::failure::{Evidence, Phase, Policy};
 use journeyman_domain::gateway::{DaySpent, Room};
+use journeyman_domain::limits::Limits;
 use journeyman_domain::model::{ModelRequest, ModelSettings, after_failure};
 use journeyman_domain::run::observation;
 use journeyman_domain::step::Entry;
@@ -14,6 +15,7 @@ use journeyman_telemetry::TraceContext;
 
 use super::execute::{RunError, Work};
 use super::journal::Beside;
+use super::prepare;
 use super::scene::Scene;
 use crate::context::Change;
 use crate::gateway::{Answered, Call, GivenUp, midnight, record_unwanted};
@@ -31,6 +33,10 @@ pub(super) async fn ask(
     let Some(settings) = scene.model.clone() else {
         return Err(RunError::Task("the run has no model".to_owned()));
     };
+    let limits = limits(work, scene);
+    if let Some(hit) = limits.hit_by(&work.journal.run.usage()) {
+        return work.journal.append(Entry::LimitReached { hit }).await;
+    }
     work.say(format!("round {}: asking {}", work.journal.run.round(), settings.model));
     let body = journeyman_models::body(&settings, &request, &work.held.run.id.to_string());
     let earlier = announce(work, &settings, &request, &body).await?;
@@ -44,7 +50,7 @@ pub(super) async fn ask(
         input_tokens: request.input_tokens,
         max_output_tokens: request.max_output_tokens,
         earlier,
-        room: room(work, scene),
+        room: room(work, &limits),
         given_up: work.journal.run.model_failures(),
         spent: spent_today(work).await?,
         stop: work.stop.child_token(),
@@ -93,12 +99,19 @@ async fn earlier(work: &Work) -> Result<Vec<ModelCall>, RunError> {
     Ok(work.runtime.store.calls().of_request(work.held.run.id, request_seq(work)).await?)
 }
 
+/// The limits of the next call: also of one that was open when the user gave others.
+fn limits(work: &Work, scene: &Scene) -> Limits {
+    let mut limits = scene.limits.clone();
+    prepare::own_limits(work, &mut limits);
+    limits
+}
+
 /// What the run leaves to its next call.
-fn room(work: &Work, scene: &Scene) -> Room {
-    let (limits, used) = (&scene.limits, work.journal.run.usage());
+fn room(work: &Work, limits: &Limits) -> Room {
+    let used = work.journal.run.usage();
     let left_ms = limits.wall_time_ms.saturating_sub(work.journal.elapsed_ms());
     Room {
-        nanousd: limits.cost_nanousd.map(|limit| limit.saturating_sub(used.cost_nanousd)),
+        nanousd: limits.left_nanousd(&used),
         tokens: limits.tokens.saturating_sub(used.tokens),
         until_ms: now_ms().saturating_add(left_ms),
     }

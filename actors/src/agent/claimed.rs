@@ -14,6 +14,8 @@ pub(super) struct Claimed {
     pub(super) run: Run,
     pub(super) codebase: Option<Codebase>,
     pub(super) agent: Agent,
+    /// What earlier runs of a task with a budget took of it, in billionths of a US dollar.
+    pub(super) earlier_nanousd: u64,
     /// The right to write.
     pub(super) fence: Fence,
 }
@@ -34,7 +36,11 @@ impl Claimed {
             None => None,
         };
         let agent = store.agents().get(run.agent_id).await?;
-        Ok(Self { task, execution, run, codebase, agent, fence })
+        let earlier_nanousd = match task.budget_usd {
+            Some(_) => store.runs().spent_by_others(task.id, run.id).await?,
+            None => 0,
+        };
+        Ok(Self { task, execution, run, codebase, agent, earlier_nanousd, fence })
     }
 
     /// How the agent acts: by the task's word, else by the agent's own, else on a model where one is

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use journeyman_domain::driver::{Action, Observation};
 use journeyman_domain::failure::{Evidence, sentence};
+use journeyman_domain::limits::Limits;
 use journeyman_domain::model::ModelSettings;
 use journeyman_domain::run::{Aside, Next, Wishes};
 use journeyman_domain::status::DriverKind;
@@ -227,6 +228,12 @@ impl Work {
             {
                 scene = Some(Scene::set(self).await?);
             }
+            if matches!(next, Next::Act | Next::Stop(_))
+                && let (Some(scene), Some(limits)) = (&mut scene, prepare::other_limits(self))
+            {
+                self.go_on_within(scene, limits).await?;
+                continue;
+            }
             match (next, &mut scene) {
                 (Next::Prepare, _) => scene = Some(Scene::first(self).await?),
                 (Next::Ended(outcome), _) => return Ok(Left::Ended(outcome)),
@@ -234,9 +241,7 @@ impl Work {
                     let Some(limits) = prepare::goes_on(self, &aside) else {
                         return Ok(Left::Aside(aside));
                     };
-                    self.journal.append(Entry::Resumed { limits: limits.clone() }).await?;
-                    scene.limits = limits.clone();
-                    scene.driver.observe(Observation::Resumed { limits });
+                    self.go_on_within(scene, limits).await?;
                 }
                 (Next::AwaitApproval, _) if self.held.task.approved_at.is_none() => {
                     return Ok(Left::AwaitingApproval);
@@ -257,6 +262,14 @@ impl Work {
                 (_, None) => return Err(RunError::Task("the workspace is missing".to_owned())),
             }
         }
+    }
+
+    /// Goes on with other limits than before.
+    async fn go_on_within(&mut self, scene: &mut Scene, limits: Limits) -> Result<(), RunError> {
+        self.journal.append(Entry::Resumed { limits: limits.clone() }).await?;
+        scene.limits = limits.clone();
+        scene.driver.observe(Observation::Resumed { limits });
+        Ok(())
     }
 
     fn invoke_agent(&self, model: Option<&ModelSettings>) -> Span {

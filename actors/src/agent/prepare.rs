@@ -180,14 +180,28 @@ pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
     (has_jumped || aside.is_over(now_ms, &limits, user_said)).then_some(limits)
 }
 
+/// The limits of a run that has begun, where the task's own are others than they were: the user has given new ones.
+pub(super) fn other_limits(work: &Work) -> Option<Limits> {
+    let run = &work.journal.run;
+    // An open request is sent again as it was, so that it is the same one.
+    let current = run.limits().filter(|_| run.open_request().is_none())?;
+    let mut limits = current.clone();
+    own_limits(work, &mut limits);
+    (limits != *current).then_some(limits)
+}
+
 /// What the task says of its own limits.
-fn own_limits(work: &Work, limits: &mut Limits) {
+pub(super) fn own_limits(work: &Work, limits: &mut Limits) {
     let task = &work.held.task;
     if let Some(seconds) = task.time_limit_s {
         limits.wall_time_ms = u64::try_from(seconds).unwrap_or(1).saturating_mul(1000);
     }
     if let Some(budget) = task.budget_usd {
         limits.cost_nanousd = Some(nanousd(budget));
+        // Who asks no model spends nothing, and may act though all is spent.
+        if work.held.driver(&work.runtime.models) == DriverKind::Native {
+            limits.earlier_nanousd = work.held.earlier_nanousd;
+        }
     }
 }
 

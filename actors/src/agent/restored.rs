@@ -75,10 +75,10 @@ async fn made(work: &Work, base: &ObjectId) -> Result<Workspace, RunError> {
     )))
 }
 
-/// Whether what git was given was not right, rather than the machine.
+/// Whether what git was given was not right, rather than the machine or the folder.
 fn is_of_the_content(error: &WorkspaceError) -> bool {
     if matches!(error, WorkspaceError::Git(GitError::Failed { .. })) {
-        return !error.is_of_the_machine();
+        return !error.is_of_the_machine() && !error.is_of_the_folder();
     }
     matches!(error, WorkspaceError::NotRestored { .. })
 }

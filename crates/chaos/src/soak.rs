@@ -32,8 +32,10 @@ const EARLY: Range<f64> = 0.6..0.75;
 const LATE: Range<f64> = 0.85..1.1;
 /// How much more the second one may have of something.
 const GROWTH: f64 = 1.1;
-/// How many more of what comes and goes with the runs, whose number at a moment is chance.
+/// How many more of what comes and goes with the runs, whose number at a moment is chance; of memory, in KiB.
 const CHANCE: f64 = 100.0;
+/// How many more of what comes and goes with the load.
+const FEW: f64 = 10.0;
 
 /// What is asked of a soak.
 #[derive(Clone, Copy, Debug)]
@@ -312,18 +314,18 @@ impl Compared {
             values.sort_unstable();
             values.get(values.len() / 2).copied().unwrap_or(0)
         };
-        let values: [(&str, Value); 6] = [
-            ("memory, KiB", |sample| sample.memory_kib),
-            ("files", |sample| sample.files),
-            ("threads", |sample| sample.threads),
-            ("connections", |sample| sample.connections),
-            ("processes", |sample| sample.processes),
-            ("folders of runs", |sample| sample.folders),
+        let values: [(&str, Value, f64); 6] = [
+            ("memory, KiB", |sample| sample.memory_kib, CHANCE),
+            ("files", |sample| sample.files, CHANCE),
+            ("threads", |sample| sample.threads, FEW),
+            ("connections", |sample| sample.connections, FEW),
+            ("processes", |sample| sample.processes, CHANCE),
+            ("folders of runs", |sample| sample.folders, CHANCE),
         ];
-        let rows = values.map(|(name, value)| {
+        let rows = values.map(|(name, value, chance)| {
             let (early, late) = (median(&EARLY, value), median(&LATE, value));
             #[expect(clippy::cast_precision_loss, reason = "small counts")]
-            let grew = late as f64 > early as f64 * GROWTH + CHANCE;
+            let grew = late as f64 > early as f64 * GROWTH + chance;
             (name, early, late, grew)
         });
         let done: Value = |sample| sample.done;
@@ -365,6 +367,7 @@ mod tests {
         let at = |nth: u64| Sample {
             memory_kib: 60_000 + nth * more.memory_kib,
             files: 270 + nth * more.files,
+            threads: 110 + nth * more.threads,
             running: 200 - nth * more.running,
             done: nth * 40,
             ..Sample::default()
@@ -379,6 +382,7 @@ mod tests {
         // Of a life with forty runs between two samples.
         assert!(!good(Sample { memory_kib: 40 * 8, ..Sample::default() }));
         assert!(!good(Sample { files: 40, ..Sample::default() }));
+        assert!(!good(Sample { threads: 1, ..Sample::default() }));
         assert!(!good(Sample { running: 1, ..Sample::default() }));
     }
 }

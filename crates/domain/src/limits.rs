@@ -20,6 +20,9 @@ pub struct Limits {
     /// What the model may cost, in billionths of a US dollar; `None` is no limit.
     #[serde(default)]
     pub cost_nanousd: Option<u64>,
+    /// What earlier attempts at the task cost, which counts against `cost_nanousd` too.
+    #[serde(default)]
+    pub earlier_nanousd: u64,
     /// Tokens that the model may read and write; it holds where no price is known, too.
     #[serde(default = "default_tokens")]
     pub tokens: u64,
@@ -40,6 +43,7 @@ impl Default for Limits {
             call_timeout_ms: 10 * 60 * 1000,
             check_timeout_ms: 30 * 60 * 1000,
             cost_nanousd: None,
+            earlier_nanousd: 0,
             tokens: default_tokens(),
         }
     }
@@ -124,12 +128,19 @@ impl Limits {
         } else if usage.tokens >= self.tokens {
             Some(LimitHit::Tokens { limit: self.tokens })
         } else {
-            match self.cost_nanousd {
-                Some(limit) if usage.cost_nanousd >= limit => {
-                    Some(LimitHit::Cost { limit_nanousd: limit })
-                }
+            match (self.cost_nanousd, self.left_nanousd(usage)) {
+                (Some(limit_nanousd), Some(0)) => Some(LimitHit::Cost { limit_nanousd }),
                 _ => None,
             }
+        }
+    }
+
+    /// What the model may still cost, in billionths of a US dollar; `None` is no limit.
+    pub const fn left_nanousd(&self, usage: &Usage) -> Option<u64> {
+        let spent = self.earlier_nanousd.saturating_add(usage.cost_nanousd);
+        match self.cost_nanousd {
+            Some(limit) => Some(limit.saturating_sub(spent)),
+            None => None,
         }
     }
 
@@ -164,5 +175,20 @@ impl Limits {
             },
             LimitHit::Tokens { limit } => self.tokens > limit,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_counts_what_earlier_attempts_cost() {
+        let limits = Limits { cost_nanousd: Some(100), earlier_nanousd: 60, ..Limits::default() };
+        let used = |cost_nanousd| Usage { cost_nanousd, ..Usage::default() };
+        assert_eq!((limits.left_nanousd(&used(39)), limits.hit_by(&used(39))), (Some(1), None));
+        assert_eq!(limits.hit_by(&used(40)), Some(LimitHit::Cost { limit_nanousd: 100 }));
+        let limits = Limits { cost_nanousd: None, ..limits };
+        assert_eq!((limits.left_nanousd(&used(40)), limits.hit_by(&used(40))), (None, None));
     }
 }

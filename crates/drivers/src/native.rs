@@ -23,7 +23,7 @@ use journeyman_domain::model::{
 
 use budget::{Budget, Short};
 use calls::Toolbox;
-use conversation::ROOM_AGAIN;
+use conversation::NEW_LIMITS;
 use room::too_long;
 use stuck::Loops;
 use turn::Batch;
@@ -217,10 +217,10 @@ impl Native {
             self.toolbox.call_timeout_ms = self.budget.call_timeout_ms();
             match self.state {
                 State::Asking => {
-                    self.notes.push(ROOM_AGAIN.to_owned());
+                    self.notes.push(NEW_LIMITS.to_owned());
                     self.go_on();
                 }
-                State::Compacting(_) | State::Calling(_) => self.notes.push(ROOM_AGAIN.to_owned()),
+                State::Compacting(_) | State::Calling(_) => self.notes.push(NEW_LIMITS.to_owned()),
                 State::Ended(_) => {}
             }
         }

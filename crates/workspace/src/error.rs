@@ -98,12 +98,18 @@ impl WorkspaceError {
     /// somebody's signal. What was asked for is right, and may be done later.
     pub fn is_of_the_machine(&self) -> bool {
         if let Self::Git(GitError::Failed { status, message, .. }) = self {
-            return status.code().is_none() || MACHINES.iter().any(|words| message.contains(words));
+            return status.code().is_none() || message.lines().any(is_the_machines);
         }
         let (Self::Io { source, .. } | Self::Git(GitError::NotStarted(source))) = self else {
             return false;
         };
         refuses_for_now(source)
+    }
+
+    /// Whether git may not write where it was told to, which does not pass by itself.
+    pub fn is_of_the_folder(&self) -> bool {
+        let Self::Git(GitError::Failed { message, .. }) = self else { return false };
+        message.lines().any(|line| line.contains(NOT_WRITTEN) && is_lasting(line))
     }
 
     /// Whether the system refused the very path that was asked for: too long, no folder, not
@@ -123,15 +129,33 @@ impl WorkspaceError {
 }
 
 /// What git says where it is the machine that refuses.
-const MACHINES: [&str; 7] = [
+const MACHINES: [&str; 6] = [
     "No space left on device",
     "Disk quota exceeded",
     "Input/output error",
     "Too many open files",
     "Cannot allocate memory",
     "Resource temporarily unavailable",
-    "nable to write",
 ];
+
+/// What git says where it does not say why; and the causes, where it does, that do not pass by themselves.
+const NOT_WRITTEN: &str = "nable to write";
+const LASTING: [&str; 5] = [
+    "Permission denied",
+    "Operation not permitted",
+    "Not a directory",
+    "Is a directory",
+    "File name too long",
+];
+
+fn is_the_machines(line: &str) -> bool {
+    MACHINES.iter().any(|words| line.contains(words))
+        || (line.contains(NOT_WRITTEN) && !is_lasting(line))
+}
+
+fn is_lasting(line: &str) -> bool {
+    LASTING.iter().any(|words| line.contains(words))
+}
 
 fn refuses_for_now(error: &io::Error) -> bool {
     let of_the_machine = [Errno::IO, Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
@@ -165,5 +189,39 @@ impl<T> Doing<T> for io::Result<T> {
             doing: format!("{what} {}", path.display()),
             source,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_never_be_written_is_no_refusal_for_now() {
+        let failed = |message: &str| {
+            let (command, status) = ("add".to_owned(), ExitStatus::from_raw(128 << 8));
+            WorkspaceError::Git(GitError::Failed { command, status, message: message.to_owned() })
+        };
+        for of_the_machine in [
+            "fatal: unable to write new index file",
+            "error: unable to write file a: No space left on device",
+            "fatal: write error: Input/output error",
+            "warning: could not open directory 'a/': Permission denied\nfatal: unable to write new index file",
+        ] {
+            let error = failed(of_the_machine);
+            assert!(error.is_of_the_machine() && !error.is_of_the_folder(), "{of_the_machine}");
+        }
+        for lasting in [
+            "error: unable to write file a: Permission denied",
+            "fatal: Unable to write new index file: Not a directory",
+        ] {
+            let error = failed(lasting);
+            assert!(!error.is_of_the_machine() && error.is_of_the_folder(), "{lasting}");
+        }
+        let error = failed("fatal: bad object HEAD");
+        assert!(!error.is_of_the_machine() && !error.is_of_the_folder());
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use journeyman_domain::ids::NodeId;
@@ -329,7 +330,7 @@ impl Git {
     }
 
     fn command(&self, arguments: &[OsString]) -> Command {
-        let mut command = Command::new("git");
+        let mut command = Command::new(program());
         command.args(arguments).current_dir(&self.folder).env_clear();
         // A group of its own: the terminal's Ctrl-C must not stop it half-way.
         command.process_group(0).kill_on_drop(true);
@@ -364,6 +365,21 @@ impl Git {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// Where git is. By its full path it is started without a copy of this process's page tables, which a search through a
+/// `PATH` that was set for it needs.
+fn program() -> &'static OsStr {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    let found = FOUND.get().or_else(|| {
+        let path = std::env::var_os("PATH")?;
+        let mut places = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+        let found =
+            places.find_map(|folder| Some(folder.join("git")).filter(|git| git.is_file()))?;
+        Some(FOUND.get_or_init(|| found))
+    });
+    // It may be installed later.
+    found.map_or(OsStr::new("git"), |found| found.as_os_str())
 }
 
 /// Whether the disk of a folder has no room for any file.

@@ -51,7 +51,7 @@ fn set(file: &Path, shift_s: i64) {
 async fn a_clock_that_jumps_back_a_day_stops_nothing() {
     for within_a_life in [false, true] {
         let home = Home::new().await;
-        let Some(shim) = shim(home.folder.path()) else { return };
+        let shim = shim(home.folder.path());
         let file = home.folder.path().join("shift");
         set(&file, 0);
         let clock = |command: &mut std::process::Command| {

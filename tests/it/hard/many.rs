@@ -31,8 +31,12 @@ const EXECUTIONS: &str = "\
         now(), id, 1 FROM executions";
 /// Its children, of runs that were over by then: all with the number of a process that is alive, and is another one.
 const CHILDREN: &str = "\
-    INSERT INTO child_processes (node_id, execution_id, lease_epoch, pid, start_time, argv_head) \
-    SELECT '0193a2f0-1111-7abc-8def-000000000001', NULL, 1, $1, 1, 'sh' FROM generate_series(1, $2)";
+    WITH run AS (INSERT INTO agent_tasks (agent_id, task_id, prompt, status, started_at, completed_at, attempt) \
+        SELECT (SELECT id FROM codegen_agents WHERE name = 'General Assistant'), id, 'run', 'completed', now(), \
+            now(), 1 FROM tasks WHERE title = 'batch' LIMIT 1 RETURNING id) \
+    INSERT INTO child_processes (node_id, execution_id, lease_epoch, run_id, pid, start_time, argv_head) \
+    SELECT '0193a2f0-1111-7abc-8def-000000000001', NULL, 1, run.id, $1, 1, 'sh' \
+    FROM run, generate_series(1, $2)";
 /// Batches that it claimed and did not end.
 const BATCHES: &str = "\
     INSERT INTO task_leases (node_id, expires_at, ids) \

@@ -1,6 +1,7 @@
 //! Budgets, steps and time: nothing beyond them, and the run goes on where the user gives more.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use journeyman_domain::model::Wire;
 use journeyman_testkit::model::{Reply, Script, Seen};
@@ -57,6 +58,67 @@ async fn a_budget_is_kept_told_of_and_can_be_raised() {
     broken.is_mended(&scene.home, &done);
     scene.nothing_paid_twice();
     drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_of_the_task_and_not_of_each_attempt() {
+    // Each attempt looks at much, and ends without having mended anything.
+    let script = Script::by(|seen| {
+        if seen.turn >= 4 {
+            return Reply::text("Done.");
+        }
+        let command = format!("echo look {}; head -c 9000 /dev/zero | tr '\\0' x", seen.turn);
+        Reply::call("bash", &json!({ "command": command }))
+    });
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let broken = note(&scene.home);
+    let _daemon = scene.home.up();
+    let ran = scene.run(&broken.repository, &["--budget", "0.30"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let id = ran.json()["id"].as_str().unwrap().to_owned();
+    let first = ran.json()["cost_usd"].as_f64().unwrap();
+    assert!(first > 0.01 && first < 0.15, "{first}");
+    let ends = || {
+        let status = scene.home.task(&id)["status"].clone();
+        (status == "failed" || status == "waiting").then_some(status)
+    };
+    for _ in 0..40 {
+        if scene.home.task(&id)["status"] != "failed" {
+            break;
+        }
+        scene.home.run(&["task", "retry", &id]).ok();
+        wait_until("another attempt has ended", || ends().is_some());
+    }
+    let task = scene.home.task(&id);
+    assert_eq!((&task["status"], &task["waiting_for"]), (&json!("waiting"), &json!("budget")));
+    assert_eq!(task["error"], "the budget of 0.3 US dollars is used up");
+    let cost = task["cost_usd"].as_f64().unwrap();
+    assert!(cost > 0.15 && cost <= 0.30, "{cost}");
+
+    scene.home.run(&["task", "resume", &id, "--budget", "20"]).ok();
+    wait_until("the last attempt goes on", || scene.home.task(&id)["status"] == "failed");
+    assert_eq!(scene.home.task(&id)["attempts"], task["attempts"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_a_paused_task_gets_holds() {
+    let look = Reply::call("bash", &json!({ "command": "echo look; date +%N" }));
+    let look = look.wait_before_headers(Duration::from_millis(200));
+    let scene = Scene::new(Wire::AnthropicMessages, Script::by(move |_| look.clone())).await;
+    let broken = note(&scene.home);
+    let _daemon = scene.home.up();
+    let path = broken.repository.to_str().unwrap();
+    scene.home.run(&["task", "add", "--repo", path, "Make the test pass"]).ok();
+    assert!(scene.server.wait_until(Duration::from_mins(1), |seen| seen.len() >= 3));
+    scene.home.run(&["task", "pause", "latest"]).ok();
+    wait_until("it is paused", || scene.home.task("latest")["status"] == "paused");
+    let asked = scene.server.requests().len();
+    scene.home.run(&["task", "resume", "latest", "--budget", "0.0001"]).ok();
+    wait_until("it waits", || scene.home.task("latest")["status"] == "waiting");
+    let task = scene.home.task("latest");
+    assert_eq!((&task["waiting_for"], &task["attempts"]), (&json!("budget"), &json!(1)), "{task}");
+    assert_eq!(task["error"], "the budget of 0.0001 US dollars is used up");
+    assert_eq!(scene.server.requests().len(), asked, "nothing is asked for beyond it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

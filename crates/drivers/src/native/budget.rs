@@ -98,12 +98,11 @@ impl Budget {
             return Err(Short::Limit(LimitHit::Tokens { limit: self.limits.tokens }));
         }
         let mut room = u64::from(model.max_output_tokens).min(window).min(tokens);
-        if let (Some(limit_nanousd), Some(price)) = (self.limits.cost_nanousd, &model.price) {
+        let money = self.limits.cost_nanousd.zip(self.limits.left_nanousd(&self.used));
+        if let (Some((limit_nanousd, left)), Some(price)) = (money, &model.price) {
             // Whether a cache will know the request is not known before.
             let dearest = price.input_nanousd.max(price.cache_write_nanousd);
-            let left = limit_nanousd
-                .saturating_sub(self.used.cost_nanousd)
-                .saturating_sub(input.saturating_mul(dearest));
+            let left = left.saturating_sub(input.saturating_mul(dearest));
             let affordable = left.checked_div(price.output_nanousd).unwrap_or(u64::MAX);
             let is_free = dearest == 0 && price.output_nanousd == 0;
             if !is_free && (left == 0 || affordable < least) {
@@ -149,7 +148,8 @@ impl Budget {
     fn both(&self, measure: Measure) -> (u64, Option<u64>) {
         match measure {
             Measure::Cost => {
-                (self.used.cost_nanousd.saturating_add(self.expected.0), self.limits.cost_nanousd)
+                let spent = self.limits.earlier_nanousd.saturating_add(self.used.cost_nanousd);
+                (spent.saturating_add(self.expected.0), self.limits.cost_nanousd)
             }
             Measure::Tokens => {
                 (self.used.tokens.saturating_add(self.expected.1), Some(self.limits.tokens))
@@ -226,6 +226,11 @@ mod tests {
         assert_eq!(budget.room(&dear, 3_000), Err(Short::Limit(cost)));
         let tokens = LimitHit::Tokens { limit: 8_000 };
         assert_eq!(budget.room(&model(None), 4_900), Err(Short::Limit(tokens)));
+        let limits =
+            Limits { cost_nanousd: Some(300_000), earlier_nanousd: 100_000, ..Limits::default() };
+        assert!(budget.resumed(limits));
+        assert_eq!(budget.room(&dear, 1_000), Ok((50_000 - 12_000) / 100), "with earlier attempts");
+        assert!(budget.news().unwrap().contains("what is left: 0.0001 US dollars."));
         assert!(budget.resumed(Limits::default()));
         assert_eq!(budget.room(&dear, 3_000), Ok(4_000));
     }

@@ -35,8 +35,8 @@ pub(super) const CUT_OFF: &str = "[runtime] The limit of output tokens cut your 
     holds no tool call. Go on in smaller steps, with fewer words: call one tool now.";
 
 /// Said when a run goes on with other limits.
-pub(super) const ROOM_AGAIN: &str =
-    "[runtime] The run goes on with new limits: there is room again. Go on with the task.";
+pub(super) const NEW_LIMITS: &str =
+    "[runtime] The run goes on with new limits. Go on with the task.";
 
 /// The first message: what the repository says, where the model is, and the task. Nothing in it
 /// depends on the time, so that a provider's cache knows it. Bounded by the context window.

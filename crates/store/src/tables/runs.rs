@@ -109,8 +109,11 @@ const USED_BY_TASK: &str = "SELECT coalesce(sum(c.uncached_input_tokens), 0)::bi
      coalesce(bool_and(c.cost_nanousd IS NOT NULL OR c.failure_kind IS NOT NULL), true) \
      AS is_cost_known, count(*) AS calls \
      FROM model_calls c JOIN agent_tasks r ON r.id = c.run_id WHERE r.task_id = $1";
+const SPENT_BY_OTHERS: &str = "SELECT coalesce(sum(c.cost_nanousd), 0)::bigint \
+     FROM model_calls c JOIN agent_tasks r ON r.id = c.run_id WHERE r.task_id = $1 AND r.id <> $2";
 
-pub(crate) const ALL: &[&str] = &[GET, OF_TASK, OF_EXECUTIONS, BY_PART, USED_BY_TASK];
+pub(crate) const ALL: &[&str] =
+    &[GET, OF_TASK, OF_EXECUTIONS, BY_PART, USED_BY_TASK, SPENT_BY_OTHERS];
 
 /// The table `agent_tasks`.
 #[derive(Clone, Copy, Debug)]
@@ -157,5 +160,15 @@ impl Runs<'_> {
     /// What the model calls of all runs of a task used so far.
     pub async fn used_by_task(&self, task: TaskId) -> Result<Used, StoreError> {
         Ok(sqlx::query_as(USED_BY_TASK).bind(task.as_uuid()).fetch_one(self.0.pool()).await?)
+    }
+
+    /// What the model calls of all runs of a task but this one cost so far, in billionths of a US dollar.
+    pub async fn spent_by_others(&self, task: TaskId, run: RunId) -> Result<u64, StoreError> {
+        let spent: i64 = sqlx::query_scalar(SPENT_BY_OTHERS)
+            .bind(task.as_uuid())
+            .bind(run.as_uuid())
+            .fetch_one(self.0.pool())
+            .await?;
+        Ok(u64::try_from(spent).unwrap_or_default())
     }
 }

@@ -53,7 +53,7 @@ fn money_that_is_used_up_stops_the_run_until_there_is_more() {
     assert_eq!(play.next(), Action::Exhausted { hit }, "the same limits leave no more");
     let limits = Limits { cost_nanousd: Some(9_000_000), ..Limits::default() };
     play.driver.observe(Observation::Resumed { limits });
-    assert_eq!(play.told(), ROOM_AGAIN);
+    assert_eq!(play.told(), NEW_LIMITS);
     assert_eq!(play.request().max_output_tokens, 2_000);
 }
 
@@ -75,7 +75,7 @@ fn new_limits_in_the_middle_of_a_turn_are_told_after_its_answers() {
     play.driver.observe(Observation::Resumed { limits });
     assert_eq!(play.called(), ["t1c1 bash: ls"]);
     play.ends(0, "x");
-    assert_eq!(play.told(), ROOM_AGAIN);
+    assert_eq!(play.told(), NEW_LIMITS);
     play.calls(&[("bash", "{\"command\":\"ls\",\"timeout_s\":9000}")]);
     let Action::Call(ToolCall { tool: journeyman_domain::tool::Tool::Exec(exec), .. }) =
         play.next()
