@@ -154,10 +154,10 @@ const HINT: &str = "query(NOTIFY)";
 /// What starts and ends processes.
 const ACTS: [&str; 3] = ["reap::reap(", "reap::reap_node(", "runner.start("];
 
-/// The lines of all files below a folder, each with the name of its file there.
-fn lines_below(folder: &str) -> Vec<(String, String)> {
+/// All files below a folder: their names there, and their texts.
+fn files_below(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let (mut folders, mut lines) = (vec![root.clone()], Vec::new());
+    let (mut folders, mut files) = (vec![root.clone()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
@@ -166,11 +166,26 @@ fn lines_below(folder: &str) -> Vec<(String, String)> {
                 continue;
             }
             let name = path.strip_prefix(&root).unwrap().display().to_string();
-            let text = std::fs::read_to_string(&path).unwrap();
-            lines.extend(text.lines().map(|line| (name.clone(), line.to_owned())));
+            files.push((name, std::fs::read_to_string(&path).unwrap()));
         }
     }
-    lines
+    files
+}
+
+/// The lines of all files below a folder, each with the name of its file there.
+fn lines_below(folder: &str) -> Vec<(String, String)> {
+    let lines = |(name, text): (String, String)| -> Vec<(String, String)> {
+        text.lines().map(|line| (name.clone(), line.to_owned())).collect()
+    };
+    files_below(folder).into_iter().flat_map(lines).collect()
+}
+
+/// Whether a constant of a file is SQL that writes.
+fn is_writing(text: &str, constant: &str) -> bool {
+    let Some((_, rest)) = text.split_once(&format!("const {constant}: &str")) else { return false };
+    let sql = rest.split(";\n").next().unwrap_or_default();
+    ["INSERT INTO ", "DELETE FROM "].iter().any(|word| sql.contains(word))
+        || sql.replace("FOR UPDATE", "").replace("FOR NO KEY UPDATE", "").contains("UPDATE ")
 }
 
 #[test]
@@ -189,6 +204,29 @@ fn every_commit_stands_between_failpoints() {
         );
     }
     assert!(commits > 20, "{commits}");
+}
+
+#[test]
+fn every_write_on_the_pool_stands_between_failpoints() {
+    let mut writes = 0;
+    for (name, text) in files_below("crates/store/src") {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = code.replace("}\n", ";\n");
+        let mut writing = false;
+        for statement in code.split(";\n").filter(|statement| !statement.contains("const ")) {
+            // A query may be made in one statement, and sent in a later one.
+            writing &= !statement.contains(" fn ");
+            let words = statement.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+            writing |= words.into_iter().any(|word| word.len() > 2 && is_writing(&text, word));
+            if writing && statement.contains("pool())") {
+                writes += 1;
+                assert!(statement.contains("around(points::"), "{name}: {statement}");
+            }
+            // What is written on another connection is a transaction's, whose commit counts.
+            writing &= !statement.contains(".await");
+        }
+    }
+    assert_eq!(writes, 6, "as many as there are");
 }
 
 #[test]

@@ -173,6 +173,7 @@ impl Campaign {
                         let next = turns.lock().ok().and_then(|mut turns| turns.next());
                         let Some(chunk) = next else { return };
                         let Err(error) = self.play(&chunk, url, &record) else { continue };
+                        self.broke_off(&record);
                         // The next one of its series would fail, too.
                         if let (Ok(mut turns), Ok(mut failed)) = (turns.lock(), failed.lock()) {
                             turns.give_up(&chunk);
@@ -184,6 +185,15 @@ impl Campaign {
         });
         let record = record.into_inner().unwrap_or_else(PoisonError::into_inner);
         (record, failed.into_inner().unwrap_or_default())
+    }
+
+    /// Writes down that a player broke off.
+    fn broke_off(&self, record: &Mutex<Record>) {
+        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.tally.broken_off += 1;
+        if let Err(error) = record.write(&self.results) {
+            tell(&format!("{error:#}"));
+        }
     }
 
     /// Has a chunk played by a process of its own, and takes its outcomes as they come.

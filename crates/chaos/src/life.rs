@@ -41,7 +41,7 @@ pub enum End {
         /// At which time that it is reached in this life, from 1.
         nth: u32,
     },
-    /// So many milliseconds after its start.
+    /// So many milliseconds after its start; a daemon whose work was over by then, after its stop began.
     Moment {
         /// Milliseconds.
         ms: u64,

@@ -101,7 +101,7 @@ impl Scenario {
     pub fn under(trouble: Trouble, seed: u64, play: &Play) -> Self {
         let mut random = fastrand::Rng::with_seed(!seed);
         let is_killed = trouble.is_around_one() && random.u8(..3) == 0;
-        let end = is_killed.then(|| End::Moment { ms: random.u64(300..2_500) });
+        let end = is_killed.then(|| End::Moment { ms: random.u64(200..1_200) });
         Self {
             seed,
             kind: Kind::Daemon,

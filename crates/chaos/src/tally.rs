@@ -53,6 +53,9 @@ pub struct Tally {
     /// Those of them at which SIGKILL ended a daemon.
     #[serde(default)]
     pub places_of_daemons: BTreeSet<String>,
+    /// Players that broke off, with scenarios that nobody judged.
+    #[serde(default)]
+    pub broken_off: u64,
 }
 
 impl Figures {
@@ -72,10 +75,8 @@ impl Figures {
 impl Tally {
     /// Whether nothing was found wrong.
     pub fn is_clean(&self) -> bool {
-        [&self.daemon, &self.inside]
-            .into_iter()
-            .chain(self.troubles.values())
-            .all(Figures::is_clean)
+        let mut all = [&self.daemon, &self.inside].into_iter().chain(self.troubles.values());
+        self.broken_off == 0 && all.all(Figures::is_clean)
     }
 
     /// Adds a scenario.
@@ -135,6 +136,9 @@ impl fmt::Display for Tally {
             f,
             "\nFailpoint halves at which a life ended: {places} of {all}; by SIGKILL: {by_kill}."
         )?;
+        if self.broken_off > 0 {
+            writeln!(f, "\nPlayers that broke off: {}.", self.broken_off)?;
+        }
         if self.troubles.is_empty() {
             return Ok(());
         }
@@ -267,6 +271,13 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_player_that_broke_off_is_a_finding() {
+        let tally = Tally { broken_off: 1, ..Tally::default() };
+        assert!(!tally.is_clean() && Tally::default().is_clean());
+        assert!(tally.to_string().contains("broke off: 1"), "{tally}");
+    }
 
     #[test]
     fn seeds_join() {

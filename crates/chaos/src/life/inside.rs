@@ -7,10 +7,14 @@ use journeyman_faults::{Action, Arm};
 use journeyman_runtime::boot;
 use journeyman_runtime::client::Client;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::drive::drive;
 use super::{End, Lived, Progress, half, moment};
 use crate::stage::Stage;
+
+/// What a start and a stop may take.
+const LIMIT: Duration = Duration::from_mins(1);
 
 pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>) -> Result<Lived> {
     let context = stage.world.context()?;
@@ -39,13 +43,15 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let lived = runtime.block_on(async {
         let work = Box::pin(async {
-            let running = boot::start(&context, boot::Mode::Daemon).await;
+            let started = timeout(LIMIT, boot::start(&context, boot::Mode::Daemon)).await;
+            let Ok(running) = started else { return Ok(stuck("start")) };
             let running = running.map_err(|failure| anyhow!("{failure}"))?;
             let client = Client::Process(running.api());
             let lived = drive(stage, &client, progress).await?;
             drop(client);
-            running.stop().await;
-            anyhow::Ok(lived)
+            let stopped = timeout(LIMIT, running.stop()).await;
+            let is_known = stopped.is_ok() || matches!(lived, Lived::Stuck(_));
+            Ok(if is_known { lived } else { stuck("stop") })
         });
         tokio::select! {
             biased;
@@ -60,4 +66,8 @@ pub(super) fn live(stage: &Stage<'_>, progress: &mut Progress, end: Option<&End>
     // Nothing of it passes a point any more; all of it goes now.
     runtime.shutdown_timeout(Duration::from_secs(10));
     lived
+}
+
+fn stuck(at: &str) -> Lived {
+    Lived::Stuck(format!("the runtime does not {at} in {LIMIT:?}"))
 }
