@@ -128,12 +128,17 @@ async fn a_task_is_kept_the_same_however_many_are_added_with_it() {
     let database = database().await;
     let store = database.store();
     let mine = node(store, NodeKind::Daemon).await;
-    for task in [full(store, mine).await, runless("plain")] {
+    let (full, plain) = (full(store, mine).await, runless("plain"));
+    // What has no parent is copied where it is one of many.
+    let own = NewTask { parent_task_id: None, ..full.clone() };
+    for (task, other) in [(&full, &plain), (&own, &own), (&own, &plain), (&plain, &own)] {
         let mut ids = Vec::new();
         // By itself, by a statement for some, by a copy of many.
         for count in [1, 2, 1000] {
-            let same = |_| (NewTask { id: NewTask::new("").id, ..task.clone() }, vec![]);
-            let batch: Vec<_> = (0..count).map(same).collect();
+            let is_end = |number| number == 0 || number == count - 1;
+            let like = |number| if is_end(number) { task } else { other };
+            let new = |n| (NewTask { id: NewTask::new("").id, ..like(n).clone() }, vec![]);
+            let batch: Vec<_> = (0..count).map(new).collect();
             store.tasks().insert_many(&ACTING, &batch).await.unwrap();
             ids.extend([batch[0].0.id, batch[count - 1].0.id]);
         }
@@ -160,8 +165,9 @@ async fn a_task_is_kept_the_same_however_many_are_added_with_it() {
         .unwrap();
         assert_eq!(places, 1);
         let read = store.tasks().get(ids[0]).await.unwrap();
-        assert_eq!((read.title, read.context), (task.title, task.context));
-        assert_eq!((read.check_commands, read.due_date), (task.check_commands, task.due_date));
+        assert_eq!((&read.title, &read.context), (&task.title, &task.context));
+        assert_eq!(read.check_commands, task.check_commands);
+        assert_eq!(read.due_date, task.due_date);
     }
 }
 

@@ -57,8 +57,7 @@ pub(crate) type Lanes = Arc<Mutex<HashMap<Kind, i32>>>;
 /// Additions that wait for a flush.
 pub(crate) type Inserts = Group<Insert, Option<Batch>>;
 
-pub(crate) const ALL: &[&str] =
-    &[columns::INSERT, copy::COPY, copy::TELL_AND_PLACE, lone::ADD, lone::HAND_OFF];
+pub(crate) const ALL: &[&str] = &[columns::INSERT, copy::TELL_AND_PLACE, lone::ADD, lone::HAND_OFF];
 
 /// Tasks that are added together.
 #[derive(Clone, Debug)]
