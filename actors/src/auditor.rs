@@ -7,6 +7,7 @@
 
 mod messages;
 mod recorder;
+mod sealer;
 mod shell;
 
 pub use messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};

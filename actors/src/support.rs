@@ -13,7 +13,7 @@ pub mod tasks;
 
 pub use envelope::{Correlation, Envelope, Message, Meta};
 pub use lives::Lives;
-pub use mailbox::{AskError, Mailbox, Reply, answer};
+pub use mailbox::{AskError, Mailbox, Reply, answer, probed};
 pub use recordable::recordable;
 pub use rows::read_at_start;
 pub use tasks::TrackedTasks;

@@ -111,7 +111,7 @@ pub(super) async fn bury_the_dead(
         // Of our own data folder we hold the daemon's lock: another daemon of it cannot be alive.
         let replaced = node.kind == NodeKind::Daemon && node.data_id == Some(here.data_id);
         if is_dead || replaced {
-            tracing::info!(node = %node.id, pid = node.pid, "a node of this machine is gone");
+            tracing::warn!(node = %node.id, pid = node.pid, "a node of this machine did not stop in order");
             // Before the row says that it is dealt with.
             if !is_out(Mechanism::Reaping)
                 && let Err(error) = around(points::REAP_NODE, reap::reap_node(node.id)).await

@@ -14,7 +14,7 @@ use journeyman_supervision::{
     Change, Child, ChildContext, ChildPath, RunningTree, StartChild, TreeSpec,
 };
 use journeyman_testkit::database::TestDatabase;
-use journeyman_testkit::otlp::OtlpReceiver;
+use journeyman_testkit::otlp::{OtlpReceiver, ReceivedSpan};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::Value;
 use sqlx::Executor as _;
@@ -291,7 +291,15 @@ async fn a_restart_is_a_span_that_leads_back_to_the_message_whose_handling_faile
     assert_eq!(trace("exited", 1), failed.trace_id.as_str());
     assert_eq!(trace("restarting", 1), restart.trace_id.as_str());
     assert_eq!(trace("started", 2), restart.trace_id.as_str());
-    assert_eq!(trace("started", 1), Value::Null);
+    for (kind, generation) in [("started", 1), ("exited", 2), ("stopped", 2)] {
+        let is_it = |span: &&ReceivedSpan| {
+            span.name == format!("{kind} sentinel")
+                && span.attributes.get("actor.generation") == Some(&generation.to_string())
+        };
+        let moment = spans.iter().find(is_it).unwrap_or_else(|| panic!("{kind} {generation}"));
+        assert_eq!(trace(kind, generation), moment.trace_id.as_str());
+    }
+    assert!(records.iter().all(|record| record["trace_id"].is_string()), "{records:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -192,8 +192,6 @@ fn every_attribute_is_in_the_table(spans: &[ReceivedSpan]) {
         spans.iter().flat_map(|span| span.attributes.keys().map(String::as_str)).collect();
     let rows = names::TABLE.iter().filter(|row| row.kind == Kind::Attribute);
     let mut known: BTreeSet<_> = rows.map(|row| row.name).collect();
-    // Of a metric alone.
-    assert!(known.remove(names::ATTR_CHANGE));
     // Of restarts, which `supervision` looks at.
     for name in [names::ATTR_CHILD_EXIT, names::ATTR_RESTART_CAUSE, names::ATTR_RESTART_DELAY_MS] {
         assert!(known.remove(name), "{name}");

@@ -33,7 +33,8 @@ pub(super) async fn ask(
     let Some(settings) = scene.model.clone() else {
         return Err(RunError::Task("the run has no model".to_owned()));
     };
-    let limits = limits(work, scene);
+    // Also of a request that was open when the user gave others.
+    let limits = prepare::own_limits(work, scene.limits.clone());
     if let Some(hit) = limits.hit_by(&work.journal.run.usage()) {
         return work.journal.append(Entry::LimitReached { hit }).await;
     }
@@ -97,13 +98,6 @@ fn request_seq(work: &Work) -> i32 {
 /// The tries of the last request, by the rows.
 async fn earlier(work: &Work) -> Result<Vec<ModelCall>, RunError> {
     Ok(work.runtime.store.calls().of_request(work.held.run.id, request_seq(work)).await?)
-}
-
-/// The limits of the next call: also of one that was open when the user gave others.
-fn limits(work: &Work, scene: &Scene) -> Limits {
-    let mut limits = scene.limits.clone();
-    prepare::own_limits(work, &mut limits);
-    limits
 }
 
 /// What the run leaves to its next call.

@@ -161,13 +161,15 @@ pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
     // Their word is about what they saw: not about a limit that was reached after it.
     let put_aside_at = work.journal.steps.last().and_then(|step| step.written_at);
     let user_said = put_aside_at.is_some_and(|at| task.resumed_at.is_some_and(|said| said > at));
-    let mut limits = Limits {
-        steps: settings.steps,
-        output_bytes: settings.output_bytes,
-        tokens: settings.tokens,
-        ..work.journal.run.limits()?.clone()
-    };
-    own_limits(work, &mut limits);
+    let mut limits = own_limits(
+        work,
+        Limits {
+            steps: settings.steps,
+            output_bytes: settings.output_bytes,
+            tokens: settings.tokens,
+            ..work.journal.run.limits()?.clone()
+        },
+    );
     if task.budget_usd.is_none() {
         limits.cost_nanousd = settings.cost_nanousd;
     }
@@ -177,21 +179,24 @@ pub(super) fn goes_on(work: &Work, aside: &Aside) -> Option<Limits> {
     let now_ms = now_ms();
     let put_aside_ms = put_aside_at.and_then(|at| u64::try_from(at.timestamp_millis()).ok());
     let has_jumped = put_aside_ms.is_some_and(|at_ms| aside.is_of_another_clock(at_ms, now_ms));
+    if has_jumped {
+        let run = work.held.run.id;
+        tracing::warn!(run.id = %run, "the clock is before the time at which a run was put aside; it goes on");
+    }
     (has_jumped || aside.is_over(now_ms, &limits, user_said)).then_some(limits)
 }
 
-/// The limits of a run that has begun, where the task's own are others than they were: the user has given new ones.
+/// The limits of a run that has begun, where the user has given its task others meanwhile.
 pub(super) fn other_limits(work: &Work) -> Option<Limits> {
     let run = &work.journal.run;
     // An open request is sent again as it was, so that it is the same one.
     let current = run.limits().filter(|_| run.open_request().is_none())?;
-    let mut limits = current.clone();
-    own_limits(work, &mut limits);
+    let limits = own_limits(work, current.clone());
     (limits != *current).then_some(limits)
 }
 
-/// What the task says of its own limits.
-pub(super) fn own_limits(work: &Work, limits: &mut Limits) {
+/// The limits, with what the task says of its own instead.
+pub(super) fn own_limits(work: &Work, mut limits: Limits) -> Limits {
     let task = &work.held.task;
     if let Some(seconds) = task.time_limit_s {
         limits.wall_time_ms = u64::try_from(seconds).unwrap_or(1).saturating_mul(1000);
@@ -203,6 +208,7 @@ pub(super) fn own_limits(work: &Work, limits: &mut Limits) {
             limits.earlier_nanousd = work.held.earlier_nanousd;
         }
     }
+    limits
 }
 
 /// The commit that the work starts from.
@@ -276,8 +282,7 @@ fn custom(commands: &[String], found: &[Prepare]) -> Prepare {
 
 /// The user's limits, which the task and the repository may narrow.
 fn limits(work: &Work, own: &Repository) -> Limits {
-    let mut limits = work.runtime.settings.limits.clone();
-    own_limits(work, &mut limits);
+    let mut limits = own_limits(work, work.runtime.settings.limits.clone());
     if let Some(rounds) = work.held.task.max_rounds {
         limits.rounds = u32::try_from(rounds).unwrap_or(1).max(1);
     }

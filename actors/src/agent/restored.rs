@@ -36,7 +36,7 @@ pub(super) async fn workspace(
         say_remade(work, &WorkspaceError::Incomplete(folder.clone()));
     } else {
         let run = work.held.run.id;
-        tracing::info!(run.id = %run, "a run goes on without its workspace, which is made anew");
+        tracing::info!(run.id = %run, "the workspace of a run is not here; it is made anew");
     }
     journeyman_workspace::discard(&folder).await?;
     let workspace = made(work, base).await?;
@@ -108,8 +108,14 @@ async fn restore(
         journeyman_workspace::release_locks(workspace).await?;
     } else if !is_out(Mechanism::Restore) {
         let caches: Vec<_> = plan.caches.iter().map(String::as_str).collect();
-        around(points::RESTORE, journeyman_workspace::restore_to(workspace, &last, &caches))
-            .await?;
+        let restored = journeyman_workspace::restore_to(workspace, &last, &caches);
+        let was_other = around(points::RESTORE, restored).await?;
+        // A call that was cut off leaves whatever it had done by then, and a start what it took over.
+        let has_begun = work.journal.steps.len() > 1;
+        if keep && was_other && has_begun && !work.journal.run.has_open_call() {
+            let run = work.held.run.id;
+            tracing::warn!(run.id = %run, "the files of a run were not those of its journal; they are brought back");
+        }
     }
     Ok(last)
 }

@@ -16,8 +16,11 @@ pub enum AuditorMessage {
         /// How many.
         records: u64,
     },
-    /// Time to seal.
-    Tick,
+    /// Rows were sealed.
+    Sealed {
+        /// How many.
+        rows: i64,
+    },
     /// What it has done.
     Snapshot {
         /// Where to.
@@ -42,7 +45,7 @@ impl Message for AuditorMessage {
     fn kind(&self) -> &'static str {
         match self {
             Self::Recorded { .. } => "Recorded",
-            Self::Tick => "Tick",
+            Self::Sealed { .. } => "Sealed",
             Self::Snapshot { .. } => "Snapshot",
         }
     }

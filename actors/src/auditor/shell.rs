@@ -1,25 +1,18 @@
 //! The auditor's shell.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use journeyman_domain::failure::sentence;
 use journeyman_domain::ids::NodeId;
-use journeyman_store::{Acting, Store};
+use journeyman_store::Store;
 use journeyman_supervision::{Child, ChildContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{AuditorHandle, AuditorMessage, AuditorSnapshot};
 use super::recorder::Recorder;
+use super::sealer;
 use crate::context::Mode;
-use crate::support::{Envelope, Spawned, TrackedTasks, answer};
-
-/// Between two looks at what is not sealed yet, while something is.
-const BUSY: Duration = Duration::from_secs(5);
-/// The same, while nothing is: an idle runtime shall cost nothing.
-const IDLE: Duration = Duration::from_mins(1);
-
-/// Between two times at which old partitions are dropped and new ones made.
-const UPKEEP: Duration = Duration::from_hours(24);
+use crate::support::{Envelope, Spawned, TrackedTasks, answer, probed};
 
 /// What the parts of its end may take, together less than its limit in `config/supervisor.toml`.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
@@ -48,16 +41,14 @@ pub struct State {
     generation: u64,
     done: AuditorSnapshot,
     tasks: TrackedTasks,
-    handle: AuditorHandle,
-    kept_up_at: Option<Instant>,
 }
 
 impl AuditorActor {
-    /// Starts the auditor at its place in the tree.
+    /// Starts the auditor at its place in the tree; it answers health probes.
     pub async fn start(arguments: Arguments) -> Spawned<Child> {
-        let supervisor = arguments.child.supervisor.clone();
-        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
-        Ok(Child::new(actor))
+        let at = arguments.child.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, at.supervisor.clone()).await?;
+        Ok(probed(actor, &at, |reply| AuditorMessage::Snapshot { reply }))
     }
 }
 
@@ -72,17 +63,19 @@ impl Actor for AuditorActor {
         Arguments { store, node, mode, child }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let handle = AuditorHandle::new(child.directory.clone(), "auditor");
-        let recorder = Recorder { store, node, mode, ledger: child.ledger().clone() };
+        let ledger = child.ledger().clone();
+        let recorder = Recorder { store: store.clone(), node, mode, ledger };
         let state = State {
             recorder: recorder.clone(),
             generation: child.generation,
             done: AuditorSnapshot::default(),
             tasks: TrackedTasks::default(),
-            handle: handle.clone(),
-            kept_up_at: None,
         };
-        state.tasks.spawn(move |stop| recorder.write_on(handle, stop));
-        state.tick_after(BUSY);
+        let auditor = handle.clone();
+        state.tasks.spawn(move |stop| recorder.write_on(auditor, stop));
+        state.tasks.spawn(move |stop| async move {
+            stop.run_until_cancelled(sealer::seal_on(store, mode, handle)).await;
+        });
         Ok(state)
     }
 
@@ -97,11 +90,7 @@ impl Actor for AuditorActor {
             .open(generation, |_, message| async {
                 match message {
                     AuditorMessage::Recorded { records } => state.done.recorded += records,
-                    AuditorMessage::Tick => {
-                        let sealed = state.seal().await;
-                        state.keep_up().await;
-                        state.tick_after(if sealed == 0 { IDLE } else { BUSY });
-                    }
+                    AuditorMessage::Sealed { rows } => state.done.sealed += rows,
                     AuditorMessage::Snapshot { reply } => {
                         let waiting = state.recorder.ledger.waiting() as u64;
                         answer(reply, Ok(AuditorSnapshot { waiting, ..state.done.clone() }));
@@ -126,55 +115,9 @@ impl Actor for AuditorActor {
             }
             Err(_) => tracing::warn!("supervision records wait to be written"),
         }
-        if tokio::time::timeout(SEAL_LIMIT, state.seal()).await.is_err() {
+        if tokio::time::timeout(SEAL_LIMIT, sealer::seal(&state.recorder.store)).await.is_err() {
             tracing::warn!("the audit was not sealed; it will be later");
         }
         Ok(())
-    }
-}
-
-impl State {
-    fn tick_after(&self, pause: Duration) {
-        let handle = self.handle.clone();
-        self.tasks.spawn(move |stop| async move {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {
-                    handle.tell(AuditorMessage::Tick);
-                }
-                () = stop.cancelled() => {}
-            }
-        });
-    }
-
-    async fn seal(&mut self) -> i64 {
-        match self.recorder.store.audit().seal().await {
-            Ok(sealed) => {
-                self.done.sealed += sealed;
-                sealed
-            }
-            Err(error) => {
-                tracing::warn!(error = %sentence(&error), "the audit was not sealed; it will be later");
-                0
-            }
-        }
-    }
-
-    /// Retention: one daemon a database would do, and more do no harm.
-    async fn keep_up(&mut self) {
-        let due = self.kept_up_at.is_none_or(|at| at.elapsed() >= UPKEEP);
-        if self.recorder.mode != Mode::Daemon || !due {
-            return;
-        }
-        match self.recorder.store.upkeep(&Acting::now("auditor")).await {
-            Ok(dropped) => {
-                self.kept_up_at = Some(Instant::now());
-                if !dropped.is_empty() {
-                    tracing::info!(partitions = dropped.join(", "), "old rows are gone");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(error = %sentence(&error), "the upkeep failed; it comes again");
-            }
-        }
     }
 }

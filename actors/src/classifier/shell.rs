@@ -15,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::messages::{Classified, ClassifierMessage, ClassifierSnapshot, Failure};
 use crate::agent::other::next_agent;
 use crate::context::Runtime;
-use crate::support::{Envelope, Spawned, answer};
+use crate::support::{Envelope, Spawned, answer, probed};
 
 /// Bytes of evidence that a report keeps.
 const EVIDENCE: usize = 16 * 1024;
@@ -34,11 +34,12 @@ pub struct State {
 }
 
 impl ClassifierActor {
-    /// Starts the classifier at its place in the tree.
+    /// Starts the classifier at its place in the tree; it answers health probes.
     pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
         let arguments = (runtime, child.generation);
-        let (actor, _) = Self::spawn_linked(None, Self, arguments, child.supervisor).await?;
-        Ok(Child::new(actor))
+        let supervisor = child.supervisor.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
+        Ok(probed(actor, &child, |reply| ClassifierMessage::Snapshot { reply }))
     }
 }
 

@@ -38,11 +38,6 @@ impl GatewayHandle {
         self.0.ask(Duration::from_secs(2), |reply| GatewayMessage::Snapshot { reply }).await
     }
 
-    /// Whether it answers; the supervisor sets the time limit.
-    pub(super) async fn ping(&self) -> bool {
-        self.0.ask_without_limit(|reply| GatewayMessage::Snapshot { reply }).await.is_ok()
-    }
-
     /// A fact from one of its own tasks: it is told until it has arrived or the task shall end.
     pub(super) async fn fact(
         &self,

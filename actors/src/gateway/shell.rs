@@ -23,7 +23,7 @@ use super::messages::{Answered, Call, GatewayMessage, GatewaySnapshot, GivenUp};
 use super::row::{self, record_unwanted};
 use crate::context::Runtime;
 use crate::leases::Leases;
-use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, read_at_start};
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, probed, read_at_start};
 
 /// How long a call waits in the gateway before its run is put aside instead.
 const PATIENCE_MS: u64 = 60_000;
@@ -60,13 +60,10 @@ struct Pending {
 impl GatewayActor {
     /// Starts the gateway at its place in the tree; it answers health probes.
     pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
-        let supervisor = child.supervisor.clone();
-        let handle = GatewayHandle::new(child.directory.clone(), "supervisor");
-        let (actor, _) = Self::spawn_linked(None, Self, (runtime, child), supervisor).await?;
-        Ok(Child::new(actor).with_probe(move || {
-            let handle = handle.clone();
-            async move { handle.ping().await }
-        }))
+        let at = child.clone();
+        let (actor, _) =
+            Self::spawn_linked(None, Self, (runtime, child), at.supervisor.clone()).await?;
+        Ok(probed(actor, &at, |reply| GatewayMessage::Snapshot { reply }))
     }
 }
 

@@ -7,7 +7,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{LearnerMessage, LearnerSnapshot, Resolution};
 use crate::context::Runtime;
-use crate::support::{Envelope, Spawned, answer};
+use crate::support::{Envelope, Spawned, answer, probed};
 
 /// The pattern learner.
 #[derive(Debug)]
@@ -21,11 +21,12 @@ pub struct State {
 }
 
 impl LearnerActor {
-    /// Starts the learner at its place in the tree.
+    /// Starts the learner at its place in the tree; it answers health probes.
     pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
         let arguments = (runtime, child.generation);
-        let (actor, _) = Self::spawn_linked(None, Self, arguments, child.supervisor).await?;
-        Ok(Child::new(actor))
+        let supervisor = child.supervisor.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
+        Ok(probed(actor, &child, |reply| LearnerMessage::Snapshot { reply }))
     }
 }
 

@@ -97,11 +97,6 @@ impl OutboxHandle {
         self.0.ask(Duration::from_secs(2), |reply| OutboxMessage::Snapshot { reply }).await
     }
 
-    /// Whether it answers; the supervisor sets the time limit.
-    pub(super) async fn ping(&self) -> bool {
-        self.0.ask_without_limit(|reply| OutboxMessage::Snapshot { reply }).await.is_ok()
-    }
-
     /// A fact from one of its own tasks: it is told until it has arrived or the task shall end.
     pub(super) async fn fact(&self, stop: &CancellationToken, message: impl Fn() -> OutboxMessage) {
         while !self.0.tell(message()) {

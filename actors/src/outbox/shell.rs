@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::messages::{OutboxHandle, OutboxMessage, OutboxSnapshot};
 use super::send;
 use crate::context::{Mode, Runtime};
-use crate::support::{Envelope, Spawned, TrackedTasks, answer, recordable};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer, probed, recordable};
 
 /// Attempts at once.
 const MOST_AT_ONCE: usize = 8;
@@ -50,13 +50,10 @@ pub struct State {
 impl OutboxActor {
     /// Starts the outbox at its place in the tree; it answers health probes.
     pub async fn start(runtime: Runtime, child: ChildContext) -> Spawned<Child> {
-        let supervisor = child.supervisor.clone();
-        let handle = OutboxHandle::new(child.directory.clone(), "supervisor");
-        let (actor, _) = Self::spawn_linked(None, Self, (runtime, child), supervisor).await?;
-        Ok(Child::new(actor).with_probe(move || {
-            let handle = handle.clone();
-            async move { handle.ping().await }
-        }))
+        let at = child.clone();
+        let (actor, _) =
+            Self::spawn_linked(None, Self, (runtime, child), at.supervisor.clone()).await?;
+        Ok(probed(actor, &at, |reply| OutboxMessage::Snapshot { reply }))
     }
 }
 

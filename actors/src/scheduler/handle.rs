@@ -58,11 +58,6 @@ impl SchedulerHandle {
         self.0.order(LIMIT, |reply| SchedulerMessage::Hold { held, reply }).await
     }
 
-    /// Whether it answers; the supervisor sets the time limit.
-    pub(super) async fn ping(&self) -> bool {
-        self.0.ask_without_limit(|reply| SchedulerMessage::Ping { reply }).await.is_ok()
-    }
-
     pub(super) fn tick(&self) -> bool {
         self.0.tell(SchedulerMessage::Tick)
     }

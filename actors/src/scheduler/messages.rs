@@ -58,11 +58,6 @@ pub enum SchedulerMessage {
         /// Where to.
         reply: Reply<SchedulerSnapshot, Infallible>,
     },
-    /// Whether it answers at all.
-    Ping {
-        /// Where to.
-        reply: Reply<(), Infallible>,
-    },
 }
 
 /// What a user can wish of a task.
@@ -122,7 +117,6 @@ impl Message for SchedulerMessage {
             Self::RunEnded { .. } => "RunEnded",
             Self::Drain { .. } => "Drain",
             Self::Snapshot { .. } => "Snapshot",
-            Self::Ping { .. } => "Ping",
         }
     }
 }

@@ -23,7 +23,7 @@ use super::messages::{SchedulerMessage, SchedulerSnapshot, Wish};
 use super::tend::Tending;
 use crate::agent::{AgentsHandle, StopReason};
 use crate::context::{Change, Mode, Runtime};
-use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, read_at_start};
+use crate::support::{Envelope, Reply, Spawned, TrackedTasks, answer, probed, read_at_start};
 
 /// How often it is said that the database refuses or is away.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
@@ -78,13 +78,9 @@ struct Started {
 impl SchedulerActor {
     /// Starts the scheduler at its place in the tree; it answers health probes.
     pub async fn start(arguments: Arguments) -> Spawned<Child> {
-        let supervisor = arguments.child.supervisor.clone();
-        let handle = SchedulerHandle::new(arguments.child.directory.clone(), "supervisor");
-        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
-        Ok(Child::new(actor).with_probe(move || {
-            let handle = handle.clone();
-            async move { handle.ping().await }
-        }))
+        let at = arguments.child.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, at.supervisor.clone()).await?;
+        Ok(probed(actor, &at, |reply| SchedulerMessage::Snapshot { reply }))
     }
 }
 
@@ -252,7 +248,6 @@ impl State {
                 self.settle_drain();
             }
             SchedulerMessage::Snapshot { reply } => answer(reply, Ok(self.snapshot())),
-            SchedulerMessage::Ping { reply } => answer(reply, Ok(())),
         }
     }
 

@@ -7,7 +7,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::messages::{SentinelHandle, SentinelMessage, SentinelSnapshot};
 use crate::context::Runtime;
-use crate::support::{Envelope, Spawned, TrackedTasks, answer};
+use crate::support::{Envelope, Spawned, TrackedTasks, answer, probed};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_mins(1);
@@ -34,11 +34,11 @@ pub struct State {
 }
 
 impl SentinelActor {
-    /// Starts the sentinel at its place in the tree.
+    /// Starts the sentinel at its place in the tree; it answers health probes.
     pub async fn start(arguments: Arguments) -> Spawned<Child> {
-        let supervisor = arguments.child.supervisor.clone();
-        let (actor, _) = Self::spawn_linked(None, Self, arguments, supervisor).await?;
-        Ok(Child::new(actor))
+        let at = arguments.child.clone();
+        let (actor, _) = Self::spawn_linked(None, Self, arguments, at.supervisor.clone()).await?;
+        Ok(probed(actor, &at, |reply| SentinelMessage::Snapshot { reply }))
     }
 }
 

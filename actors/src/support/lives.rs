@@ -1,5 +1,6 @@
-//! The lives of actors as metrics and traces: each change is counted as it happens, and each restart is a span that
-//! leads back to the message whose handling failed.
+//! The lives of actors as metrics and traces: each change is counted as it happens, and is in a trace. A restart is a
+//! span that leads back to the message whose handling failed, or to the exit; what belongs to no message and no restart
+//! is a moment of its own.
 //!
 //! Owns the spans of restarts that are under way. It is called by the supervisors themselves, so that nothing is
 //! missing while the database is away or the auditor is down.
@@ -21,7 +22,7 @@ pub struct Lives(Mutex<HashMap<ChildPath, Down>>);
 #[derive(Debug)]
 struct Down {
     exit: &'static str,
-    /// The message, or the restart, that failed.
+    /// The message, the restart or the moment at which it failed.
     failed: Option<TraceContext>,
     /// The restart that is under way.
     restart: Option<Span>,
@@ -32,17 +33,18 @@ impl Lives {
     pub fn observe(&self, path: &ChildPath, generation: u64, change: &Change) -> Option<String> {
         let actor = actor_of(path);
         metrics().supervised(actor, word(change));
+        let moment = || moment(actor, path, generation, change);
         let mut lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let context = match change {
             Change::Exited { exit } => {
-                let failed = panicked(path);
+                let failed = panicked(path).or_else(moment);
                 lives.insert(path.clone(), Down { exit: ending(exit), failed, restart: None });
                 failed
             }
             Change::StartFailed { .. } => {
                 let tried = lives.remove(path).and_then(|down| down.restart);
                 let tried = tried.and_then(|span| TraceContext::of(&span));
-                let failed = panicked(path).or(tried);
+                let failed = panicked(path).or(tried).or_else(moment);
                 lives.insert(path.clone(), Down { exit: "failed", failed, restart: None });
                 failed
             }
@@ -70,13 +72,37 @@ impl Lives {
             }
             Change::Started | Change::Stopped => {
                 let down = lives.remove(path);
-                down.and_then(|down| down.restart).and_then(|span| TraceContext::of(&span))
+                let restart = down.and_then(|down| down.restart);
+                restart.and_then(|span| TraceContext::of(&span)).or_else(moment)
             }
-            Change::GaveUp { reason } => lives.get(&reason.child).and_then(|down| down.failed),
-            Change::Unhealthy { .. } | Change::Omitted { .. } => None,
+            Change::GaveUp { reason } => {
+                lives.get(&reason.child).and_then(|down| down.failed).or_else(moment)
+            }
+            Change::Unhealthy { .. } => moment(),
+            Change::Omitted { .. } => None,
         };
         context.map(|context| context.to_string())
     }
+}
+
+/// A change as a span of its own, which begins and ends with it.
+fn moment(
+    actor: &'static str,
+    path: &ChildPath,
+    generation: u64,
+    change: &Change,
+) -> Option<TraceContext> {
+    let change = word(change);
+    let span = tracing::info_span!(
+        parent: None,
+        "life",
+        otel.name = format!("{change} {actor}"),
+        actor,
+        actor.path = %path,
+        actor.generation = generation,
+        change,
+    );
+    TraceContext::of(&span)
 }
 
 /// The trace of the last panic of whoever lives at a path.

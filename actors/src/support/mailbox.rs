@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journeyman_domain::ids::TaskId;
-use journeyman_supervision::{Directory, Instance, Status};
+use journeyman_supervision::{Child, ChildContext, Directory, Instance, Status};
 use journeyman_telemetry::context::Relation;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
@@ -18,6 +18,24 @@ pub type Reply<T, E> = RpcReplyPort<Result<T, E>>;
 /// Answers. Whoever asked may have gone, which is no matter of the one that was asked.
 pub fn answer<T, E>(reply: Reply<T, E>, answer: Result<T, E>) {
     let _ = reply.send(answer);
+}
+
+/// A child whose health is whether it answers this question; the time limit is its supervisor's.
+pub fn probed<M, T, E>(
+    actor: ActorRef<Envelope<M>>,
+    at: &ChildContext,
+    question: fn(Reply<T, E>) -> M,
+) -> Child
+where
+    M: Message,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let mailbox = Mailbox::new(at.directory.clone(), at.path.as_str(), "supervisor");
+    Child::new(actor).with_probe(move || {
+        let mailbox = mailbox.clone();
+        async move { mailbox.ask_without_limit(question).await.is_ok() }
+    })
 }
 
 /// Why an ask has no answer.
@@ -102,8 +120,7 @@ impl<M: Message> Mailbox<M> {
         asked.unwrap_or(Err(AskError::TimedOut(M::ACTOR)))
     }
 
-    /// The same for as long as the caller waits: for a health probe, whose limit is its supervisor's.
-    pub async fn ask_without_limit<T, E>(
+    async fn ask_without_limit<T, E>(
         &self,
         message: impl FnOnce(Reply<T, E>) -> M,
     ) -> Result<T, AskError<E>>

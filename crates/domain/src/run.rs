@@ -267,6 +267,11 @@ impl Run {
         self.limits.as_ref()
     }
 
+    /// Whether any call has no result yet.
+    pub const fn has_open_call(&self) -> bool {
+        !self.open_calls.is_empty()
+    }
+
     /// Whether a call without a result may have touched the world: it is not run again.
     pub fn is_open_call_interrupted(&self) -> bool {
         self.open_calls

@@ -56,7 +56,8 @@ names! {
     SPAN_DELIVER = "deliver", Span, "internal", "The verified change is committed and handed over.";
     SPAN_SEND = "send {effect.kind}", Span, "client", "One attempt at an effect on a foreign system, from its claim to its record: the root of its trace, linked to what decided it.";
     SPAN_ACTOR_MESSAGE = "{actor} {message}", Span, "consumer", "One message handled by an actor: a child of an ask, linked to whatever told it otherwise.";
-    SPAN_RESTART = "restart {actor}", Span, "internal", "From a supervisor's decision to start a child again to its next instance, to the failure of its start, or to a stop: linked to the message whose handling failed, or to the restart before.";
+    SPAN_RESTART = "restart {actor}", Span, "internal", "From a supervisor's decision to start a child again to its next instance, to the failure of its start, or to a stop: linked to the message whose handling failed, to the exit, or to the restart before.";
+    SPAN_LIFE = "{change} {actor}", Span, "internal", "A moment in the life of a supervised child that belongs to no message and no restart: a first start, or its failure without a panic, an exit without one, missed health probes, a give-up without a known cause, a stop.";
     SPAN_REQUEST = "{http.request.method} {http.route}", Span, "server", "One request to the API; what it adds is linked to it.";
 
     ATTR_ACTOR = "actor", Attribute, "string", "An actor's name in the table of actors, without an instance.";

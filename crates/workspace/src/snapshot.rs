@@ -177,7 +177,8 @@ pub(crate) async fn import_into(
 
 /// Makes the workspace's files exactly those of `commit`: everything else is removed, also what
 /// git ignores, but for the folders in `caches` (as `target`), where they are ignored. What an
-/// agent committed in its own repository stays there.
+/// agent committed in its own repository stays there. Tells whether any file of a snapshot was
+/// another one.
 ///
 /// # Errors
 /// [`WorkspaceError::NotRestored`] when it did not come out so; git's and the system's.
@@ -185,7 +186,7 @@ pub async fn restore(
     workspace: &Workspace,
     commit: &ObjectId,
     caches: &[&str],
-) -> Result<(), WorkspaceError> {
+) -> Result<bool, WorkspaceError> {
     restore_to(workspace, &snapshot_of(workspace, commit).await?, caches).await
 }
 
@@ -197,37 +198,40 @@ pub async fn restore_to(
     workspace: &Workspace,
     wanted: &Snapshot,
     caches: &[&str],
-) -> Result<(), WorkspaceError> {
-    let mut found = write_files(workspace, wanted, caches).await;
-    if !found.as_ref().is_ok_and(|found| *found == wanted.tree) {
-        // A program may have taken our rights from a folder, as Go does with its cache.
-        let tree = workspace.tree();
-        blocking(&tree, unlock).await?;
-        found = write_files(workspace, wanted, caches).await;
+) -> Result<bool, WorkspaceError> {
+    let first = write_files(workspace, wanted, caches).await;
+    if let Ok((was_other, made)) = &first
+        && *made == wanted.tree
+    {
+        return Ok(*was_other);
     }
-    let found = found?;
-    if found == wanted.tree {
-        Ok(())
+    // A program may have taken our rights from a folder, as Go does with its cache.
+    let tree = workspace.tree();
+    blocking(&tree, unlock).await?;
+    let (_, made) = write_files(workspace, wanted, caches).await?;
+    if made == wanted.tree {
+        Ok(true)
     } else {
-        Err(WorkspaceError::NotRestored { wanted: wanted.tree.clone(), found })
+        Err(WorkspaceError::NotRestored { wanted: wanted.tree.clone(), found: made })
     }
 }
 
-/// One try of a restore; the tree that came about.
+/// One try of a restore; whether it found other files, and the tree that came about.
 async fn write_files(
     workspace: &Workspace,
     wanted: &Snapshot,
     caches: &[&str],
-) -> Result<ObjectId, WorkspaceError> {
+) -> Result<(bool, ObjectId), WorkspaceError> {
     let (tree, commit) = (workspace.tree(), &wanted.commit);
     repair_repository(workspace, &tree).await?;
     let git = workspace.git();
     let seen = index::refresh(workspace).await?;
     // Mostly a life ended between two calls: then only what is ignored may have to go.
     let is_seen_whole = !seen.changed && seen.left_out.is_empty();
-    let stands = is_seen_whole
-        && workspace.submodules().is_empty()
-        && git.object(["write-tree"]).await? == wanted.tree;
+    // None can be made where an object is missing.
+    let found = git.object(["write-tree"]).await.ok();
+    let is_same = found.is_some_and(|found| found == wanted.tree);
+    let stands = is_seen_whole && workspace.submodules().is_empty() && is_same;
     if !stands {
         git.run(["read-tree", "--reset", "-u", commit.as_str()]).await?;
     }
@@ -239,13 +243,13 @@ async fn write_files(
     let kept: Vec<String> = caches.iter().map(|cache| (*cache).to_owned()).collect();
     blocking(&tree, move |tree| remove_repositories(tree, tree, &kept)).await?;
     if stands {
-        return Ok(wanted.tree.clone());
+        return Ok((false, wanted.tree.clone()));
     }
     if !workspace.submodules().is_empty() {
         submodules::write(&git, &workspace.modules_dir(), commit, &tree).await?;
     }
     index::refresh(workspace).await?;
-    Ok(git.object(["write-tree"]).await?)
+    Ok((!is_same, git.object(["write-tree"]).await?))
 }
 
 /// Walks over the files where it holds up nobody else.

@@ -18,7 +18,7 @@ const START: &str = "#!/bin/sh\ntrap '' TERM INT HUP\n\
     echo two >> note.txt\nuntil [ -e gate ]; do sleep 0.02; done\n";
 const STAY: &str = "#!/bin/sh\ntrap '' TERM INT HUP\n: > \"$2\"\nwhile :; do sleep 0.05; done\n";
 
-/// Processes with this word among their arguments; the launcher's own are left out.
+/// Processes with this word among their arguments.
 fn alive(word: &str) -> Vec<(i32, String)> {
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -60,12 +60,22 @@ impl Scene {
         let kind = if self.namespaces == "auto" { "bare" } else { "marked" };
         let program = format!("sh start.sh {} {kind}", self.word);
         let task = add_command(&self.home, &self.repository, &program, CHECK);
-        self.wait(&task, &[]);
+        self.wait(&task);
         task
     }
 
-    /// Waits until the program of a life stands there, with none of these processes; its folder.
-    fn wait(&self, task: &str, before: &[(i32, String)]) -> PathBuf {
+    /// Waits for the first process of the next life: by then none of these is alive.
+    fn assert_gone_before_the_next(&self, before: &[(i32, String)]) {
+        let is_earlier = |process: &(i32, String)| before.contains(process);
+        wait_until("the next life's program is there", || {
+            alive(&self.word).iter().any(|process| !is_earlier(process))
+        });
+        let left: Vec<_> = alive(&self.word).into_iter().filter(is_earlier).collect();
+        assert_eq!(left, []);
+    }
+
+    /// Waits until the program of a life stands there; its folder.
+    fn wait(&self, task: &str) -> PathBuf {
         wait_until("the task runs", || row(&self.home, task).attempts > 0);
         let tree = self.tree(task);
         let wanted = if self.namespaces == "auto" { 3 } else { 2 };
@@ -73,7 +83,6 @@ impl Scene {
             let alive = alive(&self.word);
             let shells = alive.iter().filter(|(_, line)| line.starts_with("sh "));
             shells.count() >= wanted
-                && !alive.iter().any(|process| before.contains(process))
                 && std::fs::read_to_string(tree.join("note.txt")).is_ok_and(|it| it == "one\ntwo\n")
         });
         tree
@@ -132,7 +141,8 @@ async fn what_a_killed_daemon_left_is_gone_before_the_run_goes_on() {
         daemon.kill();
         let _next = scene.home.up_with(|command| scene.change(command));
         if namespaces == "auto" {
-            let tree = scene.wait(&task, &before);
+            scene.assert_gone_before_the_next(&before);
+            let tree = scene.wait(&task);
             open(&tree);
             wait_until("it is done", || is_over(&scene.home, &task));
             assert_done_once(&scene.home, &scene.repository, &task);

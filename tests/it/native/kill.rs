@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::scene::{Scene, note};
-use crate::recovery::scene::row;
+use crate::recovery::scene::{row, run_of};
 use crate::support::{Home, signal, wait_until};
 
 fn add(scene: &Scene, repository: &std::path::Path) -> String {
@@ -188,4 +188,29 @@ async fn an_answer_that_the_database_refuses_for_a_while_is_paid_once() {
     assert_eq!(row(&scene.home, &task).attempts, 1);
     scene.nothing_paid_twice();
     assert_eq!(daemon.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_changed_between_two_lives_are_the_journals_again_and_it_is_said() {
+    let names = note(&Home::new().await);
+    let script = names.mended_at_once();
+    let scene = Scene::new(Wire::OpenAiChat, script).await;
+    let broken = note(&scene.home);
+    let mut first = scene.home.up_with(|command| {
+        command.env("JOURNEYMAN_FAILPOINT", "model.call:before:2=kill");
+    });
+    let task = add(&scene, &broken.repository);
+    wait_until("it is killed", || first.child.try_wait().unwrap().is_some());
+    let run = run_of(&scene.home, &task).to_string();
+    let tree = scene.home.data().join("runs").join(&run).join("tree");
+    std::fs::write(tree.join("note.txt"), "theirs\n").unwrap();
+    std::fs::write(tree.join("theirs.txt"), "theirs\n").unwrap();
+    let _second = scene.home.up();
+    wait_until("the task is over", || is_over(&scene, &task));
+    broken.is_mended(&scene.home, &scene.home.task(&task));
+    scene.nothing_paid_twice();
+    let log = scene.home.daemon_log();
+    let mut lines = log.lines().filter(|line| line.contains(&run));
+    assert!(lines.any(|line| line.contains("not those of its journal")), "{log}");
+    assert!(log.contains("did not stop in order"), "{log}");
 }

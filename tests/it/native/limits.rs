@@ -78,16 +78,16 @@ async fn a_budget_is_of_the_task_and_not_of_each_attempt() {
     let id = ran.json()["id"].as_str().unwrap().to_owned();
     let first = ran.json()["cost_usd"].as_f64().unwrap();
     assert!(first > 0.01 && first < 0.15, "{first}");
-    let ends = || {
-        let status = scene.home.task(&id)["status"].clone();
-        (status == "failed" || status == "waiting").then_some(status)
+    let has_ended = || {
+        let status = &scene.home.task(&id)["status"];
+        status == "failed" || status == "waiting"
     };
     for _ in 0..40 {
         if scene.home.task(&id)["status"] != "failed" {
             break;
         }
         scene.home.run(&["task", "retry", &id]).ok();
-        wait_until("another attempt has ended", || ends().is_some());
+        wait_until("another attempt has ended", has_ended);
     }
     let task = scene.home.task(&id);
     assert_eq!((&task["status"], &task["waiting_for"]), (&json!("waiting"), &json!("budget")));

@@ -43,6 +43,31 @@ async fn stops_in_reverse_order_and_kills_who_overruns() {
     assert_eq!(tree.wait().await, Ending::Stopped, "a late waiter is told too");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_child_is_killed_at_once_or_waited_for_however_long_as_its_spec_says() {
+    let rig = Rig::default();
+    let tree = rig
+        .start(
+            r#"
+            [root]
+            strategy = "one_for_one"
+            children = [{ id = "stuck", shutdown = "unbounded" }, { id = "plain", shutdown = "kill" }]
+            "#,
+        )
+        .await
+        .unwrap();
+    assert_eq!(rig.take(), ["+stuck", "+plain"]);
+    let mut records = tree.records();
+    let before = tokio::time::Instant::now();
+    assert_eq!(tree.stop().await, Ending::Stopped);
+    assert!(before.elapsed() >= Duration::from_hours(1));
+    assert_eq!(rig.take(), ["-stuck"], "who is killed does nothing any more");
+    assert_eq!(
+        changes(&mut records, "root/plain"),
+        [(1, Change::Exited { exit: Exit::Killed }), (1, Change::Stopped)]
+    );
+}
+
 #[tokio::test]
 async fn a_failing_start_stops_the_started_ones_and_names_the_cause() {
     for (kind, cause) in [
